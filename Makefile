@@ -1,0 +1,38 @@
+# What people type. Each target first brings the machine into shape (scripts/setup), which is silent when nothing is to be done.
+# A SIGTERM to make reaches the command (make passes it on and waits); make itself then reports 143, as make always does.
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check bench images clean
+ARGS ?=
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: ## start everything and push a sample repo, to look at (ONCE=1: end when its run ends)
+	@exec scripts/setup run .venv/bin/hermes demo $(if $(ONCE),--once)
+
+up: ## start the service here, until Ctrl-C
+	@exec scripts/setup run .venv/bin/hermes up
+
+test: ## run the tests (ARGS="-k name -x" goes to pytest)
+	@exec scripts/setup test .venv/bin/pytest $(ARGS)
+
+check: ## everything that must hold before a commit: ruff, mypy, tests
+	@scripts/setup test
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	@exec scripts/setup test .venv/bin/pytest $(ARGS)
+
+bench: ## measure something (NAME=what; without it: what there is)
+ifdef NAME
+	@exec scripts/setup run .venv/bin/python -m bench.$(NAME) $(ARGS)
+else
+	@echo 'make bench NAME=...'; for file in bench/[a-z]*.py; do [ ! -e "$$file" ] || basename "$$file" .py; done
+endif
+
+images: ## make the base images (hermes/cpp:1, hermes/cuda-13.0:1) in the Docker engine
+	@scripts/images
+
+clean: ## remove what can be made again: .venv and caches (never var, where the data is)
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

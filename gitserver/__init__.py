@@ -1,0 +1,1 @@
+"""Git over HTTP: git's own programs receive and serve, behind our ASGI app."""

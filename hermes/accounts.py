@@ -1,0 +1,104 @@
+"""Users and their tokens. A token is shown once; the database keeps only its SHA-256."""
+
+import hashlib
+import secrets
+import time
+from typing import NamedTuple
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.errors import NotFound, UserError
+from hermes.names import check_name
+from hermes.tables import Token, User
+
+_PREFIX = "hermes_"
+_USED_EVERY_S = 60.0
+
+
+class Identity(NamedTuple):
+    """Who asks, and with which token."""
+
+    user: User
+    token: Token
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+async def add_user(session: AsyncSession, name: str, *, is_admin: bool = False) -> User:
+    """Make an account. Raises UserError for a bad or a taken name."""
+    check_name(name, "user")
+    if await find_user(session, name) is not None:
+        raise UserError(f"user {name!r} exists", f"for another token: hermes admin token add {name}")
+    user = User(name=name, is_admin=is_admin, created_at=time.time())
+    session.add(user)
+    await session.flush()
+    return user
+
+
+async def find_user(session: AsyncSession, name: str) -> User | None:
+    """The account of that name."""
+    return (await session.scalars(select(User).where(User.name == name))).first()
+
+
+async def get_user(session: AsyncSession, name: str) -> User:
+    """The account of that name. Raises NotFound."""
+    user = await find_user(session, name)
+    if user is None:
+        raise NotFound(f"there is no user {name[:80]!r}", f"hermes admin user add {name[:80]}")
+    return user
+
+
+async def add_token(
+    session: AsyncSession, user: User, name: str, *, scope: str = "all", life_s: float | None = None
+) -> str:
+    """Make a token; what is returned is the only copy of the secret."""
+    secret = _PREFIX + secrets.token_urlsafe(32)
+    now = time.time()
+    session.add(
+        Token(
+            user_id=user.id,
+            digest=_digest(secret),
+            name=name,
+            scope=scope,
+            created_at=now,
+            expires_at=now + life_s if life_s else None,
+        )
+    )
+    await session.flush()
+    return secret
+
+
+async def identify(session: AsyncSession, secret: str, scope: str = "all") -> Identity | None:
+    """Whose secret this is, if it is valid now and of this scope."""
+    if not secret.startswith(_PREFIX) or len(secret) > 200:
+        return None
+    found = await session.execute(
+        select(User, Token)
+        .join(Token, Token.user_id == User.id)
+        .where(Token.digest == _digest(secret), Token.scope == scope)
+    )
+    row = found.first()
+    if row is None or row[1].revoked_at or (row[1].expires_at or time.time() + 1) <= time.time():
+        return None
+    return Identity(row[0], row[1])
+
+
+def is_stale(token: Token) -> bool:
+    """Whether `last_used_at` is old enough to be worth a write."""
+    return (token.last_used_at or 0) < time.time() - _USED_EVERY_S
+
+
+async def mark_used(session: AsyncSession, token: Token) -> None:
+    """Remember that the token works."""
+    await session.execute(update(Token).where(Token.id == token.id).values(last_used_at=time.time()))
+
+
+async def revoke(session: AsyncSession, user: User, token_id: int) -> None:
+    """End a token of this user, from the next request on. Raises NotFound."""
+    token = await session.get(Token, token_id)
+    if token is None or token.user_id != user.id or token.revoked_at:
+        raise NotFound("there is no such token of yours")
+    token.revoked_at = time.time()

@@ -1,0 +1,102 @@
+"""The truth: one asynchronous engine with a reading and a writing transaction, SQLite or PostgreSQL.
+
+On SQLite every writing transaction begins IMMEDIATE: a deferred one that reads before it writes fails
+with "database is locked" under load whatever the time-out says. What is acknowledged is on disk
+(`synchronous=FULL`).
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+from hermes.errors import Unavailable
+
+_BUSY_TIMEOUT_MS = 10_000
+
+
+class Database:
+    """Opens transactions: `async with db.read() as session`, `async with db.write() as session`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _engine(url, self.is_sqlite)
+        writer = self.engine.execution_options(hermes_write=True)
+        self._reader_session = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._writer_session = async_sessionmaker(writer, expire_on_commit=False)
+        self._one_writer: asyncio.Lock | nullcontext[None] = (
+            asyncio.Lock() if self.is_sqlite else nullcontext()
+        )  # waiting here is fair and free; SQLite's own waiting is neither
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that sees one state of the world and changes nothing."""
+        async with _translated(), self._reader_session() as session:
+            yield session
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncSession]:
+        """A transaction that commits when the block ends, and rolls back when it raises."""
+        async with _translated(), self._one_writer, self._writer_session.begin() as session:
+            yield session
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self.engine.dispose()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError, OSError) as error:
+        raise Unavailable(f"the database does not answer: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    return str(origin).partition("\n")[0]
+
+
+def _engine(url: str, is_sqlite: bool) -> AsyncEngine:
+    if not is_sqlite:
+        return create_async_engine(url, pool_pre_ping=True, pool_size=10)
+    if path := make_url(url).database:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url, pool_size=8, max_overflow=24)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver would begin deferred transactions by itself
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout={_BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    write = connection.get_execution_options().get("hermes_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def integrity_errors(path: Path) -> list[str]:
+    """What SQLite's own check finds wrong with a database file; empty if nothing."""
+    with sqlite3.connect(path) as connection:
+        rows = connection.execute("PRAGMA integrity_check").fetchall()
+    return [row[0] for row in rows if row[0] != "ok"]

@@ -1,0 +1,62 @@
+"""The exceptions of Hermes, by what a caller does about them.
+
+HermesError
+├── UserError            the user can fix it: shown to them word for word, with the next step
+│   ├── ManifestError    the manifest is wrong at a line and a column
+│   ├── Refused          not allowed here, or impossible on this instance
+│   └── NotFound         no such thing, or not visible to this user
+├── Unavailable          ours: engine, database or disk does not answer; retrying later may help
+├── Fenced               another owner took over this attempt: stop, write nothing more
+└── SettingsError        an environment variable has a value that cannot be used
+"""
+
+
+class HermesError(Exception):
+    """Root of everything Hermes raises on purpose."""
+
+
+class UserError(HermesError):
+    """The user can fix it. `str(error)` is shown to them; `hint` is the next step."""
+
+    code = "bad_request"
+    status = 400
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class ManifestError(UserError):
+    """A manifest that cannot be used. `where` is `file:line:column`, both counted from 1."""
+
+    code = "bad_manifest"
+
+    def __init__(self, message: str, where: str, hint: str = "") -> None:
+        super().__init__(f"{where}: {message}", hint)
+        self.where = where
+
+
+class Refused(UserError):
+    """Understood, and not allowed or not possible on this instance."""
+
+    code = "refused"
+    status = 403
+
+
+class NotFound(UserError):
+    """It does not exist, or this user may not know that it does."""
+
+    code = "not_found"
+    status = 404
+
+
+class Unavailable(HermesError):
+    """A part of ours does not answer; nothing is wrong with what the user asked."""
+
+
+class Fenced(HermesError):
+    """The lease of this attempt went to somebody else: stop the work, touch nothing."""
+
+
+class SettingsError(HermesError):
+    """A setting cannot be used. The message names its environment variable."""

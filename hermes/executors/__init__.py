@@ -1,0 +1,34 @@
+"""How a build or a rank is started: in a container of an engine, or as processes of this machine.
+
+Both sides that start things, the builder and the runner, need the same hardened box, so it lies here and
+not in either of them: two copies of the flags that keep strangers in would drift apart."""
+
+import hashlib
+
+from hermes.errors import Unavailable
+from hermes.executors.base import Executor
+from hermes.executors.docker import DockerExecutor
+from hermes.executors.local import LocalExecutor
+from hermes.paths import Paths
+from hermes.settings import Settings
+
+
+def instance_label(settings: Settings) -> str:
+    """What marks the boxes of this instance apart from others on the same engine."""
+    return hashlib.sha256(str(settings.data.absolute()).encode()).hexdigest()[:12]
+
+
+async def choose_executor(settings: Settings) -> tuple[Executor, str]:
+    """The executor of the settings, checked, and a line about it. Raises Unavailable with the next step."""
+    boxes = Paths(settings.data).boxes
+    boxes.mkdir(parents=True, exist_ok=True)
+    local = LocalExecutor(boxes)
+    if settings.executor == "local":
+        return local, await local.check()
+    engine = DockerExecutor(boxes, instance_label(settings))
+    try:
+        return engine, await engine.check()
+    except Unavailable as error:
+        if settings.executor == "docker":
+            raise
+        return local, f"{await local.check()} ({error})"

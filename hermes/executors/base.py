@@ -1,0 +1,107 @@
+"""What an executor is asked to start, and what it says about it.
+
+A task runs in a *box*: the tree at /app, an output directory, bounded cpus, memory, disk, processes.
+A box has one idempotent name; whoever starts it may lose it, so cleaning up works by name alone."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Sink = Callable[[bytes, int], None]  # (bytes, stream as in hermes.logs)
+Folder = Literal["app", "output"]
+KILL_WAIT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of a box."""
+
+    cpus: float
+    memory_bytes: int
+    disk_bytes: int
+    pids: int = 512
+
+
+@dataclass(frozen=True)
+class Task:
+    """One command to start. `tree` is a tar whose content becomes /app."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    tree: Path
+    limits: Limits
+    env: dict[str, str] = field(default_factory=dict)
+    gpus: tuple[str, ...] = ()  # UUIDs
+    cache: Path | None = None  # compiler cache, kept across boxes
+    checkpoint: Path | None = None  # kept across the attempts of a rank
+
+
+@dataclass
+class Box:
+    """A started task; `handle` belongs to the executor."""
+
+    task: Task
+    handle: Any = None
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How the command ended: its exit code, or -N for signal N; whether memory ran out."""
+
+    code: int
+    out_of_memory: bool = False
+
+    @property
+    def signal_name(self) -> str:
+        """`SIGSEGV` and so on; empty if it exited by itself."""
+        number = -self.code if self.code < 0 else self.code - 128
+        try:
+            return signal.Signals(number).name if number > 0 else ""
+        except ValueError:
+            return ""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a box uses now."""
+
+    cpu_s: float
+    memory_bytes: int
+    peak_memory_bytes: int
+
+
+class Executor(Protocol):
+    """The interface; tests/test_executors.py is its contract. All of them raise Unavailable for faults of ours."""
+
+    name: str
+    app: str  # where the tree is, as the program sees it; `{box}` is the box's own directory
+
+    async def check(self) -> str:
+        """One line about the engine. Raises Unavailable with the next step."""
+
+    async def has_image(self, reference: str) -> bool:
+        """Whether a base image is there."""
+
+    async def start(self, task: Task) -> Box:
+        """Make the box and start the command; leaves nothing behind if it raises."""
+
+    async def follow(self, box: Box, sink: Sink) -> Exit:
+        """Hand every byte to `sink`, in order, until the command has ended."""
+
+    async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
+        """SIGTERM, wait, SIGKILL. Returns when it is dead or beyond our reach."""
+
+    async def usage(self, box: Box) -> Usage | None:
+        """What it uses now; None if that cannot be seen."""
+
+    async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
+        """Write a folder of an ended box as a tar. Raises Refused when it is larger than the limit."""
+
+    async def boxes(self) -> list[str]:
+        """The names of all boxes of this instance, alive or dead."""
+
+    async def remove(self, name: str) -> None:
+        """End and delete a box by name; a box that is not there is no error."""

@@ -1,0 +1,72 @@
+"""Leases: who works on what, until when. An owner that falls silent loses its work to another attempt."""
+
+import os
+import secrets
+import socket
+import time
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.states import LIVE, Event, State, after_fault
+from hermes.tables import Build, Rank
+from hermes.transitions import move
+
+
+def new_owner() -> str:
+    """A name for this process that no other process ever has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+async def take(session: AsyncSession, row: Build | Rank, owner: str, lease_s: float, **values: Any) -> bool:
+    """Claim a queued row: its attempt counts up and fences everybody before. False: somebody else did."""
+    until = time.time() + lease_s
+    return await move(session, row, Event.CLAIM, lease_owner=owner, lease_until=until, **values)
+
+
+async def renew(
+    session: AsyncSession, table: type[Build | Rank], owner: str, lease_s: float
+) -> dict[int, int]:
+    """Prolong all leases of `owner`; returns {id: attempt} of what is still its own."""
+    await session.execute(
+        update(table)
+        .where(table.lease_owner == owner, table.state.in_(LIVE))
+        .values(lease_until=time.time() + lease_s)
+    )
+    rows = await session.execute(
+        select(table.id, table.attempt).where(table.lease_owner == owner, table.state.in_(LIVE))
+    )
+    return {row_id: attempt for row_id, attempt in rows.all()}
+
+
+async def fault(session: AsyncSession, row: Build | Rank, reason: str, *, retry_in_s: float = 0.0) -> bool:
+    """A fault of ours in this attempt: queue it again, or give it up when the attempts are used up."""
+    event = after_fault(row.faults + 1)
+    return await move(session, row, event, reason, not_before=time.time() + retry_in_s)
+
+
+async def expire(session: AsyncSession, now: float) -> int:
+    """Take the work of silent owners away; returns how many leases that ended."""
+    ended = 0
+    builds = select(Build).where(Build.state.in_(LIVE), Build.lease_until < now).limit(200)
+    ranks = select(Rank).where(Rank.state.in_(LIVE), Rank.lease_until < now).limit(200)
+    for build in (await session.scalars(builds)).all():
+        ended += await fault(session, build, "the builder that had it fell silent")
+    for rank in (await session.scalars(ranks)).all():
+        ended += await fault(session, rank, "the runner that had it fell silent")
+    return ended
+
+
+async def is_mine(session: AsyncSession, row: Build | Rank) -> bool:
+    """Whether this attempt is still the current one (`row` as it was when claimed)."""
+    table = type(row)
+    found = await session.execute(
+        select(table.id).where(
+            table.id == row.id,
+            table.attempt == row.attempt,
+            table.lease_owner == row.lease_owner,
+            table.state.in_((*LIVE, State.QUEUED)),
+        )
+    )
+    return found.first() is not None

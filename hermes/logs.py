@@ -1,0 +1,173 @@
+"""Logs: append-only files whose positions are byte offsets.
+
+The writer keeps the head and, beyond the cap, the tail of what a program prints; the program goes on and
+its verdict does not change. Beside each log lies an index (`.idx`) of 24-byte records: offset, Unix time,
+stream (0 mixed, 1 stdout, 2 stderr, 255 the end). The reader is pulled: no viewer has a queue, so a slow
+one loses nothing and costs nothing.
+"""
+
+import asyncio
+import os
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+MIXED, STDOUT, STDERR, END = 0, 1, 2, 255
+TAIL_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+_RECORD = struct.Struct("<QdB7x")
+_RECORD_GAP_S = 0.05
+_LOOK_S = 0.05
+_LOOK_IDLE_S = 0.25
+_IDLE_AFTER_S = 5.0
+
+
+class Mark(NamedTuple):
+    """One record of an index."""
+
+    offset: int
+    at: float
+    stream: int
+
+
+def index_path(log: Path) -> Path:
+    """The index of a log."""
+    return log.with_suffix(".idx")
+
+
+class LogWriter:
+    """Writes one log. Thread-safe; every byte handed in is in the file when `write` returns (or dropped)."""
+
+    def __init__(self, path: Path, head_bytes: int, tail_bytes: int = TAIL_BYTES) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._log = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o640)
+        self._index = os.open(index_path(path), os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o640)
+        self._lock = threading.Lock()
+        self._head_bytes, self._tail_bytes = head_bytes, tail_bytes
+        self._offset = os.fstat(self._log).st_size
+        self._tail: deque[bytes] = deque()
+        self._tail_held = 0
+        self._dropped = 0
+        self._last = Mark(-CHUNK_BYTES, 0.0, -1)
+        self.printed_bytes = self._offset  # all that came, kept or not
+        self.last_write_at = time.time()
+
+    def write(self, data: bytes, stream: int = MIXED) -> None:
+        """Append what the program printed."""
+        with self._lock:
+            self.printed_bytes += len(data)
+            self.last_write_at = time.time()
+            room = self._head_bytes - self._offset
+            if room > 0 and not self._tail:
+                self._append(data[:room], stream)
+                data = data[room:]
+            if data:
+                self._hold(data)
+
+    def close(self) -> None:
+        """Write the kept tail and the end mark. A second call does nothing."""
+        with self._lock:
+            if self._log < 0:
+                return
+            if self._tail:
+                if self._dropped:
+                    self._append(f"[hermes: {self._dropped} bytes are left out here]\n".encode(), MIXED)
+                for part in self._tail:
+                    self._append(part, MIXED)
+            self._mark(Mark(self._offset, time.time(), END))
+            os.close(self._log)
+            os.close(self._index)
+            self._log = self._index = -1
+
+    def _append(self, data: bytes, stream: int) -> None:
+        at = time.time()
+        last = self._last
+        if (
+            stream != last.stream
+            or at - last.at >= _RECORD_GAP_S
+            or self._offset - last.offset >= CHUNK_BYTES
+        ):
+            self._mark(Mark(self._offset, at, stream))
+        view = memoryview(data)
+        while view:
+            written = os.write(self._log, view)
+            self._offset += written
+            view = view[written:]
+
+    def _mark(self, mark: Mark) -> None:
+        os.write(self._index, _RECORD.pack(*mark))
+        self._last = mark
+
+    def _hold(self, data: bytes) -> None:
+        if not self._tail:
+            words = (
+                f"\n[hermes: output is longer than {self._head_bytes} bytes; the program goes on, "
+                f"and of the rest the last {self._tail_bytes} bytes are kept]\n"
+            )
+            self._append(words.encode(), MIXED)
+        self._tail.append(data[-self._tail_bytes :])
+        self._tail_held += len(self._tail[-1])
+        self._dropped += len(data) - len(self._tail[-1])
+        while self._tail_held > self._tail_bytes:
+            excess = self._tail_held - self._tail_bytes
+            first = self._tail.popleft()
+            if len(first) > excess:
+                self._tail.appendleft(first[excess:])
+            gone = min(len(first), excess)
+            self._tail_held -= gone
+            self._dropped += gone
+
+
+def end_offset(log: Path) -> int | None:
+    """The size of a log that has ended, None while it may grow."""
+    try:
+        with index_path(log).open("rb") as index:
+            index.seek(-_RECORD.size, os.SEEK_END)
+            mark = Mark(*_RECORD.unpack(index.read(_RECORD.size)))
+    except (OSError, struct.error):  # not there yet, or empty
+        return None
+    return mark.offset if mark.stream == END else None
+
+
+def size_bytes(log: Path) -> int:
+    """How long a log is now; 0 if it has not begun."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
+
+
+def read(log: Path, offset: int, limit_bytes: int = CHUNK_BYTES) -> bytes:
+    """Up to `limit_bytes` from `offset`; empty if there is nothing there (yet)."""
+    try:
+        with log.open("rb") as file:
+            file.seek(offset)
+            return file.read(limit_bytes)
+    except FileNotFoundError:
+        return b""
+
+
+async def tail(log: Path, offset: int = 0) -> AsyncIterator[tuple[int, bytes]]:
+    """Yield `(offset after, bytes)` from `offset` on, as they come, until the end mark.
+
+    An empty chunk is yielded about once a second of silence, so that a caller can do other things."""
+    quiet_since = yielded_at = time.monotonic()
+    while True:
+        ended = end_offset(log)  # before reading: bytes written after it was set do not exist
+        data = read(log, offset)
+        now = time.monotonic()
+        if data:
+            offset += len(data)
+            quiet_since = yielded_at = now
+            yield offset, data
+        elif ended is not None:
+            return
+        else:
+            if now - yielded_at >= 1:
+                yielded_at = now
+                yield offset, b""
+            await asyncio.sleep(_LOOK_S if now - quiet_since < _IDLE_AFTER_S else _LOOK_IDLE_S)

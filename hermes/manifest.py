@@ -1,0 +1,183 @@
+"""The manifest: what a repo says about how it is built and run. Every key is optional.
+
+`hermes.toml` is ours; `hermes.config.json` is the ancestor's and is accepted unchanged
+(https://github.com/hermes-serverless/cli, packages/cli-resources). docs/manifest.md explains each key.
+"""
+
+import re
+import shlex
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from hermes.units import parse_size_bytes, parse_span_s
+
+NAMES = ("hermes.toml", "hermes.config.json")  # in this order of preference
+
+
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"not a command line: {error}") from None
+    if not words:
+        raise ValueError("must name a program, for example ./a.out")
+    return text
+
+
+def _inside(path: str) -> str:
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts or "\0" in path:
+        raise ValueError("must be a path inside the repository, without ..")
+    return path
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,99}", text):
+        raise ValueError("must be one word of letters, digits and _ . + / -")
+    return text
+
+
+_OWN_ENV = re.compile(r"(HERMES|NVIDIA|LD|CUDA_VISIBLE)_.*|PATH|RANK|WORLD_SIZE|MASTER_(ADDR|PORT)")
+
+
+def _environment(env: dict[str, str]) -> dict[str, str]:
+    for name, value in env.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", name):
+            raise ValueError(f"{name[:40]!r} is not the name of a variable")
+        if _OWN_ENV.fullmatch(name):
+            raise ValueError(f"{name} is set by Hermes and cannot be changed here")
+        if "\0" in value or len(value) > 32_768:
+            raise ValueError(f"the value of {name} is too long or holds a NUL")
+    return env
+
+
+def _to_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+Span = Annotated[float, BeforeValidator(parse_span_s)]
+Size = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=1 << 20)]
+Text = Annotated[str, BeforeValidator(_to_text), Field(max_length=4096)]
+Path = Annotated[str, AfterValidator(_inside), Field(min_length=1, max_length=1024)]
+Capability = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^\d{1,2}\.\d$")]
+
+
+class Part(BaseModel):
+    """A table of the manifest: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BuildPart(Part):
+    """How `make` is called."""
+
+    image: Annotated[str, Field(description="base image that this instance offers")] = ""
+    target: Annotated[str, AfterValidator(_word)] = ""
+    packages: list[Annotated[str, AfterValidator(_word)]] = []
+    timeout: Span = 900.0
+
+
+class RunPart(Part):
+    """How the program is started and what it may use."""
+
+    args: Annotated[list[Text], Field(max_length=256)] = []
+    env: Annotated[dict[str, Text], AfterValidator(_environment)] = {}
+    stdin: Path | None = None
+    timeout: Span = 3600.0
+    cpus: Annotated[float, Field(gt=0, le=1024)] = 2.0
+    memory: Size = 4 << 30
+    network: bool = False
+    artifacts: Annotated[list[Path], Field(max_length=64)] = []
+    retries: Annotated[int, Field(ge=0, le=10)] = 0
+
+
+class GpuPart(Part):
+    """Which GPUs each rank holds. `count` unset: 1 for CUDA, 0 for C++."""
+
+    count: Annotated[int, Field(ge=0, le=64)] | None = None
+    memory: Size | None = None
+    capability: Capability | None = None
+    model: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    share: bool = False
+
+
+class RanksPart(Part):
+    """How many instances one run has."""
+
+    repeat: Annotated[int, Field(ge=1, le=10_000)] = 1
+    parallel: bool = False
+    same_host: bool = True
+    matrix: dict[str, Annotated[list[Text], Field(min_length=1, max_length=1000)]] = {}
+
+
+class OnPart(Part):
+    """What starts a run."""
+
+    push: list[str] | None = None
+    schedule: str | None = None
+    upload: str | None = None
+
+
+class Manifest(Part):
+    """The whole file, with the defaults filled in."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_][a-z0-9_.-]{0,99}$")] | None = None
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None
+    language: Literal["cuda", "cpp"] | None = None
+    handler: Annotated[str, AfterValidator(_command), Field(max_length=4096)] | None = None
+    public: bool = False
+    build: BuildPart = BuildPart()
+    run: RunPart = RunPart()
+    gpu: GpuPart = GpuPart()
+    ranks: RanksPart = RanksPart()
+    on: OnPart = OnPart()
+
+
+#: Keys that are part of the contract and have no effect in this version: refused, never ignored.
+NOT_YET: dict[tuple[str, str], Any] = {
+    ("build", "packages"): [],
+    ("run", "network"): False,
+    ("run", "retries"): 0,
+    ("gpu", "share"): False,
+    ("ranks", "parallel"): False,
+    ("ranks", "same_host"): True,
+    ("on", "schedule"): None,
+    ("on", "upload"): None,
+}
+
+#: What the message of a failed pattern says instead of the pattern.
+RULES: dict[str, str] = {
+    "name": 'use a-z 0-9 _ . -, for example "pi-montecarlo"',
+    "version": 'use three numbers, for example "1.0.0"',
+    "capability": 'use a compute capability such as "8.0" or "9.0"',
+    "functionName": 'use a-z 0-9 _ -, for example "pi-montecarlo"',
+    "functionVersion": 'use three numbers, for example "1.0.0"',
+}
+
+
+class AncestorManifest(BaseModel):
+    """`hermes.config.json`, all of its keys; any x.y.z version (the ancestor's own tool took one digit)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    functionName: Annotated[str, Field(pattern=r"^[a-z0-9_][a-z0-9_-]*$", max_length=100)] | None = None  # noqa: N815
+    functionVersion: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None  # noqa: N815
+    language: Literal["cuda", "cpp"] | None = None
+    gpuCapable: bool | None = None  # noqa: N815
+    scope: Literal["public", "private"] = "public"
+    handler: Annotated[str, AfterValidator(_command)] | None = None
+    imageName: str | None = None  # noqa: N815  (its own tool added it; it has no meaning here)
+
+
+def from_ancestor(old: AncestorManifest) -> Manifest:
+    """The ancestor's manifest in our words. `scope` said who may invoke; everyone here may not, unless asked."""
+    return Manifest(
+        name=old.functionName,
+        version=old.functionVersion,
+        language=old.language,
+        handler=old.handler,
+        public=old.scope == "public",
+        gpu=GpuPart(count=None if old.gpuCapable is None else int(old.gpuCapable)),
+    )

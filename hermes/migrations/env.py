@@ -1,0 +1,9 @@
+"""Runs migrations on the connection that `hermes.schema` hands over."""
+
+from alembic import context
+
+from hermes.tables import Base
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=False)
+context.run_migrations()

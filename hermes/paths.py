@@ -1,0 +1,50 @@
+"""Where things lie below the data directory. Names that users choose never become part of a path."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Paths:
+    """All places on disk; the arguments are row ids, attempt numbers and digests only."""
+
+    root: Path
+
+    def repo(self, repo_id: int) -> Path:
+        """The bare git repository."""
+        return self.root / "repos" / f"{repo_id}.git"
+
+    def log(self, kind: str, row_id: int, attempt: int) -> Path:
+        """The log of one attempt of a build or a rank; its index lies beside it (`.idx`)."""
+        return self.root / "logs" / kind / f"{row_id}.{attempt}.log"
+
+    def image(self, build_id: int) -> Path:
+        """The built tree of a build, a tar."""
+        return self.root / "images" / f"{build_id}.tar"
+
+    def artifact(self, sha256: str) -> Path:
+        """An artifact by its digest."""
+        return self.root / "artifacts" / sha256[:2] / sha256
+
+    def checkpoint(self, run_id: int, rank: int) -> Path:
+        """What a rank keeps across its attempts."""
+        return self.root / "checkpoints" / str(run_id) / str(rank)
+
+    def compiler_cache(self, repo_id: int) -> Path:
+        """The compiler cache of a repo, a file system image or a directory."""
+        return self.root / "ccache" / str(repo_id)
+
+    @property
+    def spool(self) -> Path:
+        """Temporary files; whatever is older than its owner is swept."""
+        return self.root / "spool"
+
+    @property
+    def boxes(self) -> Path:
+        """The working directories of live builds and ranks, one each, by box name."""
+        return self.root / "spool" / "boxes"
+
+    @property
+    def redis_socket(self) -> Path:
+        """The private Redis that `hermes up` starts."""
+        return self.root / "redis.sock"

@@ -1,0 +1,128 @@
+"""A push: recorded before its ref moves, applied together with its build and run, never lost between.
+
+`received` is committed before git swaps the ref; `applied` with build, run and ranks before the client
+hears `ok`. What a crash leaves as `received` is resolved by looking at the ref (reconcile.py)."""
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.fairness import queue_key
+from hermes.plan import Plan
+from hermes.states import TERMINAL, Event, State
+from hermes.tables import Build, Push, Rank, Repo, Run
+from hermes.transitions import move, note
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    """What a client asks of one ref; a sha of zeros means that the ref does not exist."""
+
+    ref: str
+    old_sha: str
+    new_sha: str
+
+    @property
+    def is_delete(self) -> bool:
+        """Whether the ref is to go."""
+        return set(self.new_sha) == {"0"}
+
+
+async def receive(
+    session: AsyncSession, repo: Repo, user_id: int, change: RefUpdate, plan: Plan | None, subject: str
+) -> Push:
+    """Record a push whose objects are in quarantine."""
+    push = Push(
+        repo_id=repo.id,
+        user_id=user_id,
+        ref=change.ref,
+        old_sha=change.old_sha,
+        new_sha=change.new_sha,
+        subject=subject,
+        plan=None if plan is None else plan.model_dump(),
+        created_at=time.time(),
+    )
+    session.add(push)
+    await session.flush()
+    note(session, "push", push.id, ("", "received"), change.ref)
+    return push
+
+
+async def apply(session: AsyncSession, push: Push) -> Run | None:
+    """The ref has moved: queue what the push asks for. A second call changes nothing and returns None."""
+    if not await _settle(session, push, "applied") or push.plan is None:
+        return None
+    plan = Plan.model_validate(push.plan)
+    repo = (await session.scalars(select(Repo).where(Repo.id == push.repo_id))).one()
+    repo.public = plan.public
+    build = await _build_for(session, push, plan)
+    return await queue_run(session, build, plan, push.user_id, "push", push.id) if plan.runs else None
+
+
+async def abandon(session: AsyncSession, push: Push, reason: str) -> None:
+    """The ref did not move: nothing was stored."""
+    await _settle(session, push, "abandoned", reason)
+
+
+async def _settle(session: AsyncSession, push: Push, state: str, reason: str = "") -> bool:
+    changed = await session.execute(
+        update(Push).where(Push.id == push.id, Push.state == "received").values(state=state)
+    )
+    assert isinstance(changed, CursorResult)
+    if changed.rowcount == 0:
+        return False
+    note(session, "push", push.id, ("received", state), reason)
+    return True
+
+
+async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
+    """The one build of this commit and these inputs; one that did not succeed is tried again."""
+    same = select(Build).where(
+        Build.repo_id == push.repo_id, Build.commit_sha == push.new_sha, Build.inputs == plan.build_inputs()
+    )
+    build = (await session.scalars(same.with_for_update())).first()
+    if build is None:
+        build = Build(
+            repo_id=push.repo_id,
+            user_id=push.user_id,
+            commit_sha=push.new_sha,
+            inputs=plan.build_inputs(),
+            plan=plan.model_dump(),
+            created_at=time.time(),
+        )
+        session.add(build)
+        await session.flush()
+        note(session, "build", build.id, ("", State.QUEUED), "")
+    elif build.state in TERMINAL and build.state is not State.BUILT:
+        values = {"faults": 0, "cancel_requested_at": None}
+        await move(session, build, Event.RETRY, f"pushed again (push {push.id})", **values)
+    return build
+
+
+async def queue_run(
+    session: AsyncSession, build: Build, plan: Plan, user_id: int, trigger: str, push_id: int | None = None
+) -> Run:
+    """One run of a build, with a rank for each set of parameters."""
+    now = time.time()
+    run = Run(
+        repo_id=build.repo_id,
+        build_id=build.id,
+        push_id=push_id,
+        user_id=user_id,
+        trigger=trigger,
+        plan=plan.model_dump(),
+        queue_key=await queue_key(session, user_id, now),
+        created_at=now,
+    )
+    session.add(run)
+    await session.flush()
+    session.add_all(
+        Rank(run_id=run.id, number=number, parameters=parameters, created_at=now)
+        for number, parameters in enumerate(plan.ranks)
+    )
+    await session.flush()
+    note(session, "run", run.id, ("", State.QUEUED), trigger)
+    return run

@@ -1,0 +1,79 @@
+"""Repositories: who may see and change them, and their first push makes them."""
+
+import time
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.accounts import find_user
+from hermes.errors import NotFound, Refused
+from hermes.names import check_name
+from hermes.tables import Collaborator, Repo, User
+
+
+async def find_repo(session: AsyncSession, owner: str, name: str) -> Repo | None:
+    """The repo `owner/name`, whoever asks."""
+    found = await session.scalars(
+        select(Repo).join(User, User.id == Repo.owner_id).where(User.name == owner, Repo.name == name)
+    )
+    return found.first()
+
+
+def visible_to(user: User | None) -> ColumnElement[bool]:
+    """A condition on Repo: what this user may see. Nobody (None) sees nothing."""
+    if user is None:
+        return Repo.id.is_(None)
+    if user.is_admin:
+        return Repo.id.is_not(None)
+    shared = select(Collaborator.repo_id).where(Collaborator.user_id == user.id)
+    return or_(Repo.owner_id == user.id, Repo.public.is_(True), Repo.id.in_(shared))
+
+
+async def get_readable(session: AsyncSession, user: User | None, owner: str, name: str) -> Repo:
+    """The repo, if this user may see it. Raises NotFound, the same for missing and for hidden."""
+    found = await session.scalars(
+        select(Repo)
+        .join(User, User.id == Repo.owner_id)
+        .where(User.name == owner, Repo.name == name, visible_to(user))
+    )
+    repo = found.first()
+    if repo is None:
+        raise NotFound(f"there is no repository {owner[:80]}/{name[:80]} that you may see")
+    return repo
+
+
+async def get_or_make_writable(session: AsyncSession, user: User, owner: str, name: str) -> Repo:
+    """The repo to push to; an owner's first push makes it. Raises NotFound, Refused or UserError."""
+    repo = await find_repo(session, owner, name)
+    if repo is None:
+        return await _make(session, user, owner, name)
+    if await may_write(session, user, repo):
+        return repo
+    await get_readable(session, user, owner, name)
+    raise Refused(
+        f"you may read {owner}/{name}, but not push to it", f"ask {owner} to make you a collaborator"
+    )
+
+
+async def may_write(session: AsyncSession, user: User, repo: Repo) -> bool:
+    """Whether this user may push, cancel and run again."""
+    if user.is_admin or repo.owner_id == user.id:
+        return True
+    role = await session.get(Collaborator, (repo.id, user.id))
+    return role is not None and role.role == "write"
+
+
+async def _make(session: AsyncSession, user: User, owner: str, name: str) -> Repo:
+    if owner != user.name:
+        exists = await find_user(session, owner)
+        if exists is None or not user.is_admin:
+            raise NotFound(
+                f"there is no repository {owner[:80]}/{name[:80]} that you may see",
+                f"your own repositories are made by their first push: …/{user.name}/{name[:80]}.git",
+            )
+        user = exists
+    check_name(name, "repository")
+    repo = Repo(owner_id=user.id, name=name, created_at=time.time())
+    session.add(repo)
+    await session.flush()
+    return repo

@@ -1,0 +1,48 @@
+"""What people ask of work that exists: cancel it, run it again. Pages and the API write nothing else."""
+
+import time
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.errors import Refused
+from hermes.plan import Plan
+from hermes.pushes import queue_run
+from hermes.states import TERMINAL, Event, State
+from hermes.tables import Build, Rank, Run, User
+from hermes.transitions import move, note
+
+
+async def cancel_run(session: AsyncSession, run: Run, by: User) -> bool:
+    """Ask for the end of a run: what waits ends now, what runs is ended by its runner. False: it is over."""
+    if run.state in TERMINAL:
+        return False
+    if run.cancel_requested_at is None:
+        run.cancel_requested_at, run.cancelled_by = time.time(), by.name
+        note(session, "run", run.id, (run.state, run.state), f"{by.name} asked to cancel it")
+    waiting = await session.scalars(select(Rank).where(Rank.run_id == run.id, Rank.state == State.QUEUED))
+    for rank in waiting.all():
+        await move(session, rank, Event.CANCEL, f"cancelled by {by.name}")
+    return True
+
+
+async def cancel_build(session: AsyncSession, build: Build, by: User) -> bool:
+    """Ask for the end of a build, and of the runs that wait for it. False: it is over."""
+    if build.state in TERMINAL:
+        return False
+    build.cancel_requested_at = time.time()
+    await session.flush()
+    note(session, "build", build.id, (build.state, build.state), f"{by.name} asked to cancel it")
+    if build.state is State.QUEUED:
+        await move(session, build, Event.CANCEL, f"cancelled by {by.name}")
+    return True
+
+
+async def run_again(session: AsyncSession, run: Run, by: User) -> Run:
+    """Queue the same run once more, without a build. Raises Refused if there is no image."""
+    build = (await session.scalars(select(Build).where(Build.id == run.build_id))).one()
+    if build.state is not State.BUILT:
+        raise Refused(
+            f"build {build.id} is {build.state}: there is nothing to run", "push a commit that builds"
+        )
+    return await queue_run(session, build, Plan.model_validate(run.plan), by.id, "retry")

@@ -1,0 +1,45 @@
+"""Brings a database to this program's schema, and refuses one that a newer program has written."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+
+from hermes.database import Database
+from hermes.errors import SettingsError
+from hermes.tables import Base
+
+_LOCK = 4_276_215  # PostgreSQL's advisory lock: two processes that start together migrate one after the other
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    try:
+        command.upgrade(_config(connection), "head")
+    except CommandError as error:
+        head = ScriptDirectory.from_config(_config()).get_current_head()
+        raise SettingsError(
+            f"the database was written by a newer Hermes ({error}); this program knows schema {head}: "
+            "start the newer program, or restore a backup"
+        ) from None
+
+
+async def migrate(database: Database) -> None:
+    """Apply what is missing, in one transaction. Raises SettingsError for a newer schema."""
+    async with database.write() as session:
+        connection = await session.connection()
+        await connection.run_sync(_upgrade)
+
+
+METADATA = Base.metadata

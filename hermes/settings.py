@@ -1,0 +1,124 @@
+"""Every setting of an instance: one line each, read once from the environment by an entry point."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from hermes.errors import SettingsError
+from hermes.units import parse_size_bytes, parse_span_s
+
+Parse = Callable[[str], Any]
+
+
+def _one_of(*words: str) -> Parse:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise ValueError("must be a whole number, 0 or more")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise ValueError("must be a port number from 1 to 65535")
+    return int(text)
+
+
+def _url(text: str) -> str:
+    if text and not text.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return text.rstrip("/")
+
+
+def _setting(default: Any, parse: Parse, help: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings; the environment variable of `name` is `HERMES_NAME`."""
+
+    # fmt: off
+    data: Path = _setting(Path("var"), Path, "directory that holds everything: database, repositories, logs, artifacts")
+    host: str = _setting("0.0.0.0", str, "address to listen on")
+    port: int = _setting(8000, _port, "port to listen on")
+    url: str = _setting("", _url, "address that users see in links; default: http://localhost:PORT")
+    executor: str = _setting("auto", _one_of("auto", "docker", "local"), "how builds and runs are started; auto: docker if an engine answers, else local")
+    redis_url: str = _setting("", str, "Redis to use as the doorbell; default: `hermes up` starts a private one; `none`: do without")
+    database_url: str = _setting("", str, "SQLAlchemy URL; default: SQLite in the data directory; postgresql://… for PostgreSQL")
+    log: str = _setting("text", _one_of("text", "json"), "form of the service's own log lines on stderr")
+    images: Path = _setting(Path(), Path, "TOML table of base images; default: the one that comes with Hermes")
+    gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
+    without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
+    build_slots: int = _setting(2, _count, "builds at a time")
+    cpus: int = _setting(0, _count, "CPUs that runs may hold together; 0: all of this machine")
+    memory: int = _setting(0, parse_size_bytes, "memory that runs may hold together; 0: 90 % of this machine")
+    disk: int = _setting(2 << 30, parse_size_bytes, "writable disk of one build or one rank")
+    max_timeout: float = _setting(86400.0, parse_span_s, "longest `timeout` a manifest may ask for")
+    push_size: int = _setting(512 << 20, parse_size_bytes, "largest push, compressed, as it comes over the wire")
+    tree_size: int = _setting(256 << 20, parse_size_bytes, "largest tree of a commit that is built, all files together")
+    tree_files: int = _setting(20_000, _count, "most files in a commit that is built")
+    log_size: int = _setting(16 << 20, parse_size_bytes, "bytes kept from the start of a log; 1 MiB of its end is kept besides")
+    artifact_size: int = _setting(1 << 30, parse_size_bytes, "most bytes of artifacts of one rank")
+    artifact_files: int = _setting(1000, _count, "most artifacts of one rank")
+    lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
+    poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")
+    # fmt: on
+
+    @property
+    def public_url(self) -> str:
+        """What links start with, without a trailing slash."""
+        return self.url or f"http://localhost:{self.port}"
+
+    @property
+    def database(self) -> str:
+        """The database URL with the asynchronous driver named."""
+        url = self.database_url or f"sqlite:///{self.data.absolute() / 'hermes.db'}"
+        for plain, driver in (
+            ("sqlite://", "sqlite+aiosqlite://"),
+            ("postgres://", "postgresql+asyncpg://"),
+            ("postgresql://", "postgresql+asyncpg://"),
+        ):
+            if url.startswith(plain):
+                return driver + url.removeprefix(plain)
+        return url
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"HERMES_{name.upper()}"
+
+
+def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the environment. Raises SettingsError that names the variable and says what it takes."""
+    known = {variable(each.name): each for each in fields(Settings)}
+    values = {}
+    for name, each in known.items():
+        if text := environ.get(name, ""):
+            values[each.name] = _parse(name, each, text)
+    return Settings(**values)
+
+
+def _parse(name: str, each: "Field[Any]", text: str) -> Any:
+    try:
+        return each.metadata["parse"](text)
+    except ValueError as error:
+        raise SettingsError(f"{name}={text!r}: {error}\n  {name}: {each.metadata['help']}") from None
+
+
+def settings_table() -> str:
+    """The table in docs/settings.md (a test compares them)."""
+    rows = ["| variable | default | what it is |", "| --- | --- | --- |"]
+    for each in fields(Settings):
+        default = "" if each.default in (Path(), "", 0) else f"`{each.default}`"
+        rows.append(f"| `{variable(each.name)}` | {default} | {each.metadata['help']} |")
+    return "\n".join(rows) + "\n"

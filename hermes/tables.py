@@ -1,0 +1,228 @@
+"""The rows. Times are Unix seconds (UTC), sizes bytes; keys that make duplicates impossible are here."""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from hermes.states import State
+
+Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in an INTEGER key
+Words = Enum(State, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states])
+Json = dict[str, Any]
+
+
+class Base(DeclarativeBase):
+    """Root of all tables."""
+
+    type_annotation_map = {int: Id, State: Words}  # noqa: RUF012  (SQLAlchemy's own name)
+
+
+class User(Base):
+    """An account."""
+
+    __tablename__ = "user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    is_admin: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float]
+
+
+class Token(Base):
+    """A secret that acts for a user; only its SHA-256 is kept."""
+
+    __tablename__ = "token"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    scope: Mapped[str] = mapped_column(default="all")  # all: pushes and API; session: a browser
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+
+
+class Repo(Base):
+    """`owner/name`, a bare git repository."""
+
+    __tablename__ = "repo"
+    __table_args__ = (UniqueConstraint("owner_id", "name"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    name: Mapped[str]
+    public: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float]
+
+
+class Collaborator(Base):
+    """Who else may read (`read`) or push to (`write`) a repo."""
+
+    __tablename__ = "collaborator"
+    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), primary_key=True)
+    role: Mapped[str]
+
+
+class Push(Base):
+    """One accepted ref update: `received` until its ref moved, then `applied` (or `abandoned`)."""
+
+    __tablename__ = "push"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    trigger: Mapped[str] = mapped_column(default="push")
+    ref: Mapped[str]
+    old_sha: Mapped[str]
+    new_sha: Mapped[str]
+    subject: Mapped[str] = mapped_column(default="")
+    state: Mapped[str] = mapped_column(default="received", index=True)
+    plan: Mapped[Json | None] = mapped_column(JSON)  # None: nothing is to be built
+    created_at: Mapped[float]
+
+
+class Work:
+    """What builds and ranks share: a state, an attempt that fences every write, and a lease."""
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[State] = mapped_column(default=State.QUEUED, index=True)
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    faults: Mapped[int] = mapped_column(Integer, default=0)
+    lease_owner: Mapped[str | None]
+    lease_until: Mapped[float | None]
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    reason: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[float]
+    claimed_at: Mapped[float | None]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+
+
+class Build(Work, Base):
+    """A commit turned into an image: one per (repo, commit, build inputs)."""
+
+    __tablename__ = "build"
+    __table_args__ = (UniqueConstraint("repo_id", "commit_sha", "inputs"),)
+    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+    commit_sha: Mapped[str]
+    inputs: Mapped[str]  # digest of everything else that the image depends on
+    plan: Mapped[Json] = mapped_column(JSON)
+    image_bytes: Mapped[int | None]
+    cancel_requested_at: Mapped[float | None]
+
+
+class Run(Base):
+    """One request to execute an image; its state follows from its ranks (`states.run_state`)."""
+
+    __tablename__ = "run"
+    __table_args__ = (UniqueConstraint("push_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"), index=True)
+    build_id: Mapped[int] = mapped_column(ForeignKey("build.id"), index=True)
+    push_id: Mapped[int | None] = mapped_column(ForeignKey("push.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    trigger: Mapped[str]
+    state: Mapped[State] = mapped_column(default=State.QUEUED, index=True)
+    reason: Mapped[str] = mapped_column(default="")
+    plan: Mapped[Json] = mapped_column(JSON)
+    priority: Mapped[int] = mapped_column(Integer, default=0)
+    queue_key: Mapped[float]  # virtual time of its user (fairness.py): the smallest goes first
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    cancel_requested_at: Mapped[float | None]
+    cancelled_by: Mapped[str] = mapped_column(default="")
+
+
+class Rank(Work, Base):
+    """One of the N instances of a run."""
+
+    __tablename__ = "rank"
+    __table_args__ = (UniqueConstraint("run_id", "number"),)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    parameters: Mapped[Json] = mapped_column(JSON, default=dict)
+    slot: Mapped[Json | None] = mapped_column(JSON)  # {"runner", "gpus", "cpus", "memory_bytes"}
+    exit_code: Mapped[int | None] = mapped_column(Integer)
+    signal: Mapped[str] = mapped_column(default="")
+    progress: Mapped[float | None]
+    progress_text: Mapped[str] = mapped_column(default="")
+    summary: Mapped[Json | None] = mapped_column(JSON)  # {"wall_s", "cpu_s", "peak_memory_bytes", …}
+
+
+class Event(Base):
+    """What happened to a push, a build, a run or a rank. Append-only."""
+
+    __tablename__ = "event"
+    __table_args__ = (Index("event_subject", "kind", "subject_id"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    subject_id: Mapped[int]
+    attempt: Mapped[int] = mapped_column(Integer, default=0)
+    from_state: Mapped[str]
+    to_state: Mapped[str]
+    reason: Mapped[str] = mapped_column(default="")
+    at: Mapped[float]
+
+
+class Artifact(Base):
+    """A file that a rank wrote, kept by digest."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("rank_id", "path"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), index=True)
+    rank_id: Mapped[int] = mapped_column(ForeignKey("rank.id"))
+    path: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    created_at: Mapped[float]
+
+
+class GpuSample(Base):
+    """Telemetry of a rank at one moment: CPU and memory of the box, and a list for its GPUs."""
+
+    __tablename__ = "gpu_sample"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    rank_id: Mapped[int] = mapped_column(ForeignKey("rank.id"), index=True)
+    attempt: Mapped[int] = mapped_column(Integer)
+    at: Mapped[float]
+    cpu_percent: Mapped[float]
+    memory_bytes: Mapped[int]
+    gpus: Mapped[list[Any]] = mapped_column(JSON, default=list)
+
+
+class Runner(Base):
+    """A process that owns one machine's GPUs and CPUs, as it last described itself."""
+
+    __tablename__ = "runner"
+    name: Mapped[str] = mapped_column(primary_key=True)
+    executor: Mapped[str]
+    cpus: Mapped[float]
+    memory_bytes: Mapped[int]
+    gpus: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    seen_at: Mapped[float]
+
+
+class WebhookDelivery(Base):
+    """A delivery that was seen, so that a second one does nothing."""
+
+    __tablename__ = "webhook_delivery"
+    source: Mapped[str] = mapped_column(primary_key=True)
+    delivery_id: Mapped[str] = mapped_column(primary_key=True)
+    body_sha256: Mapped[str]
+    received_at: Mapped[float]
+
+
+class Outbox(Base):
+    """A message to somebody else, sent at least once."""
+
+    __tablename__ = "outbox"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    topic: Mapped[str]
+    key: Mapped[str] = mapped_column(unique=True)
+    payload: Mapped[Json] = mapped_column(JSON)
+    created_at: Mapped[float]
+    sent_at: Mapped[float | None]
+    tries: Mapped[int] = mapped_column(Integer, default=0)

@@ -1,0 +1,120 @@
+"""The only writer of states: one guarded UPDATE, one event row, one log line; runs follow their ranks."""
+
+import time
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.journal import log
+from hermes.states import LIVE, TERMINAL, Event, State, next_state, run_state
+from hermes.tables import Build, Rank, Run
+from hermes.tables import Event as EventRow
+
+_BUILD_END = {
+    State.FAILED: Event.FAIL,
+    State.TIMED_OUT: Event.FAIL,
+    State.CANCELLED: Event.CANCEL,
+    State.LOST: Event.LOSE,
+}
+
+
+def note(
+    session: AsyncSession, kind: str, row_id: int, states: tuple[str, str], reason: str, attempt: int = 0
+) -> None:
+    """Append an event and say it in our log."""
+    session.add(
+        EventRow(
+            kind=kind,
+            subject_id=row_id,
+            attempt=attempt,
+            from_state=states[0],
+            to_state=states[1],
+            reason=reason,
+            at=time.time(),
+        )
+    )
+    log.info(f"{kind} {states[1]}", id=row_id, attempt=attempt, was=states[0], reason=reason or None)
+
+
+async def move(
+    session: AsyncSession, row: Build | Rank, event: Event, reason: str = "", **values: Any
+) -> bool:
+    """Apply `event` to the row as it was read. False: somebody else moved it first, nothing was written.
+
+    Raises Impossible where the table has no such step. `row` is brought up to date."""
+    kind = row.__tablename__
+    old, new, now = row.state, next_state(kind, row.state, event), time.time()
+    values |= _times(event, new, now) | {"state": new, "reason": reason}
+    if event in (Event.REQUEUE, Event.LOSE):
+        values["faults"] = row.faults + 1
+    if event is Event.CLAIM:
+        values["attempt"] = row.attempt + 1
+    table = type(row)
+    changed = await session.execute(
+        update(table)
+        .where(table.id == row.id, table.state == old, table.attempt == row.attempt)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    assert isinstance(changed, CursorResult)
+    if changed.rowcount == 0:
+        return False
+    await session.refresh(row)
+    note(session, kind, row.id, (old, new), reason, row.attempt)
+    await (_settle_run(session, row.run_id) if isinstance(row, Rank) else _settle_build(session, row))
+    return True
+
+
+def _times(event: Event, new: State, now: float) -> dict[str, Any]:
+    times: dict[str, Any] = {}
+    if event is Event.CLAIM:
+        times |= {"claimed_at": now, "started_at": None, "ended_at": None}
+    if new in (State.RUNNING, State.BUILDING):
+        times["started_at"] = now
+    if new in TERMINAL:
+        times["ended_at"] = now
+    if event is Event.RETRY:
+        times |= {"claimed_at": None, "started_at": None, "ended_at": None}
+    if new not in LIVE:
+        times |= {"lease_owner": None, "lease_until": None}
+    return times
+
+
+async def _settle_build(session: AsyncSession, build: Build) -> None:
+    """A build that did not become an image ends the ranks that wait for it."""
+    event = _BUILD_END.get(build.state)
+    if event is None:
+        return
+    ranks = await session.scalars(
+        select(Rank)
+        .join(Run, Run.id == Rank.run_id)
+        .where(Run.build_id == build.id, Rank.state == State.QUEUED)
+    )
+    words = f"build {build.id} {'timed out' if build.state is State.TIMED_OUT else build.state}"
+    for rank in ranks.all():
+        await move(session, rank, event, words)
+
+
+async def _settle_run(session: AsyncSession, run_id: int) -> None:
+    """A run's state, times and reason follow from its ranks."""
+    run = (await session.scalars(select(Run).where(Run.id == run_id).with_for_update())).one()
+    ranks = (
+        await session.scalars(
+            select(Rank)
+            .where(Rank.run_id == run_id)
+            .order_by(Rank.number)
+            .execution_options(populate_existing=True)
+        )
+    ).all()
+    old, new = run.state, run_state([rank.state for rank in ranks])
+    if new == old:
+        return
+    run.state = new
+    run.reason = next((rank.reason for rank in ranks if rank.state is new and rank.reason), "")
+    if run.started_at is None and new is State.RUNNING:
+        run.started_at = time.time()
+    if new in TERMINAL:
+        run.ended_at = time.time()
+    note(session, "run", run.id, (old, new), run.reason)

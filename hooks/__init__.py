@@ -1,0 +1,1 @@
+"""Everything that turns an event into queued work."""

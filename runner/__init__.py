@@ -1,0 +1,1 @@
+"""An image becomes a result: slots, GPUs, verdicts, artifacts, telemetry."""

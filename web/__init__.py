@@ -1,0 +1,1 @@
+"""Rows and files become pages, an API and server-sent events."""
