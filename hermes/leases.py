@@ -4,12 +4,13 @@ import os
 import secrets
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.states import LIVE, Event, State, after_fault
+from hermes.states import LIVE, Event, after_fault
 from hermes.tables import Build, Rank
 from hermes.transitions import move
 
@@ -26,7 +27,7 @@ async def take(session: AsyncSession, row: Build | Rank, owner: str, lease_s: fl
 
 
 async def renew(
-    session: AsyncSession, table: type[Build | Rank], owner: str, lease_s: float
+    session: AsyncSession, table: type[Build] | type[Rank], owner: str, lease_s: float
 ) -> dict[int, int]:
     """Prolong all leases of `owner`; returns {id: attempt} of what is still its own."""
     await session.execute(
@@ -58,15 +59,26 @@ async def expire(session: AsyncSession, now: float) -> int:
     return ended
 
 
-async def is_mine(session: AsyncSession, row: Build | Rank) -> bool:
-    """Whether this attempt is still the current one (`row` as it was when claimed)."""
-    table = type(row)
-    found = await session.execute(
-        select(table.id).where(
-            table.id == row.id,
-            table.attempt == row.attempt,
-            table.lease_owner == row.lease_owner,
-            table.state.in_((*LIVE, State.QUEUED)),
-        )
-    )
-    return found.first() is not None
+async def expire_dead(session: AsyncSession) -> int:
+    """Take the work of killed processes of this machine away at once; their leases need not run out."""
+    here = f"{socket.gethostname()}:"
+    ended = 0
+    builds = select(Build).where(Build.state.in_(LIVE), Build.lease_owner.startswith(here, autoescape=True))
+    ranks = select(Rank).where(Rank.state.in_(LIVE), Rank.lease_owner.startswith(here, autoescape=True))
+    for build in (await session.scalars(builds)).all():
+        if not _is_alive(build.lease_owner):
+            ended += await fault(session, build, "the builder that had it was killed")
+    for rank in (await session.scalars(ranks)).all():
+        if not _is_alive(rank.lease_owner):
+            ended += await fault(session, rank, "the runner that had it was killed")
+    return ended
+
+
+def _is_alive(owner: str | None) -> bool:
+    return owner is None or Path(f"/proc/{owner.split(':')[-2]}").exists()
+
+
+async def give_back(session: AsyncSession, row: Build | Rank) -> bool:
+    """Queue it again because its process ends in good order: no fault of anybody, no attempt used up."""
+    words = "the service was stopped; it starts again with it"
+    return await move(session, row, Event.REQUEUE, words, faults=row.faults)

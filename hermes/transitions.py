@@ -48,7 +48,7 @@ async def move(
     old, new, now = row.state, next_state(kind, row.state, event), time.time()
     values |= _times(event, new, now) | {"state": new, "reason": reason}
     if event in (Event.REQUEUE, Event.LOSE):
-        values["faults"] = row.faults + 1
+        values.setdefault("faults", row.faults + 1)
     if event is Event.CLAIM:
         values["attempt"] = row.attempt + 1
     table = type(row)

@@ -35,8 +35,8 @@ class Task:
     limits: Limits
     env: dict[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()  # UUIDs
-    cache: Path | None = None  # compiler cache, kept across boxes
-    checkpoint: Path | None = None  # kept across the attempts of a rank
+    cache: Path | None = None  # compiler cache, kept across boxes: a disk image, or a directory
+    checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Exit:
-    """How the command ended: its exit code, or -N for signal N; whether memory ran out."""
+    """How the command ended: its exit code, as shells count it (128 + N for signal N); whether memory ran out."""
 
     code: int
     out_of_memory: bool = False
@@ -57,9 +57,8 @@ class Exit:
     @property
     def signal_name(self) -> str:
         """`SIGSEGV` and so on; empty if it exited by itself."""
-        number = -self.code if self.code < 0 else self.code - 128
         try:
-            return signal.Signals(number).name if number > 0 else ""
+            return signal.Signals(self.code - 128).name if self.code > 128 else ""
         except ValueError:
             return ""
 
@@ -77,7 +76,6 @@ class Executor(Protocol):
     """The interface; tests/test_executors.py is its contract. All of them raise Unavailable for faults of ours."""
 
     name: str
-    app: str  # where the tree is, as the program sees it; `{box}` is the box's own directory
 
     async def check(self) -> str:
         """One line about the engine. Raises Unavailable with the next step."""

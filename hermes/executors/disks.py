@@ -33,7 +33,18 @@ def make_disk(file: Path, size_bytes: int) -> None:
     with file.open("wb") as image:
         image.truncate(size_bytes)
     owner = f"root_owner={OWNER_ID}:{OWNER_ID}"
-    _call("mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-m", "0", "-E", f"lazy_itable_init=1,{owner}", str(file))
+    _call(
+        "mkfs.ext4",
+        "-q",
+        "-F",
+        "-O",
+        "^has_journal",
+        "-m",
+        "0",
+        "-E",
+        f"lazy_itable_init=1,{owner}",
+        str(file),
+    )
 
 
 def mount(file: Path, point: Path) -> None:
@@ -42,14 +53,30 @@ def mount(file: Path, point: Path) -> None:
     _call("mount", "-o", "loop,nosuid,nodev,noatime", str(file), str(point))
 
 
+def mount_kept(file: Path, point: Path, size_bytes: int) -> bool:
+    """Mount a disk that outlives its boxes, made at its first use. False: another box has it now.
+
+    Two mounts of one file would destroy it; the kernel's list of loop devices is asked, since it also knows
+    the mounts of a process that was killed."""
+    if not file.exists():
+        fresh = file.with_suffix(f".{os.getpid()}")
+        make_disk(fresh, size_bytes)
+        fresh.rename(file)
+    elif _call("losetup", "--associated", str(file)):
+        return False
+    mount(file, point)
+    return True
+
+
 def unmount(point: Path) -> None:
     """Unmount, at once for names and as soon as possible for files that are still open."""
     if point.is_mount():
         _call("umount", "--lazy", str(point))
 
 
-def _call(*command: str) -> None:
+def _call(*command: str) -> bytes:
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip()[-300:]
         raise Unavailable(f"{command[0]} failed: {words}")
+    return done.stdout

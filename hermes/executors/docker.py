@@ -34,6 +34,7 @@ T = TypeVar("T")
 _LABEL = "hermes.instance"
 _FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 _CACHE, _CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
+_CACHE_BYTES = 2 << 30
 _CALL_S = 60.0
 _USER = f"{OWNER_ID}:{OWNER_ID}"
 
@@ -49,7 +50,6 @@ class DockerExecutor:
     """Boxes as containers of a local engine. `base` is where the bounded disks lie; `instance` labels ours."""
 
     name = "docker"
-    app = "/app"
 
     def __init__(self, base: Path, instance: str) -> None:
         self._base, self._instance = base, instance
@@ -133,7 +133,7 @@ class DockerExecutor:
 
     def _start(self, task: Task) -> _Handle:
         self._remove(task.name)  # of an earlier life with the same name
-        binds = self._make_disk(task)
+        binds = self._binds(task)
         api = self._client()
         container = api.create_container(
             task.image,
@@ -141,7 +141,7 @@ class DockerExecutor:
             name=task.name,
             user=_USER,
             working_dir="/app",
-            environment=self._env(task),
+            environment=_env(task, binds),
             labels={_LABEL: self._instance},
             volumes=[bind.split(":")[1] for bind in binds],
             host_config=api.create_host_config(binds=binds, **_hardening(task)),
@@ -155,40 +155,25 @@ class DockerExecutor:
         pid = api.inspect_container(container)["State"]["Pid"]
         return _Handle(container, output, group_paths(pid) if pid else {})
 
-    def _make_disk(self, task: Task) -> list[str]:
-        """The binds of a box: folders of a bounded disk as root, volumes of the engine otherwise."""
-        api = self._client()
-        binds = []
+    def _binds(self, task: Task) -> list[str]:
+        """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
         if self._has_disks is None:
             self._has_disks = disks.can_mount(self._base)
-        if self._has_disks:
-            point = self._base / task.name / "disk"
-            disks.make_disk(point.with_suffix(".img"), task.limits.disk_bytes)
-            disks.mount(point.with_suffix(".img"), point)
-        for folder, place in _FOLDERS.items():
-            if self._has_disks:
-                _own_folder(point / folder)
-                binds.append(f"{(point / folder).absolute()}:{place}:rw")
-            else:
-                api.create_volume(f"{task.name}.{folder}", labels={_LABEL: self._instance})
-                binds.append(f"{task.name}.{folder}:{place}:rw")
-        for kept, place in ((task.cache, _CACHE), (task.checkpoint, _CHECKPOINT)):
-            if kept is not None and self._has_disks:
-                _own_folder(kept)
-                binds.append(f"{kept.absolute()}:{place}:rw")
+        if not self._has_disks:
+            return [self._volume(task, folder) for folder in _FOLDERS]
+        own = self._base / task.name
+        disks.make_disk(own / "disk.img", task.limits.disk_bytes)
+        disks.mount(own / "disk.img", own / "disk")
+        binds = [f"{_own_folder(own / 'disk' / folder)}:{_FOLDERS[folder]}:rw" for folder in _FOLDERS]
+        for kept, size_bytes, place in _kept(task):
+            point = own / place.rpartition("/")[2]
+            if disks.mount_kept(kept, point, size_bytes):
+                binds.append(f"{_own_folder(point / 'kept')}:{place}:rw")
         return binds
 
-    def _env(self, task: Task) -> dict[str, str]:
-        kept = self._has_disks
-        return {
-            "HOME": "/tmp",
-            **task.env,
-            "HERMES_OUTPUT_DIR": _FOLDERS["output"],
-            **({"HERMES_CHECKPOINT_DIR": _CHECKPOINT} if task.checkpoint and kept else {}),
-            **({"CCACHE_DIR": _CACHE} if task.cache and kept else {"CCACHE_DISABLE": "1"}),
-            "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
-            "NVIDIA_VISIBLE_DEVICES": ",".join(task.gpus) or "void",  # an image's own value would win
-        }
+    def _volume(self, task: Task, folder: Folder) -> str:
+        self._client().create_volume(f"{task.name}.{folder}", labels={_LABEL: self._instance})
+        return f"{task.name}.{folder}:{_FOLDERS[folder]}:rw"
 
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
@@ -219,7 +204,8 @@ class DockerExecutor:
             with suppress(NoContainer):
                 api.remove_volume(f"{name}.{folder}", force=True)
         own = self._base / name
-        disks.unmount(own / "disk")
+        for point in (*own.glob("*"),):
+            disks.unmount(point)
         shutil.rmtree(own, ignore_errors=True)
 
 
@@ -246,13 +232,38 @@ def _hardening(task: Task) -> dict[str, Any]:
             Ulimit(name="core", soft=0, hard=0),
             Ulimit(name="nproc", soft=4096, hard=4096),
         ],
-        "device_requests": [DeviceRequest(device_ids=list(task.gpus), capabilities=[["gpu"]])] if task.gpus else [],
+        "device_requests": [DeviceRequest(device_ids=list(task.gpus), capabilities=[["gpu"]])]
+        if task.gpus
+        else [],
     }
 
 
-def _own_folder(folder: Path) -> None:
+def _kept(task: Task) -> Iterator[tuple[Path, int, str]]:
+    """The disks that outlive a box: (file, size in bytes, place)."""
+    if task.cache is not None:
+        yield task.cache, _CACHE_BYTES, _CACHE
+    if task.checkpoint is not None:
+        yield task.checkpoint, task.limits.disk_bytes, _CHECKPOINT
+
+
+def _env(task: Task, binds: list[str]) -> dict[str, str]:
+    """What the program sees; the NVIDIA variables of the image itself would win if we left them out."""
+    places = {bind.split(":")[1] for bind in binds}
+    return {
+        "HOME": "/tmp",
+        **task.env,
+        "HERMES_OUTPUT_DIR": _FOLDERS["output"],
+        **({"HERMES_CHECKPOINT_DIR": _CHECKPOINT} if _CHECKPOINT in places else {}),
+        **({"CCACHE_DIR": _CACHE} if _CACHE in places else {"CCACHE_DISABLE": "1"}),
+        "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
+        "NVIDIA_VISIBLE_DEVICES": ",".join(task.gpus) or "void",
+    }
+
+
+def _own_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.chown(folder, OWNER_ID, OWNER_ID)
+    return folder.absolute()
 
 
 def _empty_folder() -> bytes:
@@ -272,14 +283,18 @@ def _write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> N
         for chunk in chunks:
             size += len(chunk)
             if size > limit_bytes:
-                raise Refused(f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more")
+                raise Refused(
+                    f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more"
+                )
             file.write(chunk)
 
 
 def _in_words(error: Exception) -> str:
     words = str(error.explanation if isinstance(error, APIError) and error.explanation else error)
     if "could not select device driver" in words or "unresolvable CDI" in words:
-        return "the NVIDIA Container Toolkit is not installed on this runner (the engine cannot hand out GPUs)"
+        return (
+            "the NVIDIA Container Toolkit is not installed on this runner (the engine cannot hand out GPUs)"
+        )
     if "No such image" in words:
         return f"the base image is missing: {words.partition('No such image:')[2].strip()}; `make images` makes it"
     if isinstance(error, APIError):

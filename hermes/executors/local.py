@@ -37,7 +37,6 @@ class LocalExecutor:
     """Boxes as directories below `base`, commands as processes of this user."""
 
     name = "local"
-    app = "app"
 
     def __init__(self, base: Path) -> None:
         self._base = base
@@ -86,7 +85,9 @@ class LocalExecutor:
             limit_kib = f"ulimit -f {limit_bytes // 1024 + 64}; exec "
             tar = f'{limit_kib} tar --owner=65534 --group=65534 --sparse -cf "$1" -C "$2" .'
             source = str(box.handle.folder / folder)
-            done = subprocess.run(["bash", "-c", tar, "save", str(target), source], capture_output=True, check=False)
+            done = subprocess.run(
+                ["bash", "-c", tar, "save", str(target), source], capture_output=True, check=False
+            )
             if done.returncode == 128 + signal.SIGXFSZ or done.returncode == -signal.SIGXFSZ:
                 raise Refused(f"more than {show_size(limit_bytes)} in all", "write less, or ask for more")
             if done.returncode > 1:  # 1: a file changed meanwhile
@@ -176,4 +177,5 @@ def _follow(handle: _Handle, sink: Sink) -> Exit:
     with output:
         while chunk := os.read(output.fileno(), 1 << 16):
             sink(chunk, MIXED)
-    return Exit(handle.process.wait(), handle.out_of_memory)
+    code = handle.process.wait()
+    return Exit(code if code >= 0 else 128 - code, handle.out_of_memory)

@@ -1,0 +1,141 @@
+"""One build from its claim to its verdict: export the tree, make it in a box, keep the result as an image.
+
+An image is the base image's name and the built tree as one file. Measured here, storing the tree costs
+0.03 s where making an engine image of it costs 0.2 s and copying that into a writable /app again as much;
+and it is the same for every executor, with nothing of ours left in the engine's store."""
+
+import re
+import time
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from builder.script import NO_PROGRAM, build_command, build_env
+from hermes import logs
+from hermes.attempt import Ending, follow_to_end, open_box
+from hermes.errors import Refused, Unavailable
+from hermes.boxes import box_name
+from hermes.executors.base import Box, Executor, Limits, Task
+from hermes.logs import LogWriter
+from hermes.plan import Plan
+from hermes.process import Context
+from hermes.queue import CHANGED, RANKS
+from hermes.states import Event
+from hermes.supervisor import Job, Stop
+from hermes.tables import Build
+from hermes.threads import in_thread
+from hermes.transitions import move
+from hermes.tree import TreeLimits, export_tar, list_tree
+from hermes.units import show_limit, show_size
+
+MEMORY_BYTES = 4 << 30
+_PIDS = 1024
+_DIAGNOSTIC = re.compile(
+    rb"^.*?(?:\berror\b|\*\*\*|undefined reference|hermes: make went well).*$", re.MULTILINE
+)
+
+
+class BuildWork:
+    """Does builds with one executor."""
+
+    def __init__(self, context: Context, executor: Executor) -> None:
+        self._context, self._executor = context, executor
+
+    async def do(self, job: Job[Build]) -> None:
+        """The steps of one build; each leaves nothing behind, whatever ends it."""
+        build, plan = job.row, Plan.model_validate(job.row.plan)
+        path = self._context.paths.log("build", build.id, build.attempt)
+        writer = LogWriter(path, self._context.settings.log_size)
+        tree = self._context.paths.spool / f"build-{build.id}.{build.attempt}.tar"
+        try:
+            await self._need_image(plan)
+            try:
+                for warning in await in_thread(self._export, build, tree):
+                    writer.write(f"hermes: {warning}\n".encode())
+            except Refused as error:
+                await self._end(job, Event.FAIL, str(error))
+                return
+            async with open_box(self._executor, self._task(job, plan, tree)) as box:
+                ending = await follow_to_end(self._executor, box, writer.write, job, plan.build_timeout_s)
+                writer.close()
+                await self._settle(job, plan, box, ending, path)
+        finally:
+            writer.close()
+            tree.unlink(missing_ok=True)
+
+    async def _need_image(self, plan: Plan) -> None:
+        if not await self._executor.has_image(plan.reference):
+            raise Unavailable(
+                f"the base image {plan.reference} is not on this machine: `make images` makes it"
+            )
+
+    def _export(self, build: Build, target: Path) -> list[str]:
+        settings = self._context.settings
+        repo = self._context.paths.repo(build.repo_id)
+        entries = list_tree(repo, build.commit_sha, TreeLimits(settings.tree_files, settings.tree_size))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        submodules = export_tar(repo, build.commit_sha, entries, target, int(time.time()))
+        return [
+            f"submodule {path!r} is not fetched; commit its files if the build needs them"
+            for path in submodules
+        ]
+
+    def _task(self, job: Job[Build], plan: Plan, tree: Path) -> Task:
+        build, settings = job.row, self._context.settings
+        return Task(
+            name=box_name(self._context, build),
+            image=plan.reference,
+            command=build_command(plan),
+            tree=tree,
+            limits=Limits(cpus=2, memory_bytes=MEMORY_BYTES, disk_bytes=settings.disk, pids=_PIDS),
+            env=build_env() | {"HERMES_COMMIT": build.commit_sha},
+            cache=self._context.paths.compiler_cache(build.repo_id),
+        )
+
+    async def _settle(self, job: Job[Build], plan: Plan, box: Box, ending: Ending, log: Path) -> None:
+        """Our own intent first, then memory, then what make said."""
+        if ending.stop is Stop.SHUTDOWN:
+            raise Unavailable("the service was stopped")
+        if ending.stop is Stop.TIMEOUT:
+            await self._end(job, Event.TIME_OUT, f"make ran longer than {show_limit(plan.build_timeout_s)}")
+        elif ending.stop is Stop.CANCEL:
+            await self._end(job, Event.CANCEL, "cancelled")
+        elif ending.exit.out_of_memory:
+            await self._end(job, Event.FAIL, f"make ran out of memory ({show_size(MEMORY_BYTES)})")
+        elif ending.exit.code != 0:
+            await self._end(job, Event.FAIL, await in_thread(_why, ending.exit.code, log))
+        else:
+            await self._keep(job, box)
+
+    async def _keep(self, job: Job[Build], box: Box) -> None:
+        image = self._context.paths.image(job.row.id)
+        fresh = image.with_suffix(f".{job.row.attempt}")
+        try:
+            await self._executor.save(box, "app", fresh, self._context.settings.disk)
+        except Refused as error:
+            fresh.unlink(missing_ok=True)
+            await self._end(job, Event.FAIL, f"the built tree is {error}")
+            return
+        fresh.replace(image)
+        await self._end(job, Event.SUCCEED, "", image_bytes=image.stat().st_size)
+
+    async def _end(self, job: Job[Build], event: Event, reason: str, **values: int) -> None:
+        async with self._context.database.write() as session:
+            await self._move(session, job, event, reason, **values)
+        await self._context.doorbell.ring(RANKS, CHANGED)
+
+    async def _move(
+        self, session: AsyncSession, job: Job[Build], event: Event, reason: str, **values: int
+    ) -> None:
+        row = await session.get(Build, job.row.id)
+        if row is not None and row.attempt == job.row.attempt and row.lease_owner == job.owner:
+            await move(session, row, event, reason, **values)
+
+
+def _why(code: int, log: Path) -> str:
+    """The compiler's first word on the matter, with where; else the exit code."""
+    found = _DIAGNOSTIC.search(logs.read(log, 0, 1 << 20))
+    if found is None:
+        return f"make ended with exit code {code}"
+    words = found[0].decode("utf-8", "replace").strip()[:300]
+    return words.removeprefix("hermes: ") if code == NO_PROGRAM else words

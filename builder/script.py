@@ -1,0 +1,42 @@
+"""What happens inside the box of a build: clean, make, and a look whether there is a program to run."""
+
+import shlex
+
+from hermes.plan import Plan
+
+NO_PROGRAM = 97  # exit code of a make that went well and left no program
+
+_SCRIPT = """
+target=$1; shift
+if make -n clean >/dev/null 2>&1; then make clean >/dev/null 2>&1; fi
+make $target || exit $?
+say() { printf 'hermes: %s\\n' "$*" >&2; }
+if [ $# -gt 0 ]; then
+  command -v -- "$1" >/dev/null 2>&1 && exit 0
+  say "make went well, but there is no program '$1' (the manifest's handler)"
+else
+  make -n run >/dev/null 2>&1 && exit 0
+  [ -x ./a.out ] && exit 0
+  say "make went well, but nothing says what to run: no 'handler' in the manifest, no 'run' target, no ./a.out"
+fi
+found=$(find . -type f -perm -u+x ! -path './.*' ! -name '*.sh' | sort | head -8 | tr '\\n' ' ')
+say "programs here: ${found:-none}"
+exit 97
+"""
+
+
+def build_command(plan: Plan) -> tuple[str, ...]:
+    """The command of the box. Target and handler are arguments, never part of the script's text."""
+    return ("sh", "-c", _SCRIPT, "build", plan.target, *shlex.split(plan.handler))
+
+
+def build_env() -> dict[str, str]:
+    """Compilers go through the compiler cache where the image has it (https://ccache.dev/manual/latest.html)."""
+    return {
+        "PATH": "/opt/ccache:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "CCACHE_BASEDIR": "/app",
+        "CCACHE_NOHASHDIR": "1",
+        "CCACHE_MAXSIZE": "1G",
+        "CCACHE_SLOPPINESS": "time_macros",
+    }

@@ -1,0 +1,44 @@
+"""The body of a request as bounded, inflated chunks; one reader at a time."""
+
+import zlib
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+
+from hermes.errors import UserError
+from hermes.units import show_size
+
+
+class TooLarge(UserError):
+    """More bytes than the limit, counted after inflating."""
+
+    code = "too_large"
+    status = 413
+
+
+async def read_body(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
+    """The chunks as they come. Raises TooLarge."""
+    inflate = zlib.decompressobj(31) if request.headers.get("content-encoding") == "gzip" else None
+    size = 0
+    async for chunk in request.stream():
+        while chunk:
+            part = inflate.decompress(chunk, 1 << 20) if inflate else chunk
+            chunk = inflate.unconsumed_tail if inflate else b""
+            size += len(part)
+            if size > limit_bytes:
+                raise TooLarge(f"more than {show_size(limit_bytes)}", "push less at a time")
+            if part:
+                yield part
+
+
+async def drain(chunks: AsyncIterator[bytes]) -> None:
+    """Read the rest and forget it: clients listen to an answer only when all of theirs was taken."""
+    async for _ in chunks:
+        pass
+
+
+async def after(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """What was read already, then the rest."""
+    yield head
+    async for chunk in chunks:
+        yield chunk

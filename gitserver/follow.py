@@ -1,0 +1,202 @@
+"""The words and bytes that follow a push: its build, its run, their logs, as they come.
+
+A generator of bytes without framing; it reads rows and log files and holds nothing, so a client that leaves
+costs nothing and the work goes on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import TypeVar
+
+from sqlalchemy import select
+
+from hermes import logs, words
+from hermes.instance import runners
+from hermes.process import Context
+from hermes.queue import CHANGED
+from hermes.states import MAX_ATTEMPTS, TERMINAL, State
+from hermes.tables import Build, Rank, Run
+from hermes.units import show_span
+
+T = TypeVar("T")
+_LOOK_S = 1.0  # at the rows when no bell rings
+_SAY_AGAIN_S = 30.0
+_PATIENCE_S = 0.7  # before waiting is worth a line
+
+
+class Follower:
+    """Follows one build and its run; `last_byte` knows whether a line of ours needs a line end before it."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._bell = context.doorbell.bell(CHANGED)
+        self._at_line_start = True
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._context.doorbell.forget(self._bell)
+
+    def say(self, text: str) -> bytes:
+        """A line of ours."""
+        start = b"" if self._at_line_start else b"\n"
+        self._at_line_start = True
+        return start + f"hermes  {text}\n".encode()
+
+    def _pass(self, data: bytes) -> bytes:
+        if data:
+            self._at_line_start = data.endswith(b"\n")
+        return data
+
+    async def build(self, build_id: int) -> AsyncIterator[bytes]:
+        """From queued to its end. An empty chunk is a sign of life."""
+        build = await self._get(Build, build_id)
+        name = f"build {build_id}"
+        if build.state is State.BUILT:
+            ago = show_span(time.time() - (build.ended_at or 0))
+            yield self.say(f"{name}  cached: the same commit was built {ago} ago")
+            return
+        page = f"{self._context.settings.public_url}/builds/{build_id}"
+        yield self.say(f"{name}  {build.state}  {page}")
+        attempt = 0
+        while build.state not in TERMINAL:
+            if build.state is State.BUILDING and build.attempt > attempt:
+                attempt = build.attempt
+                yield self.say(f"{name}  with {build.plan['image']}{_try(attempt)}")
+                async for data in self._log("build", build, Build):
+                    yield data
+                if (again := await self._get(Build, build_id)).state is State.QUEUED:
+                    yield self.say(f"{name}  {again.reason}; trying again")
+            elif not await self._bell.wait(_LOOK_S):
+                yield b""
+            build = await self._get(Build, build_id)
+        if build.attempt > attempt:  # it was over before we looked
+            async for data in self._log("build", build, Build):
+                yield data
+        yield self.say(f"{name}  {words.build_end(build)}")
+
+    async def run(self, run_id: int) -> AsyncIterator[bytes]:
+        """From queued to its verdict."""
+        async with aclosing(self._wait_for_start(run_id)) as waiting:
+            async for data in waiting:
+                yield data
+        ranks = await self._ranks(run_id)
+        if len(ranks) == 1:
+            async for data in self._follow_rank(ranks[0].id, run_id):
+                yield data
+        else:
+            async for data in self._follow_ranks(run_id, ranks):
+                yield data
+        run = await self._get(Run, run_id)
+        while run.state not in TERMINAL:
+            yield b""
+            await self._bell.wait(_LOOK_S)
+            run = await self._get(Run, run_id)
+        yield self.say(f"run {run_id}    {words.run_end(run, await self._ranks(run_id))}")
+
+    async def _wait_for_start(self, run_id: int) -> AsyncIterator[bytes]:
+        began, said_at, said = time.monotonic(), float("-inf"), ""
+        while (run := await self._get(Run, run_id)).state in (State.QUEUED, State.STARTING):
+            now = time.monotonic()
+            if run.state is State.QUEUED and now - began > _PATIENCE_S:
+                async with self._context.database.read() as session:
+                    why = await words.waiting_for(session, run, await self._gpu_names())
+                if why != said and (now - said_at > _SAY_AGAIN_S or said_at < 0):
+                    said, said_at = why, now
+                    yield self.say(f"run {run_id}    waiting: {why}")
+            if not await self._bell.wait(_LOOK_S if said else _PATIENCE_S):
+                yield b""
+
+    async def _follow_rank(self, rank_id: int, run_id: int) -> AsyncIterator[bytes]:
+        attempt = 0
+        rank = await self._get(Rank, rank_id)
+        while True:
+            if rank.started_at and rank.attempt > attempt and rank.state is not State.QUEUED:
+                attempt = rank.attempt
+                yield self.say(f"run {run_id}    {await self._started(rank)}{_try(attempt)}")
+                async for data in self._log("rank", rank, Rank):
+                    yield data
+                if (again := await self._get(Rank, rank_id)).state is State.QUEUED:
+                    yield self.say(f"run {run_id}    {again.reason}; trying again")
+            elif rank.state in TERMINAL:
+                return
+            elif not await self._bell.wait(_LOOK_S):
+                yield b""
+            rank = await self._get(Rank, rank_id)
+
+    async def _started(self, rank: Rank) -> str:
+        run = await self._get(Run, rank.run_id)
+        build = await self._get(Build, run.build_id)
+        where = words.placed(rank, await self._gpu_names())
+        since = max(build.ended_at or 0, run.created_at)
+        what = "after the build" if since == build.ended_at else "after the push"
+        return f"started {where} {show_span(max((rank.started_at or 0) - since, 0))} {what}"
+
+    async def _follow_ranks(self, run_id: int, ranks: list[Rank]) -> AsyncIterator[bytes]:
+        """All logs at once, whole lines, each with its rank in front; the queue is short, so readers wait."""
+        lines: asyncio.Queue[bytes | None] = asyncio.Queue(64)
+
+        async def pump(rank: Rank) -> None:
+            tag, rest = f"[{rank.number}] ".encode(), b""
+            follower = Follower(self._context)
+            try:
+                async for data in follower._follow_rank(rank.id, run_id):
+                    *whole, rest = (rest + data).split(b"\n")
+                    for line in whole:
+                        await lines.put(tag + line + b"\n")
+                if rest:
+                    await lines.put(tag + rest + b"\n")
+            finally:
+                follower.close()
+            await lines.put(None)
+
+        pumps = [asyncio.create_task(pump(rank)) for rank in ranks]
+        try:
+            left = len(pumps)
+            while left:
+                try:
+                    line = await asyncio.wait_for(lines.get(), _LOOK_S)
+                except TimeoutError:
+                    line = b""
+                left -= line is None
+                yield self._pass(line or b"")
+        finally:
+            for task in pumps:
+                task.cancel()
+
+    async def _log(
+        self, kind: str, row: Build | Rank, table: type[Build] | type[Rank]
+    ) -> AsyncIterator[bytes]:
+        """The bytes of one attempt's log, until it ends or the attempt is over without an end."""
+        path = self._context.paths.log(kind, row.id, row.attempt)
+        async with aclosing(logs.tail(path)) as chunks:
+            async for _offset, data in chunks:
+                yield self._pass(data)
+                if not data and not logs.size_bytes(path):
+                    now = await self._get(table, row.id)
+                    if now.attempt != row.attempt or now.state in TERMINAL:
+                        return
+                elif not data and (await self._get(table, row.id)).attempt != row.attempt:
+                    return
+
+    async def _get(self, table: Callable[..., T], row_id: int) -> T:
+        async with self._context.database.read() as session:
+            return await session.get_one(table, row_id)  # type: ignore[arg-type]
+
+    async def _ranks(self, run_id: int) -> list[Rank]:
+        async with self._context.database.read() as session:
+            rows = await session.scalars(select(Rank).where(Rank.run_id == run_id).order_by(Rank.number))
+            return list(rows.all())
+
+    async def _gpu_names(self) -> dict[str, str]:
+        async with self._context.database.read() as session:
+            return gpu_names([gpu for runner in await runners(session) for gpu in runner.gpus])
+
+
+def gpu_names(gpus: list[dict[str, object]]) -> dict[str, str]:
+    """{UUID: `GPU 0 (H200)`}."""
+    return {str(gpu["uuid"]): f"GPU {gpu['index']} ({gpu['model']})" for gpu in gpus}
+
+
+def _try(attempt: int) -> str:
+    return f", attempt {attempt} of {MAX_ATTEMPTS}" if attempt > 1 else ""

@@ -1,0 +1,137 @@
+"""The parts of git's pack protocol that we read and write ourselves.
+
+Source: https://git-scm.com/docs/gitprotocol-pack and gitprotocol-common (pkt-line, side-band-64k,
+report-status). Everything else is git's own business."""
+
+from dataclasses import dataclass
+
+from dulwich.protocol import pkt_line
+
+from hermes.pushes import RefUpdate
+
+MAX_HEAD_BYTES = 64 << 10
+BAND_BYTES = 65_515  # payload of one side-band-64k packet
+FLUSH = b"0000"
+KEEP_ALIVE = b"0005\x02"
+REPORT, PROGRESS, FATAL = 1, 2, 3
+
+
+class BadProtocol(ValueError):
+    """The client does not speak git."""
+
+
+@dataclass(frozen=True)
+class PushHead:
+    """What stands before the pack: commands, what the client can do, push options."""
+
+    commands: tuple[RefUpdate, ...]
+    capabilities: frozenset[str]
+    options: tuple[str, ...]
+
+    @property
+    def has_sideband(self) -> bool:
+        """Whether we can talk to the user."""
+        return "side-band-64k" in self.capabilities
+
+
+def parse_head(data: bytes) -> PushHead | None:
+    """None: more bytes are needed. Raises BadProtocol."""
+    section = _section(data, 0)
+    if section is None:
+        return None
+    lines, end = section
+    commands, capabilities = [], frozenset[str]()
+    for line in lines:
+        if line.startswith(b"push-cert"):
+            raise BadProtocol("signed pushes are not supported")
+        if line.startswith(b"shallow "):
+            continue
+        command, _, rest = line.partition(b"\0")
+        if rest:
+            capabilities = frozenset(rest.decode("utf-8", "replace").split())
+        commands.append(_command(command))
+    options: list[bytes] = []
+    if "push-options" in capabilities:
+        found = _section(data, end)
+        if found is None:
+            return None
+        options, _end = found
+    texts = tuple(option.decode("utf-8", "replace") for option in options)
+    return PushHead(tuple(commands), capabilities, texts)
+
+
+def _command(line: bytes) -> RefUpdate:
+    parts = line.rstrip(b"\n").decode("utf-8", "replace").split(" ", 2)
+    if len(parts) != 3 or any(len(sha) not in (40, 64) for sha in parts[:2]):
+        raise BadProtocol("a command that is not: old new ref")
+    if len(parts[0]) == 64:
+        raise BadProtocol("SHA-256 repositories are not supported")
+    return RefUpdate(ref=parts[2], old_sha=parts[0], new_sha=parts[1])
+
+
+def _section(data: bytes, at: int) -> tuple[list[bytes], int] | None:
+    """The pkt-lines up to a flush, and where it ends; None if it is not whole yet."""
+    lines: list[bytes] = []
+    while len(data) >= at + 4:
+        length = _length(data[at : at + 4])
+        if length == 0:
+            return lines, at + 4
+        if len(data) < at + length:
+            break
+        lines.append(data[at + 4 : at + length].rstrip(b"\n"))
+        at += length
+    if len(data) > MAX_HEAD_BYTES:
+        raise BadProtocol(f"more than {MAX_HEAD_BYTES} bytes of commands")
+    return None
+
+
+def _length(digits: bytes) -> int:
+    try:
+        length = int(digits, 16)
+    except ValueError:
+        raise BadProtocol("a line without a length") from None
+    if not digits.isalnum() or length in (1, 2, 3) or length > 65_520:
+        raise BadProtocol("a line with a length that cannot be")
+    return length
+
+
+def band(number: int, data: bytes) -> bytes:
+    """Data as packets of one band."""
+    parts = (data[at : at + BAND_BYTES] for at in range(0, len(data), BAND_BYTES))
+    return b"".join(pkt_line(bytes([number]) + part) for part in parts)
+
+
+def report(head: PushHead, reasons: dict[str, str], words: str) -> bytes:
+    """A whole answer of ours to a push that is refused: what is shown above, and a reason for each ref."""
+    lines = [pkt_line(b"unpack ok\n")]
+    for command in head.commands:
+        reason = reasons.get(command.ref, "another ref of this push was refused")
+        lines.append(pkt_line(f"ng {command.ref} {_one_line(reason)}\n".encode()))
+    body = b"".join(lines) + FLUSH
+    if not head.has_sideband:
+        return body
+    return band(PROGRESS, words.encode()) + band(REPORT, body) + FLUSH
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:900]
+
+
+def accepted_refs(output: bytes, head: PushHead) -> set[str]:
+    """The refs that git says it moved, from its whole answer."""
+    body = _report_of(output) if head.has_sideband else output
+    section = _section(body, 0) if body else None
+    lines = section[0] if section else []
+    return {line[3:].decode("utf-8", "replace") for line in lines if line.startswith(b"ok ")}
+
+
+def _report_of(output: bytes) -> bytes:
+    body, at = b"", 0
+    while len(output) >= at + 4:
+        length = _length(output[at : at + 4])
+        if length == 0:
+            break
+        if output[at + 4 : at + 5] == bytes([REPORT]):
+            body += output[at + 5 : at + length]
+        at += length
+    return body

@@ -1,0 +1,105 @@
+"""The answer to a push: git's own report first, then our lines, a sign of life in silence, then the flush.
+
+Git's last four bytes are held back, so the client keeps listening while no git process is held. The report
+goes first: a client that leaves already knows that its refs moved."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from sqlalchemy import select
+
+from gitserver.follow import Follower
+from gitserver.protocol import FATAL, FLUSH, KEEP_ALIVE, PROGRESS, band
+from gitserver.push import Received
+from hermes.journal import log
+from hermes.process import Context
+from hermes.states import State
+from hermes.tables import Build, Run
+
+_KEEP_ALIVE_S = 5.0
+
+
+async def answer(
+    context: Context, received: Received, where: str, closing: asyncio.Event
+) -> AsyncIterator[bytes]:
+    """All bytes of the response. `where` is `owner/name`; `closing` is set when the service stops."""
+    if received.refused or not received.head.has_sideband:
+        yield received.answer
+        return
+    yield received.answer.removesuffix(FLUSH)
+    follower = Follower(context)
+    try:
+        last_at = time.monotonic()
+        async with aclosing(_words(context, follower, received, where)) as chunks:
+            async for data in chunks:
+                if data:
+                    yield band(PROGRESS, data)
+                    last_at = time.monotonic()
+                elif time.monotonic() - last_at > _KEEP_ALIVE_S:
+                    yield KEEP_ALIVE
+                    last_at = time.monotonic()
+                if closing.is_set():
+                    yield band(
+                        PROGRESS, follower.say("the service restarts; all goes on, see the page above")
+                    )
+                    break
+        if not closing.is_set() and "check" in received.options:
+            yield await _verdict(context, received)
+        yield FLUSH
+    except asyncio.CancelledError:
+        log.info("push detached", pushes=[push.id for _, push, _ in received.applied])
+        raise
+    finally:
+        follower.close()
+
+
+async def _words(
+    context: Context, follower: Follower, received: Received, where: str
+) -> AsyncIterator[bytes]:
+    for change, push, run in received.applied:
+        for warning in change.plan.warnings if change.plan else ():
+            yield follower.say(f"warning: {warning}")
+        build = await _build_of(
+            context, push.repo_id, push.new_sha, change.plan and change.plan.build_inputs()
+        )
+        if build is None:
+            yield follower.say(change.words)
+            continue
+        page = f"{context.settings.public_url}/{where}/commit/{push.new_sha}"
+        yield follower.say(f"{push.ref.removeprefix('refs/heads/')} at {push.new_sha[:7]}  {page}")
+        if "detach" in received.options:
+            continue
+        async with aclosing(follower.build(build.id)) as chunks:
+            async for data in chunks:
+                yield data
+        if run is not None and (await _get_build(context, build.id)).state is State.BUILT:
+            async with aclosing(follower.run(run.id)) as chunks:
+                async for data in chunks:
+                    yield data
+        elif run is not None:
+            yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
+
+
+async def _build_of(context: Context, repo_id: int, sha: str, inputs: str | None) -> Build | None:
+    async with context.database.read() as session:
+        same = select(Build).where(Build.repo_id == repo_id, Build.commit_sha == sha, Build.inputs == inputs)
+        return (await session.scalars(same)).first() if inputs else None
+
+
+async def _get_build(context: Context, build_id: int) -> Build:
+    async with context.database.read() as session:
+        return await session.get_one(Build, build_id)
+
+
+async def _verdict(context: Context, received: Received) -> bytes:
+    """Band 3 makes the client exit 1, with the refs truthfully shown as moved."""
+    async with context.database.read() as session:
+        for _change, _push, run in received.applied:
+            if run is None:
+                continue
+            now = await session.get_one(Run, run.id)
+            if now.state is not State.SUCCEEDED:
+                return band(FATAL, f"run {run.id} {now.state.replace('_', ' ')}: {now.reason}\n".encode())
+    return b""

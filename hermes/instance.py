@@ -1,0 +1,32 @@
+"""What this instance has, as its runner last described it."""
+
+import time
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.images import ImageTable
+from hermes.plan import Gpu, Instance
+from hermes.settings import Settings
+from hermes.tables import Runner
+
+FRESH_S = 60.0  # a runner describes itself every 15 s
+
+
+async def runners(session: AsyncSession) -> list[Runner]:
+    """The runners that showed a sign of life lately."""
+    alive = select(Runner).where(Runner.seen_at > time.time() - FRESH_S).order_by(Runner.name)
+    return list((await session.scalars(alive)).all())
+
+
+async def look_at_instance(session: AsyncSession, settings: Settings, images: ImageTable) -> Instance:
+    """For the policy of a push. No runner alive: what it has is unknown, and pushes wait for it."""
+    alive = await runners(session)
+    return Instance(
+        images=images,
+        max_timeout_s=settings.max_timeout,
+        gpus=tuple(Gpu(**gpu) for runner in alive for gpu in runner.gpus) if alive else None,
+        cpus=max((runner.cpus for runner in alive), default=0),
+        memory_bytes=max((runner.memory_bytes for runner in alive), default=0),
+        waits_for_gpu=settings.without_gpu == "wait",
+    )

@@ -1,0 +1,83 @@
+"""What every process of an instance opens when it starts and closes when it ends."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes import journal
+from hermes.database import Database
+from hermes.errors import HermesError, SettingsError
+from hermes.paths import Paths
+from hermes.queue import Doorbell
+from hermes.schema import migrate
+from hermes.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """The settings and the open ends of one process."""
+
+    settings: Settings
+    paths: Paths
+    database: Database
+    doorbell: Doorbell
+
+
+def check_data_directory(data: Path) -> None:
+    """Make it if need be. Raises SettingsError when this process cannot write there."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe = data / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"HERMES_DATA={str(data)!r}: cannot write there ({error.strerror}); "
+            "make it writable for this user, or set HERMES_DATA to another directory"
+        ) from None
+
+
+@asynccontextmanager
+async def open_context(settings: Settings) -> AsyncIterator[Context]:
+    """Open everything; the schema is brought up to date."""
+    check_data_directory(settings.data)
+    database = Database(settings.database)
+    doorbell = Doorbell(settings.redis_url)
+    try:
+        await migrate(database)
+        doorbell.start()
+        yield Context(settings, Paths(settings.data), database, doorbell)
+    finally:
+        await doorbell.close()
+        await database.close()
+
+
+def stop_event() -> asyncio.Event:
+    """Set by SIGTERM and SIGINT."""
+    event = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, event.set)
+    return event
+
+
+def main(process: str, body: Callable[[Context, asyncio.Event], Awaitable[None]]) -> None:
+    """The whole life of a process: settings, journal, context, body; a wrong setting is one clear line."""
+
+    async def live(settings: Settings) -> None:
+        stop = stop_event()
+        async with open_context(settings) as context:
+            await body(context, stop)
+
+    try:
+        settings = load_settings()
+        journal.configure(settings.log, process)
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(live(settings))
+    except HermesError as error:
+        sys.exit(f"hermes {process}: {error}")

@@ -1,0 +1,107 @@
+"""The composition root: git, webhooks and pages on one port. Nothing imports this file; it may import all."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+
+from gitserver.app import GitServer
+from hermes import journal
+from hermes.errors import HermesError, SettingsError
+from hermes.images import load_images
+from hermes.journal import log
+from hermes.process import Context, open_context
+from hermes.reconcile import keep_reconciling
+from hermes.settings import Settings, load_settings
+from web.app import Pages
+
+_GRACE_S = 5  # for requests that are at work when the service stops
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that tells streams to end before it waits for them."""
+
+    def __init__(self, config: uvicorn.Config, closing: asyncio.Event) -> None:
+        super().__init__(config)
+        self._closing = closing
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """The first signal."""
+        self._closing.set()
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]
+
+
+def make_app(context: Context, closing: asyncio.Event) -> Starlette:
+    """Everything that answers on the port."""
+    images = load_images(context.settings.images)
+    git = GitServer(context, images, closing)
+    pages = Pages(context, images, closing)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        reconciling = asyncio.create_task(keep_reconciling(context))
+        yield
+        reconciling.cancel()
+
+    return Starlette(
+        routes=[*git.routes(), *pages.routes()],
+        exception_handlers=pages.exception_handlers(),
+        middleware=pages.middleware(),
+        lifespan=lifespan,
+    )
+
+
+def open_socket(settings: Settings) -> socket.socket:
+    """The listening socket, opened before anything else starts. Raises SettingsError with the next step."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            f"stop what uses the port, or set HERMES_PORT (for example HERMES_PORT={settings.port + 1})"
+        ) from None
+    return listener
+
+
+async def serve(settings: Settings, listener: socket.socket) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    async with open_context(settings) as context:
+        closing = asyncio.Event()
+        config = uvicorn.Config(
+            make_app(context, closing),
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=_GRACE_S,
+            timeout_keep_alive=30,
+            server_header=False,
+            proxy_headers=False,
+        )
+        log.info("serving", url=settings.public_url, data=str(settings.data.absolute()))
+        await Server(config, closing).serve(sockets=[listener])
+
+
+def main() -> None:
+    """`python -m hermes.serve`"""
+    try:
+        settings = load_settings()
+        journal.configure(settings.log, "serve")
+        listener = open_socket(settings)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        asyncio.run(serve(settings, listener))
+    except HermesError as error:
+        sys.exit(f"hermes serve: {error}")
+    except KeyboardInterrupt:
+        pass
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""Claims work, keeps its leases, and ends it when it is cancelled, fenced or the process stops.
+
+The builder and the runner are this, each with its own way to choose and to do a piece of work."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from hermes.boxes import keep_sweeping, sweep_once
+from hermes.errors import Fenced, Unavailable
+from hermes.executors.base import Executor
+from hermes.journal import log
+from hermes.leases import fault, give_back, renew
+from hermes.process import Context
+from hermes.queue import CHANGED
+from hermes.reconcile import keep_reconciling
+from hermes.tables import Build, Rank
+
+W = TypeVar("W", bound=Build | Rank)
+_RETRY_IN_S = 3.0
+
+
+class Stop(StrEnum):
+    """Why a job is to end before its program does."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    FENCED = "fenced"  # another attempt has it: touch nothing
+    SHUTDOWN = "shutdown"  # this process ends: give the work back
+
+
+@dataclass(eq=False)
+class Job(Generic[W]):
+    """One claimed row at work; `row` is as it was when claimed."""
+
+    row: W
+    owner: str
+    stop: Stop | None = None
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask_to_stop(self, why: Stop) -> None:
+        """The first reason counts."""
+        if self.stop is None:
+            self.stop = why
+            self.stopped.set()
+
+
+class Supervisor(Generic[W]):
+    """`claim` takes what can begin now, `work` does one job, `cancelled` tells which ids are to end."""
+
+    def __init__(
+        self,
+        context: Context,
+        executor: Executor,
+        table: type[W],
+        claim: Callable[[Sequence[Job[W]]], Awaitable[list[Job[W]]]],
+        work: Callable[[Job[W]], Awaitable[None]],
+        cancelled: Callable[[Sequence[int]], Awaitable[set[int]]],
+        owner: str,
+    ) -> None:
+        self.context, self.executor, self.owner = context, executor, owner
+        self.table: type[Build] | type[Rank] = Build if issubclass(table, Build) else Rank
+        self.topic = self.table.__tablename__  # also the name of its ring (hermes.queue)
+        self._claim, self._work, self._cancelled = claim, work, cancelled
+        self._jobs: dict[Job[W], asyncio.Task[None]] = {}
+        self._bell = context.doorbell.bell(self.topic)
+
+    @property
+    def jobs(self) -> list[Job[W]]:
+        """What is at work now."""
+        return list(self._jobs)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop`; then end and give back what is at work."""
+        await sweep_once(self.context, self.executor, self.table)
+        side = [
+            asyncio.create_task(self._keep_leases(), name="leases"),
+            asyncio.create_task(keep_reconciling(self.context), name="reconcile"),
+            asyncio.create_task(keep_sweeping(self.context, self.executor, self.table), name="sweep"),
+            asyncio.create_task(_ring_when(stop, self._bell.ring), name="stop"),
+        ]
+        try:
+            while not stop.is_set():
+                try:
+                    await self._look()
+                except Unavailable as error:
+                    log.warning("cannot look for work", error=str(error))
+                await self._bell.wait(self.context.settings.poll)
+        finally:
+            for job in self.jobs:
+                job.ask_to_stop(Stop.SHUTDOWN)
+            await asyncio.gather(*self._jobs.values())
+            for task in side:
+                task.cancel()
+
+    async def _look(self) -> None:
+        if self._jobs:
+            asked = await self._cancelled([job.row.id for job in self._jobs])
+            for job in self.jobs:
+                if job.row.id in asked:
+                    job.ask_to_stop(Stop.CANCEL)
+        claimed = await self._claim(self.jobs)
+        for job in claimed:
+            task = asyncio.create_task(self._guard(job), name=f"{self.topic} {job.row.id}")
+            self._jobs[job] = task
+        if claimed:
+            await self.context.doorbell.ring(CHANGED)
+
+    async def _guard(self, job: Job[W]) -> None:
+        """Whatever goes wrong with one job is said, and ends or requeues that job alone."""
+        try:
+            await self._work(job)
+        except Fenced:
+            log.warning(f"{self.topic} fenced", id=job.row.id, attempt=job.row.attempt)
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                log.exception(f"{self.topic} broke", id=job.row.id)
+            await self._fault(job, str(error) or type(error).__name__)
+        finally:
+            self._jobs.pop(job, None)
+            self._bell.ring()  # a place became free
+            await self.context.doorbell.ring(CHANGED)
+
+    async def _fault(self, job: Job[W], reason: str) -> None:
+        try:
+            async with self.context.database.write() as session:
+                row: Build | Rank | None = await session.get(self.table, job.row.id)
+                if row is None or row.attempt != job.row.attempt or row.lease_owner != job.owner:
+                    return
+                if job.stop is Stop.SHUTDOWN:
+                    await give_back(session, row)
+                else:
+                    await fault(session, row, reason, retry_in_s=_RETRY_IN_S * (row.faults + 1))
+        except Unavailable as error:  # its lease ends, and with it this attempt
+            log.error("a fault could not be written", id=job.row.id, error=str(error))
+
+    async def _keep_leases(self) -> None:
+        lease_s = self.context.settings.lease
+        while True:
+            await asyncio.sleep(lease_s / 4)
+            if not self._jobs:
+                continue
+            try:
+                async with self.context.database.write() as session:
+                    mine = await renew(session, self.table, self.owner, lease_s)
+            except Unavailable as error:
+                log.warning("leases could not be renewed", error=str(error))
+                continue
+            for job in self.jobs:
+                if mine.get(job.row.id) != job.row.attempt:
+                    job.ask_to_stop(Stop.FENCED)
+
+
+async def _ring_when(event: asyncio.Event, ring: Callable[[], None]) -> None:
+    await event.wait()
+    ring()

@@ -1,0 +1,37 @@
+"""The command line and the environment of one rank."""
+
+import shlex
+
+from hermes.plan import Plan, substitute
+from hermes.tables import Rank, Run
+
+#: Without a handler: the Makefile's `run` target (arguments as ARGS), else ./a.out.
+_DEFAULT = 'if make -n run >/dev/null 2>&1; then exec make -s run ARGS="$*"; fi; exec ./a.out "$@"'
+_WITH_STDIN = 'input=$1; shift; exec "$@" <"$input"'
+MASTER_PORT = "9000"  # PESC's default
+
+
+def rank_command(plan: Plan, rank: Rank, world_size: int) -> tuple[str, ...]:
+    """What is started. Arguments stay arguments: no shell reads them."""
+    values = {"rank": str(rank.number), "world_size": str(world_size), **rank.parameters}
+    args = substitute(plan.args, values)
+    handler = shlex.split(plan.handler)
+    command = [*handler, *args] if handler else ["sh", "-c", _DEFAULT, "run", *args]
+    if plan.stdin:
+        command = ["sh", "-c", _WITH_STDIN, "run", plan.stdin, *command]
+    return tuple(command)
+
+
+def rank_env(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[str, str]:
+    """What the program sees besides the executor's own variables (docs/manifest.md lists them)."""
+    return {
+        "LC_ALL": "C.UTF-8",
+        **plan.env,
+        "HERMES_RUN": str(run.id),
+        "HERMES_COMMIT": commit,
+        "HERMES_URL": f"{url}/runs/{run.id}",
+        "RANK": str(rank.number),
+        "WORLD_SIZE": str(len(plan.ranks)),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": MASTER_PORT,
+    }

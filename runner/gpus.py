@@ -1,0 +1,131 @@
+"""The GPUs of this machine, through NVML (module `pynvml` of nvidia-ml-py). No driver: no GPUs, no error."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pynvml
+
+from hermes.journal import log
+from hermes.plan import Gpu
+
+
+@dataclass(frozen=True)
+class GpuUse:
+    """One GPU at one moment; None where the driver does not say."""
+
+    uuid: str
+    percent: float | None
+    memory_bytes: int | None
+    power_w: float | None
+    celsius: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored in a sample."""
+        return {
+            "uuid": self.uuid,
+            "percent": self.percent,
+            "memory_bytes": self.memory_bytes,
+            "power_w": self.power_w,
+            "celsius": self.celsius,
+        }
+
+
+class Gpus(Protocol):
+    """What the runner needs of GPUs."""
+
+    def list(self) -> tuple[Gpu, ...]:
+        """The GPUs that answer, in the driver's order."""
+
+    def sample(self, uuids: Sequence[str]) -> Sequence[GpuUse]:
+        """How these are used now; a GPU that does not answer is left out."""
+
+    def unclean(self, uuids: Sequence[str]) -> frozenset[str]:
+        """Those on which some process computes, or that do not answer."""
+
+
+class NoGpus:
+    """A machine without a GPU, or one whose GPUs are to be left alone."""
+
+    def list(self) -> tuple[Gpu, ...]:
+        return ()
+
+    def sample(self, uuids: Sequence[str]) -> Sequence[GpuUse]:
+        return []
+
+    def unclean(self, uuids: Sequence[str]) -> frozenset[str]:
+        return frozenset(uuids)
+
+
+class NvmlGpus:
+    """The real ones. `nvmlInit` was called and worked."""
+
+    def list(self) -> tuple[Gpu, ...]:
+        found = []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            with suppress(pynvml.NVMLError):  # one that fell off the bus is not listed
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+                found.append(
+                    Gpu(
+                        uuid=pynvml.nvmlDeviceGetUUID(handle),
+                        index=index,
+                        model=pynvml.nvmlDeviceGetName(handle).removeprefix("NVIDIA "),
+                        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
+                        capability=f"{major}.{minor}",
+                    )
+                )
+        return tuple(found)
+
+    def sample(self, uuids: Sequence[str]) -> Sequence[GpuUse]:
+        uses = []
+        for uuid in uuids:
+            with suppress(pynvml.NVMLError):
+                handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+                uses.append(_use(uuid, handle))
+        return uses
+
+    def unclean(self, uuids: Sequence[str]) -> frozenset[str]:
+        dirty = set()
+        for uuid in uuids:
+            try:
+                handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+                if pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
+                    dirty.add(uuid)
+            except pynvml.NVMLError as error:
+                log.warning("GPU does not answer", gpu=uuid, error=str(error))
+                dirty.add(uuid)
+        return frozenset(dirty)
+
+
+def _use(uuid: str, handle: Any) -> GpuUse:
+    def ask(function: Any, *args: Any) -> Any:
+        try:
+            return function(handle, *args)
+        except pynvml.NVMLError:  # not supported here, for example utilisation under MIG
+            return None
+
+    utilisation = ask(pynvml.nvmlDeviceGetUtilizationRates)
+    memory = ask(pynvml.nvmlDeviceGetMemoryInfo)
+    milliwatts = ask(pynvml.nvmlDeviceGetPowerUsage)
+    return GpuUse(
+        uuid=uuid,
+        percent=None if utilisation is None else float(utilisation.gpu),
+        memory_bytes=None if memory is None else int(memory.used),
+        power_w=None if milliwatts is None else milliwatts / 1000,
+        celsius=ask(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU),
+    )
+
+
+def open_gpus(mode: str) -> tuple[Gpus, str]:
+    """The GPUs of this machine and a line about them; `mode` is HERMES_GPUS."""
+    if mode == "none":
+        return NoGpus(), "HERMES_GPUS=none"
+    try:
+        pynvml.nvmlInit()
+        gpus = NvmlGpus()
+        words = ", ".join(f"{gpu.index}: {gpu.model}" for gpu in gpus.list())
+    except pynvml.NVMLError as error:
+        return NoGpus(), f"no GPU ({error})"
+    return gpus, words or "the driver lists no GPU"

@@ -1,0 +1,95 @@
+"""What a rank uses, once a second while it runs, and what it used, when it has ended."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hermes.executors.base import Box, Executor
+from hermes.process import Context
+from hermes.queue import CHANGED
+from hermes.tables import GpuSample, Rank
+from hermes.threads import in_thread
+from runner.gpus import Gpus, GpuUse
+from runner.progress import ProgressScanner
+
+PERIOD_S = 1.0
+_STORE_EVERY = 5
+
+
+@dataclass
+class Telemetry:
+    """Samples of one attempt. Call `sample` once a period and `flush` at the end."""
+
+    context: Context
+    executor: Executor
+    gpus: Gpus
+    box: Box
+    row: Rank
+    progress: ProgressScanner
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+    gpu_busy_s: float = 0.0
+    gpu_peak_memory_bytes: int = 0
+    _last_at: float = field(default_factory=time.time)
+    _stored_progress: tuple[float | None, str] = (None, "")
+    _waiting: list[GpuSample] = field(default_factory=list)
+
+    async def sample(self) -> None:
+        """Look once; what was seen is stored every few seconds."""
+        now = time.time()
+        usage = await self.executor.usage(self.box)
+        uses = await in_thread(self.gpus.sample, self.box.task.gpus) if self.box.task.gpus else []
+        elapsed_s = max(now - self._last_at, 1e-3)
+        self._count(uses, elapsed_s)
+        if usage is None:
+            return
+        percent = 100 * max(usage.cpu_s - self.cpu_s, 0.0) / elapsed_s
+        self.cpu_s = max(self.cpu_s, usage.cpu_s)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, usage.peak_memory_bytes)
+        self._last_at = now
+        self._waiting.append(
+            GpuSample(
+                rank_id=self.row.id,
+                attempt=self.row.attempt,
+                at=now,
+                cpu_percent=round(percent, 1),
+                memory_bytes=usage.memory_bytes,
+                gpus=[use.as_json() for use in uses],
+            )
+        )
+        if len(self._waiting) >= _STORE_EVERY:
+            await self.flush()
+
+    def _count(self, uses: Sequence[GpuUse], elapsed_s: float) -> None:
+        for use in uses:
+            self.gpu_busy_s += (use.percent or 0.0) / 100 * elapsed_s
+            self.gpu_peak_memory_bytes = max(self.gpu_peak_memory_bytes, use.memory_bytes or 0)
+
+    async def flush(self) -> None:
+        """Store the samples and the progress that are not stored yet."""
+        rows, self._waiting = self._waiting, []
+        progress = (self.progress.value, self.progress.text)
+        if not rows and progress == self._stored_progress:
+            return
+        async with self.context.database.write() as session:
+            session.add_all(rows)
+            row = await session.get(Rank, self.row.id)
+            if row is not None and row.attempt == self.row.attempt:
+                row.progress, row.progress_text = progress
+        self._stored_progress = progress
+        await self.context.doorbell.ring(CHANGED)
+
+    def summary(self, wall_s: float) -> dict[str, Any]:
+        """The line under a finished run."""
+        figures: dict[str, Any] = {
+            "wall_s": round(wall_s, 3),
+            "cpu_s": round(self.cpu_s, 3),
+            "peak_memory_bytes": self.peak_memory_bytes,
+        }
+        if self.box.task.gpus:
+            figures |= {
+                "gpu_busy_s": round(self.gpu_busy_s, 3),
+                "gpu_peak_memory_bytes": self.gpu_peak_memory_bytes,
+            }
+        return figures

@@ -1,0 +1,158 @@
+"""One attempt of one rank: slot held, box started, followed, judged, its files kept, all of it written."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hermes.attempt import Ending, every, follow_to_end, open_box
+from hermes.boxes import box_name
+from hermes.errors import Fenced, Refused, Unavailable
+from hermes.executors.base import Box, Executor, Folder, Limits, Task
+from hermes.journal import log
+from hermes.logs import LogWriter
+from hermes.plan import Plan
+from hermes.process import Context
+from hermes.queue import CHANGED
+from hermes.states import TERMINAL, Event
+from hermes.supervisor import Job
+from hermes.tables import Artifact, Build, Rank, Run
+from hermes.threads import in_thread
+from hermes.transitions import move
+from runner.artifacts import ArtifactLimits, Kept, keep_artifacts, matches
+from runner.command import rank_command, rank_env
+from runner.gpus import Gpus
+from runner.progress import ProgressScanner
+from runner.telemetry import PERIOD_S, Telemetry
+from runner.verdict import Verdict, judge
+
+
+@dataclass(frozen=True)
+class RankWork:
+    """Does ranks with one executor and this machine's GPUs."""
+
+    context: Context
+    executor: Executor
+    gpus: Gpus
+
+    async def do(self, job: Job[Rank]) -> None:
+        """From claimed to terminal. Raises Unavailable for faults of ours, Fenced when another has it."""
+        rank = job.row
+        run, build = await self._look_up(rank)
+        plan = Plan.model_validate(run.plan)
+        writer = LogWriter(
+            self.context.paths.log("rank", rank.id, rank.attempt), self.context.settings.log_size
+        )
+        try:
+            async with open_box(self.executor, self._task(rank, run, build, plan)) as box:
+                await self._started(job)
+                scanner = ProgressScanner(writer.write)
+                watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
+                ending = await self._follow(job, box, watch, plan.timeout_s)
+                verdict = judge(ending, plan, await self._cancelled_by(run))
+                kept = await self._keep(box, plan, writer)
+                writer.close()
+                await self._settle(job, verdict, kept, watch, ending)
+        finally:
+            writer.close()
+        if await self._is_over(rank):
+            await in_thread(self.context.paths.checkpoint(run.id, rank.number).unlink, missing_ok=True)
+
+    async def _look_up(self, rank: Rank) -> tuple[Run, Build]:
+        async with self.context.database.read() as session:
+            run = await session.get_one(Run, rank.run_id)
+            return run, await session.get_one(Build, run.build_id)
+
+    def _task(self, rank: Rank, run: Run, build: Build, plan: Plan) -> Task:
+        slot = rank.slot or {}
+        return Task(
+            name=box_name(self.context, rank),
+            image=plan.reference,
+            command=rank_command(plan, rank, len(plan.ranks)),
+            tree=self.context.paths.image(build.id),
+            limits=Limits(slot["cpus"], slot["memory_bytes"], self.context.settings.disk),
+            env=rank_env(plan, run, rank, build.commit_sha, self.context.settings.public_url),
+            gpus=tuple(slot["gpus"]),
+            checkpoint=self.context.paths.checkpoint(run.id, rank.number),
+        )
+
+    async def _started(self, job: Job[Rank]) -> None:
+        async with self.context.database.write() as session:
+            row = await session.get_one(Rank, job.row.id)
+            if row.attempt != job.row.attempt or not await move(session, row, Event.START):
+                raise Fenced
+        await self.context.doorbell.ring(CHANGED)
+
+    async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, limit_s: float) -> Ending:
+        sampling = asyncio.create_task(every(PERIOD_S, watch.sample))
+        try:
+            return await follow_to_end(self.executor, box, watch.progress, job, limit_s)
+        finally:
+            sampling.cancel()
+            with suppress(asyncio.CancelledError, Unavailable):
+                await sampling
+
+    async def _cancelled_by(self, run: Run) -> str:
+        async with self.context.database.read() as session:
+            return (await session.get_one(Run, run.id)).cancelled_by or "an operator"
+
+    async def _keep(self, box: Box, plan: Plan, writer: LogWriter) -> list[Kept]:
+        """The artifacts. Too many or too large ones never change the verdict; the log says so."""
+        kept: list[Kept] = []
+        try:
+            await self._keep_folder(box, "output", kept, lambda name: True)
+            if plan.artifacts:
+                await self._keep_folder(box, "app", kept, matches(plan.artifacts))
+        except Refused as error:
+            writer.write(f"\nhermes: {error}\n".encode())
+        unique = {each.path: each for each in reversed(kept)}
+        return list(unique.values())
+
+    async def _keep_folder(
+        self, box: Box, folder: Folder, kept: list[Kept], wanted: Callable[[str], bool]
+    ) -> None:
+        settings, paths = self.context.settings, self.context.paths
+        tar = paths.spool / f"{box.task.name}.{folder}.tar"
+        limits = ArtifactLimits(settings.artifact_files, settings.artifact_size)
+        try:
+            await self.executor.save(box, folder, tar, settings.disk)
+            await in_thread(lambda: kept.extend(keep_artifacts(tar, paths, limits, wanted)))
+        finally:
+            tar.unlink(missing_ok=True)
+
+    async def _settle(
+        self, job: Job[Rank], verdict: Verdict, kept: list[Kept], watch: Telemetry, ending: Ending
+    ) -> None:
+        """Artifacts, figures and the verdict in one transaction; nothing of it if this attempt is fenced."""
+        await watch.flush()
+        rank = job.row
+        values = {
+            "exit_code": verdict.exit_code,
+            "signal": verdict.signal,
+            "summary": watch.summary(ending.wall_s) | {"artifacts": len(kept)},
+        }
+        async with self.context.database.write() as session:
+            row = await session.get_one(Rank, rank.id)
+            if row.attempt != rank.attempt or row.lease_owner != job.owner:
+                raise Fenced
+            if not await move(session, row, verdict.event, verdict.reason, **values):
+                raise Fenced
+            session.add_all(_artifact(rank, each) for each in kept)
+        await self.context.doorbell.ring(CHANGED)
+        log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending.wall_s))
+
+    async def _is_over(self, rank: Rank) -> bool:
+        async with self.context.database.read() as session:
+            return (await session.get_one(Rank, rank.id)).state in TERMINAL
+
+
+def _artifact(rank: Rank, kept: Kept) -> Artifact:
+    return Artifact(
+        run_id=rank.run_id,
+        rank_id=rank.id,
+        path=kept.path,
+        size_bytes=kept.size_bytes,
+        sha256=kept.sha256,
+        created_at=time.time(),
+    )
