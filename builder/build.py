@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from builder.script import NO_PROGRAM, build_command, build_env
 from hermes import logs
 from hermes.attempt import Ending, follow_to_end, open_box
-from hermes.errors import Refused, Unavailable
 from hermes.boxes import box_name
+from hermes.errors import Refused, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
 from hermes.logs import LogWriter
 from hermes.plan import Plan

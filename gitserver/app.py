@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
+from dulwich.protocol import pkt_line
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dulwich.protocol import pkt_line
 from gitserver import child
 from gitserver.access import ask_for_token, who
 from gitserver.body import drain, read_body

@@ -5,7 +5,7 @@ costs nothing and the work goes on."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from hermes.states import MAX_ATTEMPTS, TERMINAL, State
 from hermes.tables import Build, Rank, Run
 from hermes.units import show_span
 
-T = TypeVar("T")
+T = TypeVar("T", Build, Run, Rank)
 _LOOK_S = 1.0  # at the rows when no bell rings
 _SAY_AGAIN_S = 30.0
 _PATIENCE_S = 0.7  # before waiting is worth a line
@@ -48,7 +48,7 @@ class Follower:
             self._at_line_start = data.endswith(b"\n")
         return data
 
-    async def build(self, build_id: int) -> AsyncIterator[bytes]:
+    async def build(self, build_id: int) -> AsyncGenerator[bytes]:
         """From queued to its end. An empty chunk is a sign of life."""
         build = await self._get(Build, build_id)
         name = f"build {build_id}"
@@ -63,7 +63,7 @@ class Follower:
             if build.state is State.BUILDING and build.attempt > attempt:
                 attempt = build.attempt
                 yield self.say(f"{name}  with {build.plan['image']}{_try(attempt)}")
-                async for data in self._log("build", build, Build):
+                async for data in self._log("build", build):
                     yield data
                 if (again := await self._get(Build, build_id)).state is State.QUEUED:
                     yield self.say(f"{name}  {again.reason}; trying again")
@@ -71,11 +71,11 @@ class Follower:
                 yield b""
             build = await self._get(Build, build_id)
         if build.attempt > attempt:  # it was over before we looked
-            async for data in self._log("build", build, Build):
+            async for data in self._log("build", build):
                 yield data
         yield self.say(f"{name}  {words.build_end(build)}")
 
-    async def run(self, run_id: int) -> AsyncIterator[bytes]:
+    async def run(self, run_id: int) -> AsyncGenerator[bytes]:
         """From queued to its verdict."""
         async with aclosing(self._wait_for_start(run_id)) as waiting:
             async for data in waiting:
@@ -94,7 +94,7 @@ class Follower:
             run = await self._get(Run, run_id)
         yield self.say(f"run {run_id}    {words.run_end(run, await self._ranks(run_id))}")
 
-    async def _wait_for_start(self, run_id: int) -> AsyncIterator[bytes]:
+    async def _wait_for_start(self, run_id: int) -> AsyncGenerator[bytes]:
         began, said_at, said = time.monotonic(), float("-inf"), ""
         while (run := await self._get(Run, run_id)).state in (State.QUEUED, State.STARTING):
             now = time.monotonic()
@@ -107,14 +107,14 @@ class Follower:
             if not await self._bell.wait(_LOOK_S if said else _PATIENCE_S):
                 yield b""
 
-    async def _follow_rank(self, rank_id: int, run_id: int) -> AsyncIterator[bytes]:
+    async def _follow_rank(self, rank_id: int, run_id: int) -> AsyncGenerator[bytes]:
         attempt = 0
         rank = await self._get(Rank, rank_id)
         while True:
             if rank.started_at and rank.attempt > attempt and rank.state is not State.QUEUED:
                 attempt = rank.attempt
                 yield self.say(f"run {run_id}    {await self._started(rank)}{_try(attempt)}")
-                async for data in self._log("rank", rank, Rank):
+                async for data in self._log("rank", rank):
                     yield data
                 if (again := await self._get(Rank, rank_id)).state is State.QUEUED:
                     yield self.say(f"run {run_id}    {again.reason}; trying again")
@@ -132,7 +132,7 @@ class Follower:
         what = "after the build" if since == build.ended_at else "after the push"
         return f"started {where} {show_span(max((rank.started_at or 0) - since, 0))} {what}"
 
-    async def _follow_ranks(self, run_id: int, ranks: list[Rank]) -> AsyncIterator[bytes]:
+    async def _follow_ranks(self, run_id: int, ranks: list[Rank]) -> AsyncGenerator[bytes]:
         """All logs at once, whole lines, each with its rank in front; the queue is short, so readers wait."""
         lines: asyncio.Queue[bytes | None] = asyncio.Queue(64)
 
@@ -164,24 +164,25 @@ class Follower:
             for task in pumps:
                 task.cancel()
 
-    async def _log(
-        self, kind: str, row: Build | Rank, table: type[Build] | type[Rank]
-    ) -> AsyncIterator[bytes]:
-        """The bytes of one attempt's log, until it ends or the attempt is over without an end."""
+    async def _log(self, kind: str, row: Build | Rank) -> AsyncGenerator[bytes]:
+        """The bytes of one attempt's log, until it ends, or its writer is gone without having ended it."""
         path = self._context.paths.log(kind, row.id, row.attempt)
+        over = False
         async with aclosing(logs.tail(path)) as chunks:
             async for _offset, data in chunks:
                 yield self._pass(data)
-                if not data and not logs.size_bytes(path):
-                    now = await self._get(table, row.id)
-                    if now.attempt != row.attempt or now.state in TERMINAL:
-                        return
-                elif not data and (await self._get(table, row.id)).attempt != row.attempt:
+                if not data and over:
                     return
+                over = not data and not await self._is_current(row)
 
-    async def _get(self, table: Callable[..., T], row_id: int) -> T:
+    async def _get(self, table: type[T], row_id: int) -> T:
         async with self._context.database.read() as session:
-            return await session.get_one(table, row_id)  # type: ignore[arg-type]
+            return await session.get_one(table, row_id)
+
+    async def _is_current(self, row: Build | Rank) -> bool:
+        """Whether the attempt that `row` shows is still at work."""
+        same = await self._get(Build, row.id) if isinstance(row, Build) else await self._get(Rank, row.id)
+        return same.attempt == row.attempt and same.state not in TERMINAL
 
     async def _ranks(self, run_id: int) -> list[Rank]:
         async with self._context.database.read() as session:

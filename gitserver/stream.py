@@ -5,7 +5,7 @@ goes first: a client that leaves already knows that its refs moved."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from sqlalchemy import select
@@ -14,16 +14,17 @@ from gitserver.follow import Follower
 from gitserver.protocol import FATAL, FLUSH, KEEP_ALIVE, PROGRESS, band
 from gitserver.push import Received
 from hermes.journal import log
+from hermes.plan import Plan
 from hermes.process import Context
 from hermes.states import State
-from hermes.tables import Build, Run
+from hermes.tables import Build, Push, Run
 
 _KEEP_ALIVE_S = 5.0
 
 
 async def answer(
     context: Context, received: Received, where: str, closing: asyncio.Event
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     """All bytes of the response. `where` is `owner/name`; `closing` is set when the service stops."""
     if received.refused or not received.head.has_sideband:
         yield received.answer
@@ -57,17 +58,15 @@ async def answer(
 
 async def _words(
     context: Context, follower: Follower, received: Received, where: str
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     for change, push, run in received.applied:
         for warning in change.plan.warnings if change.plan else ():
             yield follower.say(f"warning: {warning}")
-        build = await _build_of(
-            context, push.repo_id, push.new_sha, change.plan and change.plan.build_inputs()
-        )
+        build = await _build_of(context, push, change.plan)
         if build is None:
             yield follower.say(change.words)
             continue
-        page = f"{context.settings.public_url}/{where}/commit/{push.new_sha}"
+        page = f"{context.settings.public_url}/{where}/commit/{push.new_sha[:12]}"
         yield follower.say(f"{push.ref.removeprefix('refs/heads/')} at {push.new_sha[:7]}  {page}")
         if "detach" in received.options:
             continue
@@ -82,10 +81,14 @@ async def _words(
             yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
 
 
-async def _build_of(context: Context, repo_id: int, sha: str, inputs: str | None) -> Build | None:
+async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | None:
+    if plan is None:
+        return None
+    same = select(Build).where(
+        Build.repo_id == push.repo_id, Build.commit_sha == push.new_sha, Build.inputs == plan.build_inputs()
+    )
     async with context.database.read() as session:
-        same = select(Build).where(Build.repo_id == repo_id, Build.commit_sha == sha, Build.inputs == inputs)
-        return (await session.scalars(same)).first() if inputs else None
+        return (await session.scalars(same)).first()
 
 
 async def _get_build(context: Context, build_id: int) -> Build:

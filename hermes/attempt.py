@@ -1,10 +1,8 @@
 """One command in one box from start to end, whatever ends it: itself, its time, a person, or a fault of ours."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +11,7 @@ from hermes.executors.base import KILL_WAIT_S, Box, Executor, Exit, Sink, Task
 from hermes.supervisor import Job, Stop
 
 _AFTER_KILL_S = 15.0
+_NO_GRACE_S = 2.0  # fenced, or the service stops: the attempt counts for nothing
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,6 @@ class Ending:
 
     exit: Exit
     stop: Stop | None
-    wall_s: float
 
 
 @asynccontextmanager
@@ -38,31 +36,20 @@ async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any],
     """Drain the box until it ends, its time is over or the job is asked to stop.
 
     Raises Fenced when another attempt took over, Unavailable when the engine fails."""
-    began = time.monotonic()
     follow = asyncio.create_task(executor.follow(box, sink))
     asked = asyncio.create_task(job.stopped.wait())
     try:
         await asyncio.wait((follow, asked), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         if not follow.done():
             job.ask_to_stop(Stop.TIMEOUT)
-            grace_s = 1.0 if job.stop is Stop.FENCED else KILL_WAIT_S
+            grace_s = KILL_WAIT_S if job.stop in (Stop.TIMEOUT, Stop.CANCEL) else _NO_GRACE_S
             await executor.stop(box, grace_s)
             await asyncio.wait((follow,), timeout=_AFTER_KILL_S)
             if not follow.done():
                 raise Unavailable("the box could not be ended")
         if job.stop is Stop.FENCED:
             raise Fenced
-        return Ending(follow.result(), job.stop, time.monotonic() - began)
+        return Ending(follow.result(), job.stop)
     finally:
         asked.cancel()
         follow.cancel()
-
-
-OnSample = Callable[[], Awaitable[None]]
-
-
-async def every(period_s: float, act: OnSample) -> None:
-    """Call `act` at once and then once a period, for as long as the task lives."""
-    while True:
-        await act()
-        await asyncio.sleep(period_s)

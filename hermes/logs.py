@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,7 +151,7 @@ def read(log: Path, offset: int, limit_bytes: int = CHUNK_BYTES) -> bytes:
         return b""
 
 
-async def tail(log: Path, offset: int = 0) -> AsyncIterator[tuple[int, bytes]]:
+async def tail(log: Path, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
     """Yield `(offset after, bytes)` from `offset` on, as they come, until the end mark.
 
     An empty chunk is yielded about once a second of silence, so that a caller can do other things."""

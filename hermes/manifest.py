@@ -162,13 +162,13 @@ class AncestorManifest(BaseModel):
     """`hermes.config.json`, all of its keys; any x.y.z version (the ancestor's own tool took one digit)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    functionName: Annotated[str, Field(pattern=r"^[a-z0-9_][a-z0-9_-]*$", max_length=100)] | None = None  # noqa: N815
-    functionVersion: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None  # noqa: N815
+    functionName: Annotated[str, Field(pattern=r"^[a-z0-9_][a-z0-9_-]*$", max_length=100)] | None = None
+    functionVersion: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None
     language: Literal["cuda", "cpp"] | None = None
-    gpuCapable: bool | None = None  # noqa: N815
+    gpuCapable: bool | None = None
     scope: Literal["public", "private"] = "public"
     handler: Annotated[str, AfterValidator(_command)] | None = None
-    imageName: str | None = None  # noqa: N815  (its own tool added it; it has no meaning here)
+    imageName: str | None = None
 
 
 def from_ancestor(old: AncestorManifest) -> Manifest:

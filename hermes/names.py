@@ -7,7 +7,24 @@ from hermes.errors import UserError
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+#=-]{0,199}")
 _RESERVED = frozenset(
-    "admin api badges builds functions git gpus healthz hooks login metrics runs settings signin signout static".split()
+    [
+        "admin",
+        "api",
+        "badges",
+        "builds",
+        "functions",
+        "git",
+        "gpus",
+        "healthz",
+        "hooks",
+        "login",
+        "metrics",
+        "runs",
+        "settings",
+        "signin",
+        "signout",
+        "static",
+    ]
 )  # first path parts of our own pages
 
 

@@ -12,10 +12,10 @@ from starlette.applications import Starlette
 
 from gitserver.app import GitServer
 from hermes import journal
-from hermes.errors import HermesError, SettingsError
+from hermes.errors import HermesError
 from hermes.images import load_images
 from hermes.journal import log
-from hermes.process import Context, open_context
+from hermes.process import Context, open_context, open_socket
 from hermes.reconcile import keep_reconciling
 from hermes.settings import Settings, load_settings
 from web.app import Pages
@@ -54,21 +54,6 @@ def make_app(context: Context, closing: asyncio.Event) -> Starlette:
         middleware=pages.middleware(),
         lifespan=lifespan,
     )
-
-
-def open_socket(settings: Settings) -> socket.socket:
-    """The listening socket, opened before anything else starts. Raises SettingsError with the next step."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
-            f"stop what uses the port, or set HERMES_PORT (for example HERMES_PORT={settings.port + 1})"
-        ) from None
-    return listener
 
 
 async def serve(settings: Settings, listener: socket.socket) -> None:

@@ -35,7 +35,8 @@ def note(
             at=time.time(),
         )
     )
-    log.info(f"{kind} {states[1]}", id=row_id, attempt=attempt, was=states[0], reason=reason or None)
+    details = {"attempt": attempt, "was": states[0], "reason": reason}
+    log.info(f"{kind} {states[1]}", id=row_id, **{key: value for key, value in details.items() if value})
 
 
 async def move(

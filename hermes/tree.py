@@ -44,7 +44,7 @@ class Entry:
 def list_tree(
     repo: Path, commit: str, limits: TreeLimits, quarantine: Path | None = None
 ) -> dict[str, Entry]:
-    """All entries by path. Raises Refused when the tree cannot be built here, with the path that is at fault."""
+    """All entries by path. Raises Refused, with the path at fault, when the tree cannot be built here."""
     entries: dict[str, Entry] = {}
     total = 0
     with _child(repo, quarantine, "ls-tree", "-r", "-l", "-z", "--full-tree", commit) as child:
@@ -143,7 +143,7 @@ def _add(tar: tarfile.TarFile, entry: Entry, content: IO[bytes], mtime: int) -> 
         member.linkname = content.read(entry.size_bytes).decode("utf-8", "surrogateescape")
         if not _stays_inside(entry.path, member.linkname):
             raise Refused(
-                f"{ascii(entry.path)} is a link that leaves the repository", "use a relative link inside it"
+                f"{entry.path!a} is a link that leaves the repository", "use a relative link inside it"
             )
         tar.addfile(member)
         return

@@ -86,7 +86,8 @@ async def _holders(session: AsyncSession, of_gpus: bool, gpus: dict[str, str]) -
         if (held or not of_gpus) and left_s < least_s:
             least_s = left_s
             what = " and ".join(held) if held else "the CPUs"
-            best = f"{what} held by {owner}/{repo} (run {run.id}), at most {show_limit(max(1, round(left_s)))} left"
+            left = show_limit(max(1, round(left_s)))
+            best = f"{what} held by {owner}/{repo} (run {run.id}), at most {left} left"
     return best
 
 

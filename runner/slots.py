@@ -1,4 +1,4 @@
-"""Who gets what: pure, in memory. Given what there is, what is held and who waits, who starts now, and with what.
+"""Who gets what: pure, in memory. From what there is, is held and is wanted: who starts now, and with what.
 
 Whole GPUs only in this version. A want that does not fit does not block a smaller one behind it, but after
 `RESERVE_AFTER_S` of waiting nothing behind it starts any more, so it does not starve either."""
@@ -27,7 +27,7 @@ class Want:
     rank_id: int
     cpus: float
     memory_bytes: int
-    gpu: GpuWant = GpuWant()
+    gpu: GpuWant
     waited_s: float = 0.0
 
 

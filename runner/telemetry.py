@@ -1,10 +1,12 @@
 """What a rank uses, once a second while it runs, and what it used, when it has ended."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hermes.attempt import Ending
 from hermes.executors.base import Box, Executor
 from hermes.process import Context
 from hermes.queue import CHANGED
@@ -14,6 +16,7 @@ from runner.gpus import Gpus, GpuUse
 from runner.progress import ProgressScanner
 
 PERIOD_S = 1.0
+_FIRST_PERIOD_S = 0.05
 _STORE_EVERY = 5
 
 
@@ -34,6 +37,18 @@ class Telemetry:
     _last_at: float = field(default_factory=time.time)
     _stored_progress: tuple[float | None, str] = (None, "")
     _waiting: list[GpuSample] = field(default_factory=list)
+
+    async def keep_sampling(self) -> None:
+        """Look once a period for as long as the task lives; more often at first, programs may be short."""
+        for _ in range(int(PERIOD_S / _FIRST_PERIOD_S)):
+            usage = await self.executor.usage(self.box)
+            if usage is not None:
+                self.peak_memory_bytes = max(self.peak_memory_bytes, usage.peak_memory_bytes)
+                self.cpu_s = max(self.cpu_s, usage.cpu_s)
+            await asyncio.sleep(_FIRST_PERIOD_S)
+        while True:
+            await self.sample()
+            await asyncio.sleep(PERIOD_S)
 
     async def sample(self) -> None:
         """Look once; what was seen is stored every few seconds."""
@@ -80,12 +95,13 @@ class Telemetry:
         self._stored_progress = progress
         await self.context.doorbell.ring(CHANGED)
 
-    def summary(self, wall_s: float) -> dict[str, Any]:
+    def summary(self, ending: Ending) -> dict[str, Any]:
         """The line under a finished run."""
+        limit = self.box.task.limits.memory_bytes
         figures: dict[str, Any] = {
-            "wall_s": round(wall_s, 3),
+            "wall_s": round(ending.exit.wall_s, 3),
             "cpu_s": round(self.cpu_s, 3),
-            "peak_memory_bytes": self.peak_memory_bytes,
+            "peak_memory_bytes": limit if ending.exit.out_of_memory else self.peak_memory_bytes,
         }
         if self.box.task.gpus:
             figures |= {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from hermes.attempt import Ending, every, follow_to_end, open_box
+from hermes.attempt import Ending, follow_to_end, open_box
 from hermes.boxes import box_name
 from hermes.errors import Fenced, Refused, Unavailable
 from hermes.executors.base import Box, Executor, Folder, Limits, Task
@@ -24,7 +24,7 @@ from runner.artifacts import ArtifactLimits, Kept, keep_artifacts, matches
 from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
 from runner.progress import ProgressScanner
-from runner.telemetry import PERIOD_S, Telemetry
+from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
 
 
@@ -85,7 +85,7 @@ class RankWork:
         await self.context.doorbell.ring(CHANGED)
 
     async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, limit_s: float) -> Ending:
-        sampling = asyncio.create_task(every(PERIOD_S, watch.sample))
+        sampling = asyncio.create_task(watch.keep_sampling())
         try:
             return await follow_to_end(self.executor, box, watch.progress, job, limit_s)
         finally:
@@ -130,7 +130,7 @@ class RankWork:
         values = {
             "exit_code": verdict.exit_code,
             "signal": verdict.signal,
-            "summary": watch.summary(ending.wall_s) | {"artifacts": len(kept)},
+            "summary": watch.summary(ending) | {"artifacts": len(kept)},
         }
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, rank.id)
@@ -140,7 +140,7 @@ class RankWork:
                 raise Fenced
             session.add_all(_artifact(rank, each) for each in kept)
         await self.context.doorbell.ring(CHANGED)
-        log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending.wall_s))
+        log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending))
 
     async def _is_over(self, rank: Rank) -> bool:
         async with self.context.database.read() as session:

@@ -49,9 +49,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Exit:
-    """How the command ended: its exit code, as shells count it (128 + N for signal N); whether memory ran out."""
+    """How the command ended: its exit code, as shells count it (128 + N for signal N), and after how long."""
 
     code: int
+    wall_s: float
     out_of_memory: bool = False
 
     @property

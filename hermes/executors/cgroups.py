@@ -7,8 +7,8 @@ from hermes.executors.base import Usage
 _ROOT = Path("/sys/fs/cgroup")
 
 
-def group_paths(pid: int) -> dict[str, Path]:
-    """Where the memory and cpu accounts of a process lie, version 1 or 2; empty if it is gone."""
+def group_paths(pid: int, container: str) -> dict[str, Path]:
+    """Where the memory and cpu accounts of a container's process lie, version 1 or 2; empty if it is gone."""
     paths: dict[str, Path] = {}
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
@@ -16,6 +16,8 @@ def group_paths(pid: int) -> dict[str, Path]:
         return {}
     for line in lines:
         _number, controllers, path = line.split(":", 2)
+        if container not in path:  # a process that has just ended is in the root group
+            continue
         for name in controllers.split(","):
             if name in ("memory", "cpuacct"):
                 paths[name] = _ROOT / name / path.lstrip("/")

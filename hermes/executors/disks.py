@@ -13,7 +13,7 @@ def can_mount(scratch: Path) -> bool:
     if os.geteuid() != 0:
         return False
     scratch.mkdir(parents=True, exist_ok=True)
-    file, point = scratch / "probe.img", scratch / "probe"
+    file, point = scratch / f"probe.{os.getpid()}.img", scratch / f"probe.{os.getpid()}"
     try:
         make_disk(file, 8 << 20)
         mount(file, point)

@@ -4,13 +4,12 @@ Every engine call has a deadline. Output is attached before the start and draine
 `logs(follow)` loses lines, `attach` never does (Docker engine 20.10 and 28, measured)."""
 
 import asyncio
-import io
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +34,8 @@ _LABEL = "hermes.instance"
 _FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 _CACHE, _CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
 _CACHE_BYTES = 2 << 30
+_SYSTEM_SOCKET = Path("/var/run/docker.sock")
+_OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
 _CALL_S = 60.0
 _USER = f"{OWNER_ID}:{OWNER_ID}"
 
@@ -102,7 +103,7 @@ class DockerExecutor:
             volumes = self._client().volumes(filters=label)["Volumes"] or []
             named = {name.lstrip("/") for each in found for name in each["Names"]}
             named |= {volume["Name"].rpartition(".")[0] for volume in volumes}
-            return sorted(named | {each.name for each in self._base.glob("*") if each.name != "probe"})
+            return sorted(named | {each.name for each in self._base.glob("hermes-*")})
 
         return await self._call(names)
 
@@ -121,8 +122,7 @@ class DockerExecutor:
 
     def _client(self) -> Any:
         if self._api is None:
-            kwargs = kwargs_from_env()
-            self._api = docker.APIClient(version="auto", timeout=int(_CALL_S), num_pools=64, **kwargs)
+            self._api = docker.APIClient(version="auto", timeout=int(_CALL_S), num_pools=64, **_where())
         return self._api
 
     def _ping(self) -> str:
@@ -149,18 +149,18 @@ class DockerExecutor:
         with task.tree.open("rb") as tree:
             api.put_archive(container, _FOLDERS["app"], tree)
         if not self._has_disks:
-            api.put_archive(container, _FOLDERS["output"], _empty_folder())
+            self._give_volumes(task, binds)
         output = api.attach(container, stdout=True, stderr=True, stream=True, demux=True, logs=False)
         api.start(container)
         pid = api.inspect_container(container)["State"]["Pid"]
-        return _Handle(container, output, group_paths(pid) if pid else {})
+        return _Handle(container, output, group_paths(pid, container) if pid else {})
 
     def _binds(self, task: Task) -> list[str]:
         """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
         if self._has_disks is None:
             self._has_disks = disks.can_mount(self._base)
         if not self._has_disks:
-            return [self._volume(task, folder) for folder in _FOLDERS]
+            return self._volumes(task)
         own = self._base / task.name
         disks.make_disk(own / "disk.img", task.limits.disk_bytes)
         disks.mount(own / "disk.img", own / "disk")
@@ -171,9 +171,26 @@ class DockerExecutor:
                 binds.append(f"{_own_folder(point / 'kept')}:{place}:rw")
         return binds
 
-    def _volume(self, task: Task, folder: Folder) -> str:
-        self._client().create_volume(f"{task.name}.{folder}", labels={_LABEL: self._instance})
-        return f"{task.name}.{folder}:{_FOLDERS[folder]}:rw"
+    def _volumes(self, task: Task) -> list[str]:
+        for folder in _FOLDERS:
+            self._client().create_volume(f"{task.name}.{folder}", labels={_LABEL: self._instance})
+        return [f"{task.name}.{folder}:{place}:rw" for folder, place in _FOLDERS.items()]
+
+    def _give_volumes(self, task: Task, binds: list[str]) -> None:
+        """Volumes are born as root's, with each container that is created with them: give them away."""
+        api = self._client()
+        giver = api.create_container(
+            task.image,
+            ["chown", _USER, *_FOLDERS.values()],
+            user="0:0",
+            labels={_LABEL: self._instance},
+            host_config=api.create_host_config(binds=binds, network_mode="none"),
+        )["Id"]
+        try:
+            api.start(giver)
+            api.wait(giver, timeout=_CALL_S)
+        finally:
+            api.remove_container(giver, force=True)
 
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
@@ -187,7 +204,7 @@ class DockerExecutor:
             state = api.inspect_container(handle.container)["State"]
         except (DockerException, requests.RequestException, OSError) as error:
             raise Unavailable(_in_words(error)) from error
-        return Exit(code, bool(state.get("OOMKilled")))
+        return Exit(code, _wall_s(state), bool(state.get("OOMKilled")))
 
     def _save(self, container: str, folder: str, target: Path, limit_bytes: int) -> None:
         try:
@@ -207,6 +224,22 @@ class DockerExecutor:
         for point in (*own.glob("*"),):
             disks.unmount(point)
         shutil.rmtree(own, ignore_errors=True)
+
+
+def _wall_s(state: dict[str, Any]) -> float:
+    """From the engine's own clock: it starts and ends with the program, not with our calls."""
+    began, ended = (
+        datetime.fromisoformat(state[key][:26].rstrip("Z")) for key in ("StartedAt", "FinishedAt")
+    )
+    return max((ended - began).total_seconds(), 0.0)
+
+
+def _where() -> dict[str, Any]:
+    """The engine of DOCKER_HOST, of the system, or the one that scripts/ensure-docker starts."""
+    kwargs: dict[str, Any] = {**kwargs_from_env()}
+    if "base_url" not in kwargs and not _SYSTEM_SOCKET.exists() and _OUR_SOCKET.exists():
+        kwargs["base_url"] = f"unix://{_OUR_SOCKET}"
+    return kwargs
 
 
 def _hardening(task: Task) -> dict[str, Any]:
@@ -264,16 +297,6 @@ def _own_folder(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.chown(folder, OWNER_ID, OWNER_ID)
     return folder.absolute()
-
-
-def _empty_folder() -> bytes:
-    """A tar that only gives the mount point its owner and mode."""
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w") as tar:
-        member = tarfile.TarInfo(".")
-        member.type, member.mode, member.uid, member.gid = tarfile.DIRTYPE, 0o755, OWNER_ID, OWNER_ID
-        tar.addfile(member)
-    return data.getvalue()
 
 
 def _write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> None:

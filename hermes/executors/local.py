@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -31,6 +31,7 @@ class _Handle:
     folder: Path
     usage: Usage = Usage(0.0, 0, 0)
     out_of_memory: bool = False
+    began: float = field(default_factory=time.monotonic)
 
 
 class LocalExecutor:
@@ -178,4 +179,5 @@ def _follow(handle: _Handle, sink: Sink) -> Exit:
         while chunk := os.read(output.fileno(), 1 << 16):
             sink(chunk, MIXED)
     code = handle.process.wait()
-    return Exit(code if code >= 0 else 128 - code, handle.out_of_memory)
+    wall_s = time.monotonic() - handle.began
+    return Exit(code if code >= 0 else 128 - code, wall_s, handle.out_of_memory)

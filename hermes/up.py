@@ -1,0 +1,92 @@
+"""`hermes up`: the Procfile's processes in the foreground, through honcho, each started again when it dies.
+
+honcho alone ends everything when one process ends; a killed runner must not take the pages with it."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from honcho import manager as honcho_manager
+from honcho.environ import parse_procfile
+from honcho.manager import Manager
+from honcho.printer import Printer
+from honcho.process import Process
+
+from hermes.process import check_data_directory, open_socket
+from hermes.redis_server import find_server, socket_path
+from hermes.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+_AGAIN_AFTER_S = 1.0
+_KILL_WAIT_S = 17  # longer than a runner needs to end its boxes, shorter than what is promised (20 s)
+
+
+class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
+    """Runs its command again and again until `stopping`; honcho sees one process that goes on."""
+
+    def __init__(self, *args: Any, stopping: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._stopping = stopping
+
+    def run(self, events: Any = None, ignore_signals: bool = False) -> None:
+        threading.Thread(target=self._end_child, daemon=True).start()
+        while not self._stopping.is_set():
+            super().run(events, ignore_signals)
+            if not self._stopping.wait(_AGAIN_AFTER_S):
+                self._send_message(
+                    f"{self.name} ended with {self._child.returncode}; starting it again\n".encode()
+                )
+        super()._send_message({"returncode": 0}, type="stop")
+
+    def _send_message(self, data: Any, type: str = "line") -> None:
+        if type != "stop":  # sent once, at the real end
+            super()._send_message(data, type)
+
+    def _end_child(self) -> None:
+        """honcho knows only the first child's id; the current one is ours to end."""
+        self._stopping.wait()
+        with suppress(ProcessLookupError, AttributeError):
+            os.killpg(self._child.pid, signal.SIGTERM)
+
+
+class _KeepingManager(Manager):  # type: ignore[misc]
+    """honcho's manager with kept processes."""
+
+    def __init__(self) -> None:
+        super().__init__(Printer(sys.stdout, colour=sys.stdout.isatty()))
+        self._stopping = multiprocessing.Event()
+        self._process_ctor = self._keep
+
+    def _keep(self, *args: Any, **kwargs: Any) -> _KeptProcess:
+        return _KeptProcess(*args, stopping=self._stopping, **kwargs)
+
+    def terminate(self) -> None:
+        self._stopping.set()
+        super().terminate()
+
+
+def up(settings: Settings) -> None:
+    """Serve until SIGTERM or Ctrl-C. Raises SettingsError when it cannot begin."""
+    check_data_directory(settings.data)
+    open_socket(settings).close()
+    env = os.environ | {
+        "HERMES_DATA": str(settings.data.absolute()),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+        "PYTHONUNBUFFERED": "1",
+    }
+    processes: dict[str, str] = dict(parse_procfile((ROOT / "Procfile").read_text()).processes)
+    if settings.redis_url or find_server() is None:
+        processes.pop("redis", None)
+        env["HERMES_REDIS_URL"] = settings.redis_url or "none"
+    else:
+        env["HERMES_REDIS_URL"] = f"unix://{socket_path(settings.data)}"
+    honcho_manager.KILL_WAIT = _KILL_WAIT_S
+    manager = _KeepingManager()
+    for name, command in processes.items():
+        manager.add_process(name, command, env=env, cwd=str(ROOT))
+    manager.loop()

@@ -1,0 +1,54 @@
+"""`/healthz`: would a push work? Redis and the runner may be away; then work only waits."""
+
+import os
+from pathlib import Path
+
+from sqlalchemy import text
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from hermes.errors import HermesError
+from hermes.instance import runners
+from hermes.process import Context, check_data_directory
+from hermes.threads import in_thread
+from web.site import Site
+
+_LEAST_FREE_BYTES = 64 << 20
+
+
+def _free_bytes(data: Path) -> int:
+    check_data_directory(data)
+    disk = os.statvfs(data)
+    return disk.f_bavail * disk.f_frsize
+
+
+async def _state(context: Context) -> dict[str, object]:
+    """Raises HermesError with the reason why a push would not work."""
+    async with context.database.read() as session:
+        await session.execute(text("SELECT 1"))
+        alive = await runners(session)
+    free = await in_thread(_free_bytes, context.settings.data)
+    if free < _LEAST_FREE_BYTES:
+        raise HermesError(f"the disk of HERMES_DATA is full ({free} bytes left)")
+    redis = context.doorbell.connected
+    return {
+        "status": "ok",
+        "degraded": not (redis and alive),
+        "redis": redis,
+        "runner": bool(alive),
+        "gpus": sum(len(runner.gpus) for runner in alive),
+        "disk_free_bytes": free,
+    }
+
+
+def routes(site: Site) -> list[Route]:
+    """Open to everybody."""
+
+    async def healthz(request: Request) -> Response:
+        try:
+            return JSONResponse(await _state(site.context))
+        except HermesError as error:
+            return JSONResponse({"status": "failing", "reason": str(error)}, 503, {"Retry-After": "10"})
+
+    return [Route("/healthz", healthz)]

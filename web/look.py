@@ -1,0 +1,107 @@
+"""How rows look: the templates, their filters, and the files in `static/`, under an address that changes with them."""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from hermes.settings import Settings
+from hermes.states import TERMINAL, State
+from hermes.units import show_limit, show_size, show_span
+
+_HERE = Path(__file__).parent
+_YEAR_S = 31_536_000
+
+
+def moment(at: float) -> datetime:
+    """A row's time."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def iso(at: float) -> str:
+    """For programs: `2026-11-21T02:28:11Z`."""
+    return moment(at).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def exact(at: float) -> str:
+    """For people who want to know: `2026-11-21 02:28:11 UTC`."""
+    return moment(at).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def ago(at: float) -> str:
+    """For everybody else: `3 m ago`; a date after a month."""
+    passed_s = max(0, round(time.time() - at))
+    if passed_s < 5:
+        return "just now"
+    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if passed_s >= unit_s:
+            break
+    return f"{passed_s // unit_s} {unit} ago" if passed_s < 30 * 86400 else moment(at).strftime("%Y-%m-%d")
+
+
+def state_words(state: str) -> str:
+    """`timed_out` → `timed out`."""
+    return state.replace("_", " ")
+
+
+class _Static(StaticFiles):
+    """Files whose address holds their digest, so that they never need to be asked for again."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = f"public, max-age={_YEAR_S}, immutable"
+        return response
+
+
+@dataclass(frozen=True)
+class Look:
+    """Renders templates."""
+
+    environment: Environment
+    static: Mount
+
+    def page(self, request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
+        """A whole page."""
+        user = getattr(request.state, "user", None)
+        text = self.environment.get_template(template).render(viewer=user, path=request.url.path, **values)
+        return HTMLResponse(text, status)
+
+
+def make_look(settings: Settings) -> Look:
+    """Read `static/` once."""
+    files = sorted((_HERE / "static").iterdir())
+    digest = hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()[
+        :12
+    ]
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "ago": ago,
+        "exact": exact,
+        "iso": iso,
+        "words": state_words,
+        "size": show_size,
+        "span": show_span,
+        "limit": show_limit,
+    }
+    environment.globals |= {
+        "static": f"/static/{digest}",
+        "public_url": settings.public_url,
+        "is_over": lambda state: State(state) in TERMINAL,
+    }
+    return Look(environment, Mount(f"/static/{digest}", _Static(directory=_HERE / "static")))
