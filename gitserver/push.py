@@ -28,7 +28,7 @@ Chunks = AsyncIterator[bytes]
 
 @dataclass
 class Received:
-    """A push that was answered. `answer` lacks nothing if `refused`; else its last flush is still to be sent."""
+    """A push that was answered. `answer` is whole; if it was not `refused`, more follows before its flush."""
 
     answer: bytes
     head: protocol.PushHead

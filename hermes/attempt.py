@@ -1,4 +1,4 @@
-"""One command in one box from start to end, whatever ends it: itself, its time, a person, or a fault of ours."""
+"""One command in one box from start to end, whatever ends it: itself, its time, a person, a fault of ours."""
 
 import asyncio
 from collections.abc import AsyncIterator

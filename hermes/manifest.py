@@ -172,7 +172,7 @@ class AncestorManifest(BaseModel):
 
 
 def from_ancestor(old: AncestorManifest) -> Manifest:
-    """The ancestor's manifest in our words. `scope` said who may invoke; everyone here may not, unless asked."""
+    """The ancestor's manifest in our words; `gpuCapable` is one GPU where this instance has one."""
     return Manifest(
         name=old.functionName,
         version=old.functionVersion,

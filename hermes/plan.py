@@ -1,4 +1,4 @@
-"""What a push asks for, decided: the manifest, the tree's facts and this instance make a Plan or a refusal."""
+"""What a push asks for, decided: manifest, facts of the tree and this instance make a Plan or a refusal."""
 
 import hashlib
 import itertools
@@ -111,7 +111,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
     if not tree.paths & {"Makefile", "makefile", "GNUmakefile"}:
         raise Refused(
             "there is no Makefile at the top of this commit",
-            "Hermes runs `make` and then your program: add a Makefile (`git push -o skip` only stores commits)",
+            "Hermes runs `make`, then your program: add one (`git push -o skip` only stores commits)",
         )
     language = manifest.language or tree.language
     image = choose_image(here.images, manifest.build.image, language)
@@ -151,7 +151,7 @@ def _check_limits(manifest: Manifest, here: Instance) -> None:
     for key, value in (("run.timeout", run.timeout), ("build.timeout", manifest.build.timeout)):
         if value > here.max_timeout_s:
             raise Refused(
-                f"{key} = {show_limit(value)} is more than this instance allows ({show_limit(here.max_timeout_s)})",
+                f"{key} = {show_limit(value)}: this instance allows {show_limit(here.max_timeout_s)} at most",
                 "lower it, or ask the operator to raise HERMES_MAX_TIMEOUT",
             )
     if here.gpus is None:

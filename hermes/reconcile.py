@@ -1,4 +1,4 @@
-"""Puts right what a crash or a lost ring left behind. Idempotent; runs in every process, every few seconds."""
+"""Puts right what a crash or a lost ring left behind. Idempotent; runs in every process, all the time."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""The private Redis of an instance: a Unix socket, nothing on disk, since losing all of it loses only time."""
+"""The private Redis of an instance: a Unix socket, nothing on disk; losing all of it loses only time."""
 
 import hashlib
 import os

@@ -1,6 +1,7 @@
 """`/healthz`: would a push work? Redis and the runner may be away; then work only waits."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from sqlalchemy import text
@@ -10,7 +11,7 @@ from starlette.routing import Route
 
 from hermes.errors import HermesError
 from hermes.instance import runners
-from hermes.process import Context, check_data_directory
+from hermes.process import Context
 from hermes.threads import in_thread
 from web.site import Site
 
@@ -18,7 +19,9 @@ _LEAST_FREE_BYTES = 64 << 20
 
 
 def _free_bytes(data: Path) -> int:
-    check_data_directory(data)
+    """Raises OSError when nothing can be written there."""
+    with tempfile.TemporaryFile(dir=data) as probe:
+        probe.write(b"hermes")
     disk = os.statvfs(data)
     return disk.f_bavail * disk.f_frsize
 
@@ -48,7 +51,7 @@ def routes(site: Site) -> list[Route]:
     async def healthz(request: Request) -> Response:
         try:
             return JSONResponse(await _state(site.context))
-        except HermesError as error:
+        except (HermesError, OSError) as error:
             return JSONResponse({"status": "failing", "reason": str(error)}, 503, {"Retry-After": "10"})
 
     return [Route("/healthz", healthz)]

@@ -1,4 +1,4 @@
-"""`hermes admin`: what the one person who keeps the machine alive does. Works with the service running or not."""
+"""`hermes admin`: for the one person who keeps the machine alive. Works with the service running or not."""
 
 import asyncio
 import json

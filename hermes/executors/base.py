@@ -74,7 +74,7 @@ class Usage:
 
 
 class Executor(Protocol):
-    """The interface; tests/test_executors.py is its contract. All of them raise Unavailable for faults of ours."""
+    """The interface; tests/test_executors.py is its contract. Faults of ours are raised as Unavailable."""
 
     name: str
 

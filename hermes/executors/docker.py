@@ -4,7 +4,6 @@ Every engine call has a deadline. Output is attached before the start and draine
 `logs(follow)` loses lines, `attach` never does (Docker engine 20.10 and 28, measured)."""
 
 import asyncio
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -13,31 +12,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import docker
 import requests
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.errors import NotFound as NoContainer
-from docker.types import DeviceRequest, LogConfig, Ulimit
-from docker.utils import kwargs_from_env
 
 from hermes.errors import Refused, Unavailable
 from hermes.executors import disks
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_usage
+from hermes.executors.container import FOLDERS, USER, box_env, hardening, kept_disks, own_folder
+from hermes.executors.engine import connect, in_words
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
-from hermes.tree import OWNER_ID
 from hermes.units import show_size
 
 T = TypeVar("T")
 _LABEL = "hermes.instance"
-_FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
-_CACHE, _CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
-_CACHE_BYTES = 2 << 30
-_SYSTEM_SOCKET = Path("/var/run/docker.sock")
-_OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
 _CALL_S = 60.0
-_USER = f"{OWNER_ID}:{OWNER_ID}"
 
 
 @dataclass
@@ -48,7 +39,7 @@ class _Handle:
 
 
 class DockerExecutor:
-    """Boxes as containers of a local engine. `base` is where the bounded disks lie; `instance` labels ours."""
+    """Boxes as containers of a local engine. `base`: where the bounded disks lie; `instance` labels ours."""
 
     name = "docker"
 
@@ -94,7 +85,7 @@ class DockerExecutor:
         return read_usage(box.handle.groups)
 
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
-        await in_thread(self._save, box.handle.container, _FOLDERS[folder], target, limit_bytes)
+        await in_thread(self._save, box.handle.container, FOLDERS[folder], target, limit_bytes)
 
     async def boxes(self) -> list[str]:
         def names() -> list[str]:
@@ -118,11 +109,11 @@ class DockerExecutor:
         except TimeoutError:
             raise Unavailable(f"the Docker engine did not answer within {deadline_s:.0f} s") from None
         except (APIError, DockerException, requests.RequestException, OSError) as error:
-            raise Unavailable(_in_words(error)) from error
+            raise Unavailable(in_words(error)) from error
 
     def _client(self) -> Any:
         if self._api is None:
-            self._api = docker.APIClient(version="auto", timeout=int(_CALL_S), num_pools=64, **_where())
+            self._api = connect(_CALL_S)
         return self._api
 
     def _ping(self) -> str:
@@ -139,15 +130,15 @@ class DockerExecutor:
             task.image,
             list(task.command),
             name=task.name,
-            user=_USER,
+            user=USER,
             working_dir="/app",
-            environment=_env(task, binds),
+            environment=box_env(task, binds),
             labels={_LABEL: self._instance},
             volumes=[bind.split(":")[1] for bind in binds],
-            host_config=api.create_host_config(binds=binds, **_hardening(task)),
+            host_config=api.create_host_config(binds=binds, **hardening(task)),
         )["Id"]
         with task.tree.open("rb") as tree:
-            api.put_archive(container, _FOLDERS["app"], tree)
+            api.put_archive(container, FOLDERS["app"], tree)
         if not self._has_disks:
             self._give_volumes(task, binds)
         output = api.attach(container, stdout=True, stderr=True, stream=True, demux=True, logs=False)
@@ -164,24 +155,24 @@ class DockerExecutor:
         own = self._base / task.name
         disks.make_disk(own / "disk.img", task.limits.disk_bytes)
         disks.mount(own / "disk.img", own / "disk")
-        binds = [f"{_own_folder(own / 'disk' / folder)}:{_FOLDERS[folder]}:rw" for folder in _FOLDERS]
-        for kept, size_bytes, place in _kept(task):
+        binds = [f"{own_folder(own / 'disk' / folder)}:{FOLDERS[folder]}:rw" for folder in FOLDERS]
+        for kept, size_bytes, place in kept_disks(task):
             point = own / place.rpartition("/")[2]
             if disks.mount_kept(kept, point, size_bytes):
-                binds.append(f"{_own_folder(point / 'kept')}:{place}:rw")
+                binds.append(f"{own_folder(point / 'kept')}:{place}:rw")
         return binds
 
     def _volumes(self, task: Task) -> list[str]:
-        for folder in _FOLDERS:
+        for folder in FOLDERS:
             self._client().create_volume(f"{task.name}.{folder}", labels={_LABEL: self._instance})
-        return [f"{task.name}.{folder}:{place}:rw" for folder, place in _FOLDERS.items()]
+        return [f"{task.name}.{folder}:{place}:rw" for folder, place in FOLDERS.items()]
 
     def _give_volumes(self, task: Task, binds: list[str]) -> None:
         """Volumes are born as root's, with each container that is created with them: give them away."""
         api = self._client()
         giver = api.create_container(
             task.image,
-            ["chown", _USER, *_FOLDERS.values()],
+            ["chown", USER, *FOLDERS.values()],
             user="0:0",
             labels={_LABEL: self._instance},
             host_config=api.create_host_config(binds=binds, network_mode="none"),
@@ -203,7 +194,7 @@ class DockerExecutor:
             code = int(api.wait(handle.container, timeout=_CALL_S)["StatusCode"])
             state = api.inspect_container(handle.container)["State"]
         except (DockerException, requests.RequestException, OSError) as error:
-            raise Unavailable(_in_words(error)) from error
+            raise Unavailable(in_words(error)) from error
         return Exit(code, _wall_s(state), bool(state.get("OOMKilled")))
 
     def _save(self, container: str, folder: str, target: Path, limit_bytes: int) -> None:
@@ -211,13 +202,13 @@ class DockerExecutor:
             chunks, _stat = self._client().get_archive(container, f"{folder}/.", chunk_size=1 << 20)
             _write_bounded(chunks, target, limit_bytes)
         except (DockerException, requests.RequestException, OSError) as error:
-            raise Unavailable(_in_words(error)) from error
+            raise Unavailable(in_words(error)) from error
 
     def _remove(self, name: str) -> None:
         api = self._client()
         with suppress(NoContainer):
             api.remove_container(name, force=True, v=True)
-        for folder in _FOLDERS if not self._has_disks else ():
+        for folder in FOLDERS if not self._has_disks else ():
             with suppress(NoContainer):
                 api.remove_volume(f"{name}.{folder}", force=True)
         own = self._base / name
@@ -234,71 +225,6 @@ def _wall_s(state: dict[str, Any]) -> float:
     return max((ended - began).total_seconds(), 0.0)
 
 
-def _where() -> dict[str, Any]:
-    """The engine of DOCKER_HOST, of the system, or the one that scripts/ensure-docker starts."""
-    kwargs: dict[str, Any] = {**kwargs_from_env()}
-    if "base_url" not in kwargs and not _SYSTEM_SOCKET.exists() and _OUR_SOCKET.exists():
-        kwargs["base_url"] = f"unix://{_OUR_SOCKET}"
-    return kwargs
-
-
-def _hardening(task: Task) -> dict[str, Any]:
-    """The flags that keep a stranger's program in its box (tests/test_hardening.py reads them back)."""
-    limits = task.limits
-    return {
-        "network_mode": "none",
-        "read_only": True,
-        "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=256m,mode=1777"},
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-        "pids_limit": limits.pids,
-        "mem_limit": limits.memory_bytes,
-        "memswap_limit": limits.memory_bytes,
-        "nano_cpus": int(min(limits.cpus, os.cpu_count() or 1) * 1e9),
-        "shm_size": "64m",
-        "init": True,
-        "ipc_mode": "private",
-        "oom_score_adj": 500,
-        "log_config": LogConfig(type="none"),
-        "ulimits": [
-            Ulimit(name="nofile", soft=4096, hard=4096),
-            Ulimit(name="core", soft=0, hard=0),
-            Ulimit(name="nproc", soft=4096, hard=4096),
-        ],
-        "device_requests": [DeviceRequest(device_ids=list(task.gpus), capabilities=[["gpu"]])]
-        if task.gpus
-        else [],
-    }
-
-
-def _kept(task: Task) -> Iterator[tuple[Path, int, str]]:
-    """The disks that outlive a box: (file, size in bytes, place)."""
-    if task.cache is not None:
-        yield task.cache, _CACHE_BYTES, _CACHE
-    if task.checkpoint is not None:
-        yield task.checkpoint, task.limits.disk_bytes, _CHECKPOINT
-
-
-def _env(task: Task, binds: list[str]) -> dict[str, str]:
-    """What the program sees; the NVIDIA variables of the image itself would win if we left them out."""
-    places = {bind.split(":")[1] for bind in binds}
-    return {
-        "HOME": "/tmp",
-        **task.env,
-        "HERMES_OUTPUT_DIR": _FOLDERS["output"],
-        **({"HERMES_CHECKPOINT_DIR": _CHECKPOINT} if _CHECKPOINT in places else {}),
-        **({"CCACHE_DIR": _CACHE} if _CACHE in places else {"CCACHE_DISABLE": "1"}),
-        "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
-        "NVIDIA_VISIBLE_DEVICES": ",".join(task.gpus) or "void",
-    }
-
-
-def _own_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.chown(folder, OWNER_ID, OWNER_ID)
-    return folder.absolute()
-
-
 def _write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> None:
     size = 0
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -310,16 +236,3 @@ def _write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> N
                     f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more"
                 )
             file.write(chunk)
-
-
-def _in_words(error: Exception) -> str:
-    words = str(error.explanation if isinstance(error, APIError) and error.explanation else error)
-    if "could not select device driver" in words or "unresolvable CDI" in words:
-        return (
-            "the NVIDIA Container Toolkit is not installed on this runner (the engine cannot hand out GPUs)"
-        )
-    if "No such image" in words:
-        return f"the base image is missing: {words.partition('No such image:')[2].strip()}; `make images` makes it"
-    if isinstance(error, APIError):
-        return f"the Docker engine refused: {words[:300]}"
-    return f"the Docker engine does not answer ({type(error).__name__}: {words[:160]}); is dockerd running?"

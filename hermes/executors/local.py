@@ -29,7 +29,7 @@ _PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 class _Handle:
     process: "subprocess.Popen[bytes]"
     folder: Path
-    usage: Usage = Usage(0.0, 0, 0)
+    usage: Usage = field(default_factory=lambda: Usage(0.0, 0, 0))
     out_of_memory: bool = False
     began: float = field(default_factory=time.monotonic)
 

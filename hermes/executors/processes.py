@@ -1,4 +1,4 @@
-"""The processes of a box without an engine: found by the mark in their environment, whatever they did since."""
+"""The processes of a box without an engine: found by the mark in their environment, whatever they did."""
 
 import os
 import signal

@@ -1,0 +1,75 @@
+"""What a box is as a container: the flags that keep a stranger's program in it, its places, its variables."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from docker.types import DeviceRequest, LogConfig, Ulimit
+
+from hermes.executors.base import Folder, Task
+from hermes.tree import OWNER_ID
+
+FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
+USER = f"{OWNER_ID}:{OWNER_ID}"
+_CACHE, _CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
+_CACHE_BYTES = 2 << 30
+
+
+def hardening(task: Task) -> dict[str, Any]:
+    """The flags that keep a stranger's program in its box (tests/testhardening.py reads them back)."""
+    limits = task.limits
+    return {
+        "network_mode": "none",
+        "read_only": True,
+        "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=256m,mode=1777"},
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "pids_limit": limits.pids,
+        "mem_limit": limits.memory_bytes,
+        "memswap_limit": limits.memory_bytes,
+        "nano_cpus": int(min(limits.cpus, os.cpu_count() or 1) * 1e9),
+        "shm_size": "64m",
+        "init": True,
+        "ipc_mode": "private",
+        "oom_score_adj": 500,
+        "log_config": LogConfig(type="none"),
+        "ulimits": [
+            Ulimit(name="nofile", soft=4096, hard=4096),
+            Ulimit(name="core", soft=0, hard=0),
+            Ulimit(name="nproc", soft=4096, hard=4096),
+        ],
+        "device_requests": [DeviceRequest(device_ids=list(task.gpus), capabilities=[["gpu"]])]
+        if task.gpus
+        else [],
+    }
+
+
+def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
+    """The disks that outlive a box: (file, size in bytes, place)."""
+    if task.cache is not None:
+        yield task.cache, _CACHE_BYTES, _CACHE
+    if task.checkpoint is not None:
+        yield task.checkpoint, task.limits.disk_bytes, _CHECKPOINT
+
+
+def box_env(task: Task, binds: list[str]) -> dict[str, str]:
+    """What the program sees; the NVIDIA variables of the image itself would win if we left them out."""
+    places = {bind.split(":")[1] for bind in binds}
+    return {
+        "HOME": "/tmp",
+        **task.env,
+        "HERMES_OUTPUT_DIR": FOLDERS["output"],
+        **({"HERMES_CHECKPOINT_DIR": _CHECKPOINT} if _CHECKPOINT in places else {}),
+        **({"CCACHE_DIR": _CACHE} if _CACHE in places else {"CCACHE_DISABLE": "1"}),
+        "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
+        "NVIDIA_VISIBLE_DEVICES": ",".join(task.gpus) or "void",
+    }
+
+
+def own_folder(folder: Path) -> Path:
+    """A folder that belongs to the box's user; returns its absolute path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.chown(folder, OWNER_ID, OWNER_ID)
+    return folder.absolute()

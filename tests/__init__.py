@@ -1,0 +1,1 @@
+"""Tests through the front door: real git, HTTP, Redis, Docker engine, browser."""

@@ -1,0 +1,115 @@
+"""Fixtures: one whole service for all tests that do not break it, the browser, and the verbs."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hermes.errors import Unavailable
+from hermes.executors.docker import DockerExecutor
+from tests.service import Pushed, Service
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def missing(what: str) -> None:
+    """Skip on somebody's own machine; in CI a test that is left out is a failure."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what} is missing, and CI is set")
+    pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A Docker engine that answers."""
+
+    executor = DockerExecutor(tmp_path_factory.mktemp("boxes"), "probe")
+    try:
+        asyncio.run(executor.check())
+    except Unavailable as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def service(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The instance that most tests share: Docker, SQLite, its own Redis; runs may hold 8 CPUs together."""
+    one = Service(tmp_path_factory.mktemp("hermes"), {"HERMES_EXECUTOR": "docker", "HERMES_CPUS": "8"})
+    one.token = one.add_user(one.user)
+    one.start()
+    yield one
+    assert one.stop() == 0, one.log[-3000:]
+    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+
+
+@pytest.fixture(scope="session")
+def local_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """An instance with the local executor and without Redis: the slowest, simplest way, complete."""
+    env = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", "HERMES_POLL": "1", "HERMES_CPUS": "8"}
+    one = Service(tmp_path_factory.mktemp("local"), env)
+    one.token = one.add_user(one.user)
+    one.start()
+    yield one
+    assert one.stop() == 0, one.log[-3000:]
+    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+
+
+@pytest.fixture
+def push(service: Service) -> Callable[..., Pushed]:
+    """`push(sample or files, *options)`."""
+    return service.push
+
+
+@pytest.fixture
+def api(service: Service) -> Callable[[str], dict[str, Any]]:
+    """`api("/runs/1")`."""
+    return service.api
+
+
+@pytest.fixture
+def http(service: Service) -> Iterator[httpx.Client]:
+    """An HTTP client of the service's user."""
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def bob(service: Service) -> str:
+    """The token of another user of the shared service."""
+    return service.add_user("bob")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium, headless."""
+    with sync_playwright() as playwright:
+        path = CHROMIUM if Path(CHROMIUM).exists() else None
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def browser_page(browser: Browser, service: Service) -> Iterator[Page]:
+    """A page whose user is signed in, as a person does it."""
+    context = browser.new_context(base_url=service.url)
+    page = context.new_page()
+    page.goto("/signin")
+    page.get_by_label("Token").fill(service.token)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{service.url}/")
+    yield page
+    context.close()

@@ -1,0 +1,288 @@
+"""A whole Hermes in a temporary directory, and the verbs that people use on it: push, wait_for, read_log."""
+
+import base64
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from hermes.samples import FOLDER
+from hermes.states import LIVE, State
+
+T = TypeVar("T")
+GIT_ENV = {
+    "GIT_AUTHOR_NAME": "Ada",
+    "GIT_AUTHOR_EMAIL": "ada@example.org",
+    "GIT_COMMITTER_NAME": "Ada",
+    "GIT_COMMITTER_EMAIL": "ada@example.org",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+BUSY = {State.QUEUED, *LIVE}
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(ask: Callable[[], T | None], timeout_s: float = 30.0) -> T:
+    """The first answer that is true. Fails when there is none in time."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = ask()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"still {answer!r} after {timeout_s} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class WorkTree:
+    """A user's repository."""
+
+    folder: Path
+
+    def git(self, *args: str, check: bool = True) -> str:
+        """What git prints."""
+        done = subprocess.run(
+            ["git", *args],
+            cwd=self.folder,
+            env=os.environ | GIT_ENV,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def write(self, files: dict[str, str | bytes]) -> "WorkTree":
+        """Put files there."""
+        for name, content in files.items():
+            path = self.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return self
+
+    def commit(self, message: str = "work") -> str:
+        """Commit everything; returns the sha."""
+        self.git("add", "-A")
+        self.git("commit", "-q", "--allow-empty", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+
+@dataclass
+class Pushed:
+    """What came of `git push`."""
+
+    code: int
+    output: str  # what the user saw, `remote: ` and padding taken off
+    sha: str
+    owner: str
+    repo: str
+    tree: WorkTree
+    seconds: float = 0.0
+
+    @property
+    def lines(self) -> list[str]:
+        """The output by lines."""
+        return self.output.splitlines()
+
+
+def remote_words(text: str) -> str:
+    """Git's stderr without the `remote: ` that it puts in front and the blanks behind."""
+    return "\n".join(line.removeprefix("remote: ").rstrip() for line in text.splitlines())
+
+
+@dataclass
+class Service:
+    """One running instance."""
+
+    data: Path
+    env: dict[str, str]
+    port: int = field(default_factory=free_port)
+    user: str = "alice"
+    token: str = ""
+    process: "subprocess.Popen[bytes] | None" = None
+    _count: int = 0
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What the service itself said."""
+        return (self.data / "service.log").read_text(errors="replace")
+
+    def environment(self) -> dict[str, str]:
+        """Of every process of this instance."""
+        own = {k: v for k, v in os.environ.items() if not k.startswith("HERMES_")}
+        return own | {"HERMES_DATA": str(self.data), "HERMES_PORT": str(self.port), **self.env}
+
+    def start(self) -> "Service":
+        """Start `hermes up` and wait until a push would run."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        with (self.data / "service.log").open("ab") as log:
+            command = [sys.executable, "-m", "hermes", "up"]
+            self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+        wait_for(self._is_up, 60)
+        return self
+
+    def _is_up(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.log[-3000:]
+        try:
+            answer = httpx.get(f"{self.url}/healthz", timeout=5)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200 and bool(answer.json()["runner"])
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def hermes(self, *args: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """The command line."""
+        done = subprocess.run(
+            [sys.executable, "-m", "hermes", *args],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    def add_user(self, name: str) -> str:
+        """Make an account; returns its token."""
+        return self.hermes("admin", "user", "add", name).stdout.strip()
+
+    def client(self, token: str | None = None) -> httpx.Client:
+        """An HTTP client with a bearer token (`""`: without)."""
+        token = self.token if token is None else token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+
+    def api(self, path: str) -> dict[str, Any]:
+        """The JSON at `/api/v1` + path."""
+        with self.client() as client:
+            answer = client.get(f"/api/v1{path}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def worktree(self, files: str | dict[str, str | bytes], name: str | None = None) -> WorkTree:
+        """A fresh repository with one commit: a sample by its name, or files."""
+        self._count += 1
+        folder = self.data / "worktrees" / f"{name or 'repo'}-{self._count}"
+        if isinstance(files, str):
+            shutil.copytree(FOLDER / files, folder, ignore=shutil.ignore_patterns("expect.toml"))
+        folder.mkdir(parents=True, exist_ok=True)
+        tree = WorkTree(folder)
+        tree.git("init", "-q", "-b", "main")
+        if isinstance(files, dict):
+            tree.write(files)
+        tree.commit(f"first of {name or 'it'}")
+        return tree
+
+    def push_command(
+        self,
+        repo: str,
+        *options: str,
+        refs: tuple[str, ...] = ("HEAD:main",),
+        token: str | None = None,
+        user: str = "",
+    ) -> tuple[list[str], dict[str, str]]:
+        """The argument vector and environment of a `git push`."""
+        user = user or self.user
+        basic = base64.b64encode(f"{user}:{self.token if token is None else token}".encode()).decode()
+        env = (
+            os.environ
+            | GIT_ENV
+            | {
+                "GIT_CONFIG_COUNT": "1",
+                "GIT_CONFIG_KEY_0": "http.extraHeader",
+                "GIT_CONFIG_VALUE_0": f"Authorization: Basic {basic}",
+            }
+        )
+        words = [word for option in options for word in ("-o", option)]
+        remote = repo if "/" in repo else f"{self.user}/{repo}"
+        return ["git", "push", *words, f"{self.url}/{remote}.git", *refs], env
+
+    def push(
+        self,
+        files: str | dict[str, str | bytes] | WorkTree,
+        *options: str,
+        repo: str = "",
+        refs: tuple[str, ...] = ("HEAD:main",),
+        token: str | None = None,
+        user: str = "",
+    ) -> Pushed:
+        """`git push`, to its end. Without `repo` each call has a repository of its own."""
+        self._count += 1
+        repo = repo or f"{files if isinstance(files, str) else 'repo'}-{self._count}"
+        tree = files if isinstance(files, WorkTree) else self.worktree(files, repo.rpartition("/")[2])
+        command, env = self.push_command(repo, *options, refs=refs, token=token, user=user)
+        began = time.monotonic()
+        done = subprocess.run(
+            command,
+            cwd=tree.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=280,
+        )
+        owner, _, name = repo.rpartition("/")
+        return Pushed(
+            code=done.returncode,
+            output=remote_words(done.stderr),
+            sha=tree.git("rev-parse", "HEAD"),
+            owner=owner or self.user,
+            repo=name,
+            tree=tree,
+            seconds=time.monotonic() - began,
+        )
+
+    def commit_page(self, pushed: Pushed) -> dict[str, Any]:
+        """What the API says of the pushed commit, now."""
+        return self.api(f"/repos/{pushed.owner}/{pushed.repo}/commits/{pushed.sha}")
+
+    def settled(self, pushed: Pushed, timeout_s: float = 60.0) -> dict[str, Any]:
+        """What the API says of the pushed commit when nothing of it goes on any more."""
+
+        def ask() -> dict[str, Any] | None:
+            page = self.commit_page(pushed)
+            states = {each["state"] for each in (*page["builds"], *page["runs"])}
+            return None if states & BUSY else page
+
+        return wait_for(ask, timeout_s)
+
+    def run_of(self, pushed: Pushed, timeout_s: float = 60.0) -> dict[str, Any]:
+        """The newest run of a pushed commit, ended."""
+        run: dict[str, Any] = self.settled(pushed, timeout_s)["runs"][0]
+        return run
+
+    def read_log(self, kind: str, row_id: int) -> bytes:
+        """The raw log of a run (`runs`) or a build (`builds`)."""
+        with self.client() as client:
+            answer = client.get(f"/{kind}/{row_id}/log")
+        assert answer.status_code == 200, answer.text
+        return answer.content

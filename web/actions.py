@@ -1,0 +1,78 @@
+"""What the buttons do: cancel, and run again. Pages and the API write nothing else about work."""
+
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hermes.errors import Refused
+from hermes.process import Context
+from hermes.queue import BUILDS, CHANGED, RANKS
+from hermes.repos import may_write
+from hermes.requests import cancel_build, cancel_run, run_again
+from hermes.tables import Run, User
+from web.lookup import find_build, find_run
+from web.site import Site, number
+
+_NOT_YOURS = "you may see this repository, but not change what it does"
+
+
+@dataclass(frozen=True)
+class Actions:
+    """Each checks what the user may do, writes one transaction and rings."""
+
+    context: Context
+
+    async def cancel_run(self, user: User, run_id: int) -> Run:
+        """Raises NotFound, Refused."""
+        async with self.context.database.write() as session:
+            run, place = await find_run(session, user, run_id)
+            if not await may_write(session, user, place.repo):
+                raise Refused(_NOT_YOURS, f"ask {place.owner} to cancel it")
+            await cancel_run(session, run, user)
+        await self.context.doorbell.ring(RANKS, CHANGED)
+        return run
+
+    async def cancel_build(self, user: User, build_id: int) -> None:
+        """Raises NotFound, Refused."""
+        async with self.context.database.write() as session:
+            build, place = await find_build(session, user, build_id)
+            if not await may_write(session, user, place.repo):
+                raise Refused(_NOT_YOURS, f"ask {place.owner} to cancel it")
+            await cancel_build(session, build, user)
+        await self.context.doorbell.ring(BUILDS, RANKS, CHANGED)
+
+    async def run_again(self, user: User, run_id: int) -> Run:
+        """Raises NotFound, Refused."""
+        async with self.context.database.write() as session:
+            run, place = await find_run(session, user, run_id)
+            if not (place.repo.public or await may_write(session, user, place.repo)):
+                raise Refused(_NOT_YOURS, f"ask {place.owner} to make you a collaborator")
+            fresh = await run_again(session, run, user)
+        await self.context.doorbell.ring(RANKS, CHANGED)
+        return fresh
+
+
+def routes(site: Site) -> list[Route]:
+    """Forms of the pages."""
+    actions = Actions(site.context)
+
+    async def cancel_one_run(request: Request) -> Response:
+        run = await actions.cancel_run(await site.user(request), number(request.path_params, "run"))
+        return RedirectResponse(f"/runs/{run.id}", 303)
+
+    async def cancel_one_build(request: Request) -> Response:
+        build_id = number(request.path_params, "build")
+        await actions.cancel_build(await site.user(request), build_id)
+        return RedirectResponse(f"/builds/{build_id}", 303)
+
+    async def again(request: Request) -> Response:
+        run = await actions.run_again(await site.user(request), number(request.path_params, "run"))
+        return RedirectResponse(f"/runs/{run.id}", 303)
+
+    return [
+        Route("/runs/{run}/cancel", cancel_one_run, methods=["POST"]),
+        Route("/builds/{build}/cancel", cancel_one_build, methods=["POST"]),
+        Route("/runs/{run}/again", again, methods=["POST"]),
+    ]

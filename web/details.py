@@ -1,0 +1,176 @@
+"""Everything about one run or one build that its page, its commit's page and the API show."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.plan import Plan
+from hermes.repos import may_write
+from hermes.states import TERMINAL, State
+from hermes.tables import Artifact, Build, Push, Rank, Run, User
+from hermes.words import build_end, placed, run_end
+from web.activity import took_s
+from web.lookup import Place
+from web.machines import gpu_names, why_waiting
+
+
+@dataclass(frozen=True)
+class RunDetails:
+    """A run with all that belongs to it. `words` is its one line; `where` is by rank number."""
+
+    run: Run
+    place: Place
+    build: Build
+    user: str
+    ranks: list[Rank]
+    artifacts: list[Artifact]
+    plan: Plan
+    words: str
+    where: dict[int, str]
+    may_write: bool
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"/runs/{self.run.id}"
+
+    @property
+    def took_s(self) -> float | None:
+        """From its start to its end, or to now."""
+        return took_s(self.run)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can change any more."""
+        return self.run.state in TERMINAL
+
+    @property
+    def may_run_again(self) -> bool:
+        """There is an image, and the visitor may push here, or the repo is public."""
+        return self.build.state is State.BUILT and (self.may_write or self.place.repo.public)
+
+    def verdict_rank(self) -> Rank:
+        """The rank whose exit code speaks for the run: the first that failed, else the first."""
+        failed = (rank for rank in self.ranks if rank.state in TERMINAL and rank.exit_code)
+        return next(failed, self.ranks[0])
+
+    def totals(self) -> dict[str, Any]:
+        """The figures of all ranks together."""
+        return totals(self.ranks)
+
+    def rank_number(self, artifact: Artifact) -> int:
+        """Which rank wrote it."""
+        return next((rank.number for rank in self.ranks if rank.id == artifact.rank_id), 0)
+
+
+@dataclass(frozen=True)
+class BuildDetails:
+    """A build with all that belongs to it."""
+
+    build: Build
+    place: Place
+    user: str
+    plan: Plan
+    words: str
+    may_write: bool
+
+    @property
+    def url(self) -> str:
+        """Its page."""
+        return f"/builds/{self.build.id}"
+
+    @property
+    def took_s(self) -> float | None:
+        """From its start to its end, or to now."""
+        return took_s(self.build)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing can change any more."""
+        return self.build.state in TERMINAL
+
+
+def totals(ranks: list[Rank]) -> dict[str, Any]:
+    """Sums of times, peaks of memory; only what was measured."""
+    found = [rank.summary for rank in ranks if rank.summary]
+    figures: dict[str, Any] = {}
+    for key in ("wall_s", "peak_memory_bytes", "gpu_peak_memory_bytes"):
+        if values := [each[key] for each in found if key in each]:
+            figures[key] = max(values)
+    for key in ("cpu_s", "gpu_busy_s"):
+        if values := [each[key] for each in found if key in each]:
+            figures[key] = round(sum(values), 3)
+    return figures
+
+
+async def user_name(session: AsyncSession, user_id: int) -> str:
+    """Who it was."""
+    return await session.scalar(select(User.name).where(User.id == user_id)) or ""
+
+
+async def run_words(session: AsyncSession, run: Run, build: Build, ranks: list[Rank], where: str) -> str:
+    """One line on where a run stands."""
+    if run.state in TERMINAL:
+        return run_end(run, ranks)
+    if run.cancel_requested_at is not None:
+        return f"{run.cancelled_by} asked to cancel it"
+    if run.state is State.QUEUED:
+        return f"waiting {await why_waiting(session, run, build, await gpu_names(session))}"
+    return f"{run.state} on {where}" if where else str(run.state)
+
+
+def build_words(build: Build) -> str:
+    """One line on where a build stands."""
+    if build.state in TERMINAL:
+        return build_end(build)
+    if build.cancel_requested_at is not None:
+        return "is being cancelled"
+    return "waiting for a builder" if build.state is State.QUEUED else f"building with {build.plan['image']}"
+
+
+async def run_details(session: AsyncSession, visitor: User, run: Run, place: Place) -> RunDetails:
+    """Load the rest of a run that was found."""
+    build = await session.get_one(Build, run.build_id)
+    ranks = list((await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all())
+    artifacts = await session.scalars(
+        select(Artifact).where(Artifact.run_id == run.id).order_by(Artifact.rank_id, Artifact.path)
+    )
+    names = await gpu_names(session)
+    where = {rank.number: placed(rank, names).removeprefix("on ") for rank in ranks if rank.slot}
+    return RunDetails(
+        run=run,
+        place=place,
+        build=build,
+        user=await user_name(session, run.user_id),
+        ranks=ranks,
+        artifacts=list(artifacts.all()),
+        plan=Plan.model_validate(run.plan),
+        words=await run_words(session, run, build, ranks, where.get(0, "")),
+        where=where,
+        may_write=await may_write(session, visitor, place.repo),
+    )
+
+
+async def build_details(session: AsyncSession, visitor: User, build: Build, place: Place) -> BuildDetails:
+    """Load the rest of a build that was found."""
+    return BuildDetails(
+        build=build,
+        place=place,
+        user=await user_name(session, build.user_id),
+        plan=Plan.model_validate(build.plan),
+        words=build_words(build),
+        may_write=await may_write(session, visitor, place.repo),
+    )
+
+
+async def pushes_of(session: AsyncSession, repo_id: int, sha: str) -> list[tuple[Push, str]]:
+    """The pushes that brought a commit, newest first, each with who pushed."""
+    rows = await session.execute(
+        select(Push, User.name)
+        .join(User, User.id == Push.user_id)
+        .where(Push.repo_id == repo_id, Push.new_sha == sha, Push.state == "applied")
+        .order_by(Push.id.desc())
+    )
+    return list(rows.tuples().all())

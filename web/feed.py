@@ -1,0 +1,155 @@
+"""What happens to a build or a run, as it happens: its states and the bytes of its log, each at its offset.
+
+One viewer is one generator that reads rows and a file; nothing is queued for it, so a slow one costs nothing.
+The event stream and `log?follow=1` both read from here."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from hermes import logs
+from hermes.process import Context
+from hermes.queue import CHANGED, Bell
+from hermes.states import State
+
+_POSITION = re.compile(r"(\d{1,6})\.(\d{1,15})", re.ASCII)
+_TICK_S = 1.0  # how soon a stream notices that the service stops
+_LOOK_S = 5.0  # at the rows when no bell rings
+_LIFE_S = 3600.0  # then the viewer comes back by itself; one that a proxy pretends to be does not
+
+
+class Position(NamedTuple):
+    """A place in the log of an attempt."""
+
+    attempt: int
+    offset: int
+
+
+def parse_position(text: str | None) -> Position | None:
+    """`<attempt>.<offset>`; None for anything else."""
+    match = _POSITION.fullmatch(text or "")
+    return Position(int(match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the rows say: `at_work` while the attempt's log may still grow, `is_over` when all is."""
+
+    state: State
+    words: str
+    kind: str
+    row_id: int
+    attempt: int
+    at_work: bool
+    is_over: bool
+    exit_code: int | None = None
+
+
+class Subject(Protocol):
+    """A build, or a rank of a run."""
+
+    async def look(self) -> Sight:
+        """Read the rows."""
+
+
+class Changed(NamedTuple):
+    """The state or its words are new."""
+
+    sight: Sight
+
+
+class Began(NamedTuple):
+    """The log of another attempt begins; what was shown before belongs to an earlier one."""
+
+    attempt: int
+
+
+class Printed(NamedTuple):
+    """Bytes of the log; `offset` is the position after them."""
+
+    attempt: int
+    offset: int
+    data: bytes
+
+
+class Ended(NamedTuple):
+    """It is over, and everything was said."""
+
+    sight: Sight
+
+
+class Paused(NamedTuple):
+    """The service stops, or the stream is old: come back."""
+
+
+Item = Changed | Began | Printed | Ended | Paused
+
+
+class Feed:
+    """Follows one subject for one viewer."""
+
+    def __init__(self, context: Context, closing: asyncio.Event, subject: Subject, first: Sight) -> None:
+        self._context = context
+        self._closing = closing
+        self._subject = subject
+        self._sight = first
+        self._looked_at = self._began_at = time.monotonic()
+        self._bell = Bell()
+
+    async def items(self, after: Position | None) -> AsyncGenerator[Item]:
+        """From `after` on, if it is a place in the current attempt; else from that attempt's start."""
+        self._bell = self._context.doorbell.bell(CHANGED)
+        try:
+            yield Changed(self._sight)
+            shown = 0
+            while not self._should_pause():
+                if self._sight.attempt > shown:
+                    shown = self._sight.attempt
+                    async with aclosing(self._attempt(shown, after)) as items:
+                        async for item in items:
+                            yield item
+                elif self._sight.is_over:
+                    yield Ended(self._sight)
+                    return
+                elif await self._look(_TICK_S):
+                    yield Changed(self._sight)
+            yield Paused()
+        finally:
+            self._context.doorbell.forget(self._bell)
+
+    async def _attempt(self, attempt: int, after: Position | None) -> AsyncGenerator[Item]:
+        """The log of one attempt until it ends, or its writer is gone without having ended it."""
+        path = self._context.paths.log(self._sight.kind, self._sight.row_id, attempt)
+        offset = 0
+        if after is not None and after.attempt == attempt:
+            offset = min(after.offset, logs.size_bytes(path))
+        else:
+            yield Began(attempt)
+        silent = False
+        async with aclosing(logs.tail(path, offset)) as chunks:
+            async for position, data in chunks:
+                if data:
+                    yield Printed(attempt, position, data)
+                if self._should_pause() or (silent and not data):
+                    return
+                if await self._look(0):
+                    yield Changed(self._sight)
+                silent = not data and not (self._sight.at_work and self._sight.attempt == attempt)
+        await self._look(0, now=True)
+
+    async def _look(self, wait_s: float, now: bool = False) -> bool:
+        """Look at the rows if the bell rang or it is time to; whether they say something new."""
+        rang = await self._bell.wait(wait_s)
+        every_s = _LOOK_S if self._context.doorbell.connected else _TICK_S
+        if not (rang or now or time.monotonic() - self._looked_at >= every_s):
+            return False
+        self._looked_at = time.monotonic()
+        before, self._sight = self._sight, await self._subject.look()
+        return self._sight != before
+
+    def _should_pause(self) -> bool:
+        return self._closing.is_set() or time.monotonic() - self._began_at > _LIFE_S

@@ -1,0 +1,105 @@
+"""Server-sent events of builds and runs. An id is `<attempt>.<byte offset>`, so a viewer resumes byte-exactly."""
+
+import codecs
+import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+import anyio
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from web.feed import Began, Changed, Ended, Feed, Item, Paused, Position, Printed, Sight, Subject, parse_position
+from web.lookup import find_build, find_run
+from web.site import Site, number
+from web.subjects import BuildSubject, RankSubject
+
+_PING_S = 15
+_SEND_TIMEOUT_S = 30.0  # a viewer that does not read for so long is let go; it resumes when it comes back
+_GRACE_S = 3.0  # for a stream to say goodbye when the service stops
+_RETRY_MS = 2000
+
+
+class _Text:
+    """Bytes to text without ever cutting a character: its first bytes wait for the others."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def event(self, item: Printed) -> ServerSentEvent | None:
+        text = self._decoder.decode(item.data)
+        held = len(self._decoder.getstate()[0])
+        return _printed(text, item.attempt, item.offset - held) if text else None
+
+    def rest(self, position: Position) -> ServerSentEvent | None:
+        """What stays incomplete when its log has ended."""
+        text = self._decoder.decode(b"", final=True)
+        return _printed(text, *position) if text else None
+
+
+def _printed(text: str, attempt: int, offset: int) -> ServerSentEvent:
+    return ServerSentEvent(json.dumps(text), event="log", id=f"{attempt}.{offset}")
+
+
+def _state(sight: Sight) -> str:
+    return json.dumps({"state": sight.state, "words": sight.words, "exit_code": sight.exit_code})
+
+
+async def events(feed: Feed, after: Position | None) -> AsyncGenerator[ServerSentEvent]:
+    """The items of a feed as events."""
+    text, position = _Text(), Position(0, 0)
+    async with aclosing(feed.items(after)) as items:
+        async for item in items:
+            if isinstance(item, Printed):
+                position = Position(item.attempt, item.offset)
+                event = text.event(item)
+            else:
+                if isinstance(item, Began | Ended) and (rest := text.rest(position)):
+                    yield rest
+                event = _other(item)
+            if event is not None:
+                yield event
+
+
+def _other(item: Item) -> ServerSentEvent | None:
+    match item:
+        case Changed(sight):
+            return ServerSentEvent(_state(sight), event="state")
+        case Began(attempt):
+            return ServerSentEvent(json.dumps({"attempt": attempt}), event="attempt", id=f"{attempt}.0")
+        case Ended(sight):
+            return ServerSentEvent(_state(sight), event="end")
+        case Paused():
+            return ServerSentEvent("{}", event="reconnect", retry=_RETRY_MS)
+    return None
+
+
+def routes(site: Site) -> list[Route]:
+    """Who may see a repo may watch what it does."""
+
+    async def answer(request: Request, subject: Subject) -> Response:
+        after = request.headers.get("last-event-id") or request.query_params.get("after")
+        feed = Feed(site.context, site.closing, subject, await subject.look())
+        return EventSourceResponse(
+            events(feed, parse_position(after)),
+            ping=_PING_S,
+            send_timeout=_SEND_TIMEOUT_S,
+            shutdown_event=anyio.Event(),
+            shutdown_grace_period=_GRACE_S,
+        )
+
+    async def of_run(request: Request) -> Response:
+        user = await site.user(request)
+        async with site.context.database.read() as session:
+            run, _place = await find_run(session, user, number(request.path_params, "run"))
+        return await answer(request, RankSubject(site.context, run.id, number(request.query_params, "rank")))
+
+    async def of_build(request: Request) -> Response:
+        user = await site.user(request)
+        async with site.context.database.read() as session:
+            build, _place = await find_build(session, user, number(request.path_params, "build"))
+        return await answer(request, BuildSubject(site.context, build.id))
+
+    return [Route("/runs/{run}/events", of_run), Route("/builds/{build}/events", of_build)]

@@ -1,0 +1,158 @@
+"""What this instance has, who holds it and who waits for it."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.instance import FRESH_S, runners
+from hermes.plan import Plan
+from hermes.repos import visible_to
+from hermes.states import LIVE, State
+from hermes.tables import Build, Rank, Repo, Run, Runner, User
+from hermes.words import waiting_for
+
+_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A run that holds something. `name` is empty when the visitor may not see its repo."""
+
+    run_id: int
+    rank: int
+    user: str
+    name: str
+    since: float
+    runner: str
+    gpus: tuple[str, ...]
+    cpus: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A runner with what it has and what is held of it."""
+
+    row: Runner
+    holders: list[Holder]
+    is_alive: bool
+
+    @property
+    def cpus_held(self) -> float:
+        """By all ranks on it together."""
+        return sum(holder.cpus for holder in self.holders)
+
+    @property
+    def memory_held_bytes(self) -> int:
+        """By all ranks on it together."""
+        return sum(holder.memory_bytes for holder in self.holders)
+
+    def gpus(self) -> list[tuple[dict[str, Any], Holder | None]]:
+        """Each GPU, and who has it."""
+        held = {uuid: holder for holder in self.holders for uuid in holder.gpus}
+        return [(gpu, held.get(gpu["uuid"])) for gpu in self.row.gpus]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A run in the queue. `name` is empty when the visitor may not see its repo."""
+
+    run_id: int
+    user: str
+    name: str
+    wants: str
+    why: str
+    since: float
+
+
+async def gpu_names(session: AsyncSession) -> dict[str, str]:
+    """{UUID: `GPU 0 (H200)`}, of all machines ever seen: old runs name theirs too."""
+    rows = (await session.scalars(select(Runner))).all()
+    return {gpu["uuid"]: f"GPU {gpu['index']} ({gpu['model']})" for row in rows for gpu in row.gpus}
+
+
+async def machines(session: AsyncSession, user: User) -> list[Machine]:
+    """Every runner that is alive, and the dead ones that something still counts on."""
+    holders = await _holders(session, user)
+    rows = (await session.scalars(select(Runner).order_by(Runner.name))).all()
+    alive_after = time.time() - FRESH_S
+    found = [
+        Machine(row, [h for h in holders if h.runner == row.name], row.seen_at > alive_after) for row in rows
+    ]
+    return [machine for machine in found if machine.is_alive or machine.holders]
+
+
+async def _readable(session: AsyncSession, user: User) -> set[int]:
+    return set((await session.scalars(select(Repo.id).where(visible_to(user)))).all())
+
+
+async def _holders(session: AsyncSession, user: User) -> list[Holder]:
+    owner, starter = select(User.id, User.name).subquery(), select(User.id, User.name).subquery()
+    rows = await session.execute(
+        select(Rank, Run.repo_id, Repo.name, owner.c.name, starter.c.name)
+        .join(Run, Run.id == Rank.run_id)
+        .join(Repo, Repo.id == Run.repo_id)
+        .join(owner, owner.c.id == Repo.owner_id)
+        .join(starter, starter.c.id == Run.user_id)
+        .where(Rank.state.in_(LIVE))
+        .order_by(Rank.id)
+    )
+    readable = await _readable(session, user)
+    return [_holder(row, readable) for row in rows.all() if row[0].slot]
+
+
+def _holder(row: Row[Any], readable: set[int]) -> Holder:
+    rank, repo_id, repo, owner, starter = row
+    return Holder(
+        run_id=rank.run_id,
+        rank=rank.number,
+        user=starter,
+        name=f"{owner}/{repo}" if repo_id in readable else "",
+        since=rank.claimed_at or rank.created_at,
+        runner=rank.slot.get("runner", ""),
+        gpus=tuple(rank.slot.get("gpus", ())),
+        cpus=rank.slot.get("cpus", 0),
+        memory_bytes=rank.slot.get("memory_bytes", 0),
+    )
+
+
+async def queue(session: AsyncSession, user: User) -> tuple[list[Waiting], int]:
+    """The head of the queue, in the order of fairness, and how many wait in all."""
+    waiting = select(Run).where(Run.state == State.QUEUED)
+    rows = await session.execute(
+        waiting.add_columns(Build, Repo, User.name)
+        .join(Build, Build.id == Run.build_id)
+        .join(Repo, Repo.id == Run.repo_id)
+        .join(User, User.id == Run.user_id)
+        .order_by(Run.priority.desc(), Run.queue_key, Run.id)
+        .limit(_SHOWN)
+    )
+    total = await session.scalar(select(func.count()).select_from(waiting.subquery())) or 0
+    readable, names = await _readable(session, user), await gpu_names(session)
+    owners = dict((await session.execute(select(User.id, User.name))).tuples().all())
+    shown = []
+    for run, build, repo, starter in rows.tuples():
+        why = await why_waiting(session, run, build, names)
+        name = f"{owners[repo.owner_id]}/{repo.name}" if repo.id in readable else ""
+        shown.append(Waiting(run.id, starter, name, wants(Plan.model_validate(run.plan)), why, run.created_at))
+    return shown, total
+
+
+async def why_waiting(session: AsyncSession, run: Run, build: Build, names: dict[str, str]) -> str:
+    """What a queued run waits for: its build, or a place."""
+    if build.state is not State.BUILT:
+        return f"for build {build.id}, which is {build.state}"
+    if not await runners(session):
+        return "for a runner: none is alive"
+    return await waiting_for(session, run, names)
+
+
+def wants(plan: Plan) -> str:
+    """What each rank needs, in a few words: `1 GPU, 2 CPUs`."""
+    count = plan.gpu.count
+    gpus = f"{count} GPU{'s' if count > 1 else ''}, " if count else ""
+    ranks = f"{len(plan.ranks)} × " if len(plan.ranks) > 1 else ""
+    return f"{ranks}{gpus}{plan.cpus:g} CPU{'s' if plan.cpus != 1 else ''}"

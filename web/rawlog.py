@@ -1,0 +1,106 @@
+"""The bytes of a log as they are: whole, a range of them, or as they come."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from hermes import logs
+from hermes.threads import in_thread
+from web.feed import Began, Feed, Position, Printed, Sight, Subject
+from web.lookup import find_build, find_run
+from web.site import Site, number
+from web.subjects import BuildSubject, RankSubject
+
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "Accept-Ranges": "bytes",
+    "X-Accel-Buffering": "no",
+}
+
+
+class OutOfRange(ValueError):
+    """A range that begins after the end."""
+
+
+def parse_range(header: str, size: int) -> tuple[int, int] | None:
+    """The first byte and the one after the last. None: not one range, so all is sent. Raises OutOfRange."""
+    match = _RANGE.fullmatch(header.strip())
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        start, end = max(0, size - int(match[2])), size
+    else:
+        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
+        if match[2] and int(match[2]) < start:
+            return None
+    if start >= end:
+        raise OutOfRange
+    return start, end
+
+
+async def _read(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
+    while start < end:
+        data = await in_thread(logs.read, path, start, min(logs.CHUNK_BYTES * 4, end - start))
+        if not data:
+            return
+        start += len(data)
+        yield data
+
+
+def _slice(request: Request, path: Path) -> Response:
+    """What is there now, or the part that was asked for."""
+    size = logs.size_bytes(path)
+    try:
+        part = parse_range(request.headers.get("range", ""), size)
+    except OutOfRange:
+        words = f"the log has {size} bytes\n"
+        return PlainTextResponse(words, 416, _HEADERS | {"Content-Range": f"bytes */{size}"})
+    start, end = part or (0, size)
+    headers = _HEADERS | {"Content-Length": str(end - start)}
+    if part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    body = iter(()) if request.method == "HEAD" else _read(path, start, end)
+    return StreamingResponse(body, 206 if part else 200, headers, "text/plain")
+
+
+async def _follow(feed: Feed, offset: int, sight: Sight) -> AsyncGenerator[bytes]:
+    """From `offset` of the attempt that is the newest now, through those after it, to the end."""
+    async with aclosing(feed.items(Position(sight.attempt, offset))) as items:
+        async for item in items:
+            if isinstance(item, Printed):
+                yield item.data
+            elif isinstance(item, Began) and item.attempt > 1:
+                yield f"\n[hermes: attempt {item.attempt}]\n".encode()
+
+
+def routes(site: Site) -> list[Route]:
+    """Who may see a repo may read its logs."""
+
+    async def answer(request: Request, subject: Subject) -> Response:
+        sight = await subject.look()
+        if request.query_params.get("follow") == "1" and request.method == "GET":
+            feed = Feed(site.context, site.closing, subject, sight)
+            stream = _follow(feed, number(request.query_params, "offset"), sight)
+            return StreamingResponse(stream, headers=_HEADERS, media_type="text/plain")
+        attempt = number(request.query_params, "attempt") or sight.attempt
+        return _slice(request, site.context.paths.log(sight.kind, sight.row_id, attempt))
+
+    async def of_run(request: Request) -> Response:
+        user = await site.user(request)
+        async with site.context.database.read() as session:
+            run, _place = await find_run(session, user, number(request.path_params, "run"))
+        return await answer(request, RankSubject(site.context, run.id, number(request.query_params, "rank")))
+
+    async def of_build(request: Request) -> Response:
+        user = await site.user(request)
+        async with site.context.database.read() as session:
+            build, _place = await find_build(session, user, number(request.path_params, "build"))
+        return await answer(request, BuildSubject(site.context, build.id))
+
+    return [Route("/runs/{run}/log", of_run), Route("/builds/{build}/log", of_build)]

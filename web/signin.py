@@ -1,0 +1,62 @@
+"""Signing in and out: a token in, a session cookie out. No passwords."""
+
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from hermes.accounts import add_token, identify, revoke
+from web.site import Site
+from web.visitor import COOKIE, SESSION_LIFE_S, SignInNeeded, set_cookie
+
+
+def safe_next(target: str) -> str:
+    """Where to go afterwards: a path of ours, else the dashboard."""
+    parts = urlsplit(target) if target.isprintable() and len(target) < 2000 else None
+    if parts is None or parts.scheme or parts.netloc or not target.startswith("/"):
+        return "/"
+    return "/" if target.startswith("//") or "\\" in target or parts.path.startswith("/sign") else target
+
+
+def routes(site: Site) -> list[Route]:
+    """Open to everybody."""
+
+    async def form(request: Request) -> Response:
+        target = safe_next(request.query_params.get("next", "/"))
+        return site.page(request, "signin.html", target=target, message="")
+
+    async def sign_in(request: Request) -> Response:
+        fields = await request.form()
+        secret, target = str(fields.get("token", "")).strip(), safe_next(str(fields.get("next", "/")))
+        async with site.context.database.read() as session:
+            identity = await identify(session, secret)
+        if identity is None:
+            words = "This token is not valid: it is misspelt, revoked or expired."
+            return site.page(request, "signin.html", 401, target=target, message=words)
+        agent = request.headers.get("user-agent", "a browser")[:100]
+        async with site.context.database.write() as session:
+            cookie = await add_token(
+                session, identity.user, agent, scope="session", life_s=SESSION_LIFE_S
+            )
+        answer = RedirectResponse(target, 303)
+        set_cookie(answer, cookie, site.context.settings.public_url)
+        return answer
+
+    async def sign_out(request: Request) -> Response:
+        answer = RedirectResponse("/signin", 303)
+        answer.delete_cookie(COOKIE)
+        try:
+            identity = await site.visitor(request)
+        except SignInNeeded:
+            return answer
+        if identity.token.scope == "session":
+            async with site.context.database.write() as session:
+                await revoke(session, identity.user, identity.token.id)
+        return answer
+
+    return [
+        Route("/signin", form, methods=["GET"]),
+        Route("/signin", sign_in, methods=["POST"]),
+        Route("/signout", sign_out, methods=["POST"]),
+    ]
