@@ -17,7 +17,7 @@ if [ $# -gt 0 ]; then
 else
   make -n run >/dev/null 2>&1 && exit 0
   [ -x ./a.out ] && exit 0
-  say "make went well, but what is to run? No 'handler' in the manifest, no 'run' target, no ./a.out"
+  say "make went well, but what is to run? No handler in the manifest, no target 'run', no ./a.out"
 fi
 found=$(find . -type f -perm -u+x ! -path './.*' ! -name '*.sh' | sort | head -8 | tr '\\n' ' ')
 say "programs here: ${found:-none}"
@@ -31,7 +31,7 @@ def build_command(plan: Plan) -> tuple[str, ...]:
 
 
 def build_env() -> dict[str, str]:
-    """Compilers go through the compiler cache where the image has it (https://ccache.dev/manual)."""
+    """Compilers go through the compiler cache where the image has it (ccache.dev)."""
     return {
         "PATH": "/opt/ccache:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",

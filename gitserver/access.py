@@ -13,7 +13,7 @@ from hermes.process import Context
 
 def ask_for_token() -> Response:
     """401 with words that git shows as `remote: …`."""
-    words = "sign in: your user name, and as password a token (hermes admin token add NAME makes one)\n"
+    words = "sign in: your user name, and a token as password (hermes admin token add NAME)\n"
     return PlainTextResponse(words, 401, {"WWW-Authenticate": 'Basic realm="hermes", charset="UTF-8"'})
 
 

@@ -57,7 +57,7 @@ async def sweep(context: Context, executor: Executor, table: type[Build] | type[
                         table.state.in_(LIVE), table.lease_until.is_not(None)
                     )
                 )
-            ).tuples()
+            ).all()
         )
     gone = [name for name, match in names.items() if (int(match[2]), int(match[3])) not in live]
     for name in gone:

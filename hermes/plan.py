@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -210,6 +211,8 @@ def _rank_parameters(ranks: RanksPart, parameters: dict[str, str]) -> list[dict[
 
 def substitute(words: list[str], values: dict[str, str]) -> list[str]:
     """Each `{name}` of a known name replaced; other braces are the program's own business."""
-    for name, value in values.items():
-        words = [word.replace("{" + name + "}", value) for word in words]
-    return words
+
+    def value(match: re.Match[str]) -> str:
+        return values.get(match[1], match[0])
+
+    return [re.sub(r"\{([^{}]+)\}", value, word) for word in words]  # one pass: values are not read again

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select, update
 from sqlalchemy.engine import CursorResult
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.fairness import queue_key
@@ -83,23 +84,31 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
     same = select(Build).where(
         Build.repo_id == push.repo_id, Build.commit_sha == push.new_sha, Build.inputs == plan.build_inputs()
     )
-    build = (await session.scalars(same.with_for_update())).first()
-    if build is None:
-        build = Build(
-            repo_id=push.repo_id,
-            user_id=push.user_id,
-            commit_sha=push.new_sha,
-            inputs=plan.build_inputs(),
-            plan=plan.model_dump(),
-            created_at=time.time(),
-        )
-        session.add(build)
-        await session.flush()
-        note(session, "build", build.id, ("", State.QUEUED), "")
-    elif build.state in TERMINAL and build.state is not State.BUILT:
+    if (await session.scalars(same)).first() is None:
+        await _new_build(session, push, plan)
+    build = (await session.scalars(same.with_for_update())).one()
+    if build.state in TERMINAL and build.state is not State.BUILT:
         values = {"faults": 0, "cancel_requested_at": None}
         await move(session, build, Event.RETRY, f"pushed again (push {push.id})", **values)
     return build
+
+
+async def _new_build(session: AsyncSession, push: Push, plan: Plan) -> None:
+    """Insert it, unless another push of the same commit does so at this moment."""
+    build = Build(
+        repo_id=push.repo_id,
+        user_id=push.user_id,
+        commit_sha=push.new_sha,
+        inputs=plan.build_inputs(),
+        plan=plan.model_dump(),
+        created_at=time.time(),
+    )
+    try:
+        async with session.begin_nested():
+            session.add(build)
+    except IntegrityError:
+        return
+    note(session, "build", build.id, ("", State.QUEUED), "")
 
 
 async def queue_run(

@@ -3,6 +3,7 @@
 import time
 
 from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.accounts import find_user
@@ -74,6 +75,10 @@ async def _make(session: AsyncSession, user: User, owner: str, name: str) -> Rep
         user = exists
     check_name(name, "repository")
     repo = Repo(owner_id=user.id, name=name, created_at=time.time())
-    session.add(repo)
-    await session.flush()
+    try:
+        async with session.begin_nested():
+            session.add(repo)
+    except IntegrityError:  # another first push at this moment
+        found = select(Repo).where(Repo.owner_id == user.id, Repo.name == name)
+        return (await session.scalars(found)).one()
     return repo

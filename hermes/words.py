@@ -80,7 +80,7 @@ async def _holders(session: AsyncSession, of_gpus: bool, gpus: dict[str, str]) -
     )
     best = ""
     least_s = float("inf")
-    for rank, run, repo, owner in rows.tuples():
+    for rank, run, repo, owner in rows.all():
         held = [gpus.get(uuid, uuid) for uuid in (rank.slot or {}).get("gpus", [])]
         left_s = Plan.model_validate(run.plan).timeout_s - (time.time() - (rank.claimed_at or time.time()))
         if (held or not of_gpus) and left_s < least_s:

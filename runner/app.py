@@ -76,7 +76,7 @@ async def claim_ranks(
     """Take every waiting rank that fits beside what is at work, in the order of fairness."""
     held = [_slot(job.row) for job in jobs]
     async with context.database.read() as session:
-        waiting = [_want(rank, run) for rank, run in (await session.execute(_queue())).tuples()]
+        waiting = [_want(rank, run) for rank, run in (await session.execute(_queue())).all()]
     if not waiting:
         return []
     free = [gpu.uuid for gpu in capacity.gpus if not any(gpu.uuid in slot.gpus for slot in held)]

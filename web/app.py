@@ -1,38 +1,49 @@
-"""Pages, the API and live logs: rows and files in, HTTP answers out."""
+"""Pages, the API and live logs: rows and files in, HTTP answers out. `hermes.serve` mounts what is here."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
+from hermes.errors import Unavailable, UserError
 from hermes.images import ImageTable
 from hermes.process import Context
+from web import actions, commit, dashboard, files, gpus, health, live, rawlog, repository, run, signin, tokens
+from web.api import Api
+from web.failures import Failures
+from web.guard import BodyLimit, SafeHeaders, SameOrigin
+from web.look import make_look
+from web.site import Site
 
 
 class Pages:
-    """What `hermes.serve` mounts after git's routes."""
+    """What is asked for on the port besides git."""
 
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
-        self.context = context
-        self.images = images
-        self.closing = closing
+        self.site = Site(context, images, closing, make_look(context.settings))
+        self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:
-        """All paths of the pages and the API."""
-        return [Route("/healthz", self.healthz)]
+        """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
+        fixed = (health, signin, dashboard, gpus, tokens, actions, live, rawlog, files, run)
+        mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
+        for module in (*fixed, commit, repository):
+            mine += module.routes(self.site)
+        return mine
 
-    def exception_handlers(self) -> dict[Any, Callable[..., Any]]:
+    def exception_handlers(self) -> Mapping[Any, Any]:
         """How errors look."""
-        return {}
+        return {
+            UserError: self.failures.user_error,
+            Unavailable: self.failures.unavailable,
+            HTTPException: self.failures.http,
+            Exception: self.failures.broken,
+        }
 
     def middleware(self) -> list[Middleware]:
-        """What holds for every answer."""
-        return []
-
-    async def healthz(self, request: Request) -> Response:
-        """Whether a push would work."""
-        return JSONResponse({"status": "ok"})
+        """What holds for every answer, the outermost first."""
+        public_url = self.site.context.settings.public_url
+        return [Middleware(SafeHeaders), Middleware(SameOrigin, public_url=public_url), Middleware(BodyLimit)]

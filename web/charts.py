@@ -35,7 +35,9 @@ def _percent(value: float) -> str:
     return f"{value:.0f} %"
 
 
-def draw(title: str, series: Sequence[tuple[float, float]], show: Callable[[float], str], least_top: float) -> Chart:
+def draw(
+    title: str, series: Sequence[tuple[float, float]], show: Callable[[float], str], least_top: float
+) -> Chart:
     """A chart of (time, value), at least two of them; `least_top` keeps an idle curve flat."""
     bucket = -(-len(series) // _MOST_POINTS)
     thin = [max(series[i : i + bucket], key=lambda pair: pair[1]) for i in range(0, len(series), bucket)]

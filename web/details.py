@@ -133,7 +133,9 @@ def build_words(build: Build) -> str:
 async def run_details(session: AsyncSession, visitor: User, run: Run, place: Place) -> RunDetails:
     """Load the rest of a run that was found."""
     build = await session.get_one(Build, run.build_id)
-    ranks = list((await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all())
+    ranks = list(
+        (await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all()
+    )
     artifacts = await session.scalars(
         select(Artifact).where(Artifact.run_id == run.id).order_by(Artifact.rank_id, Artifact.path)
     )
@@ -173,4 +175,4 @@ async def pushes_of(session: AsyncSession, repo_id: int, sha: str) -> list[tuple
         .where(Push.repo_id == repo_id, Push.new_sha == sha, Push.state == "applied")
         .order_by(Push.id.desc())
     )
-    return list(rows.tuples().all())
+    return list(rows.all())

@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from hermes.errors import Unavailable, UserError
+from hermes.errors import UserError
 from hermes.journal import log
 from web.guard import HEADERS
 from web.look import Look
@@ -17,7 +17,7 @@ _STREAMS = ("/log", "/events", "/artifacts.zip")
 
 
 def is_program(request: Request) -> bool:
-    """Whether the answer is read by a program: the API, a bearer token, or a raw address without a browser."""
+    """Whether the answer is read by a program: the API, a token, or a raw address without a browser."""
     path = request.url.path
     if path.startswith("/api/") or bearer(request) is not None:
         return True

@@ -23,7 +23,7 @@ _MAX_TEXT_BYTES = 8 << 20
 
 
 def kind_of(head: bytes) -> str | None:
-    """The type under which a file may be shown in place: four kinds of image, by their first bytes, or text."""
+    """The type under which a file may be shown in place: an image, by its first bytes, or text."""
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if head.startswith(b"\xff\xd8\xff"):
@@ -99,7 +99,7 @@ def routes(site: Site) -> list[Route]:
                 .where(Artifact.run_id == run.id)
                 .order_by(Rank.number, Artifact.path)
             )
-            found = rows.tuples().all()
+            found = rows.all()
             several = await session.scalar(select(Rank.id).where(Rank.run_id == run.id, Rank.number == 1))
         if not found:
             raise NotFound(f"run {run.id} left no artifacts")

@@ -1,4 +1,4 @@
-"""Server-sent events of builds and runs. An id is `<attempt>.<byte offset>`, so a viewer resumes byte-exactly."""
+"""Server-sent events of builds and runs. The id `<attempt>.<byte offset>` resumes byte-exactly."""
 
 import codecs
 import json
@@ -11,7 +11,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from web.feed import Began, Changed, Ended, Feed, Item, Paused, Position, Printed, Sight, Subject, parse_position
+from web.feed import (
+    Began,
+    Changed,
+    Ended,
+    Feed,
+    Item,
+    Paused,
+    Position,
+    Printed,
+    Sight,
+    Subject,
+    parse_position,
+)
 from web.lookup import find_build, find_run
 from web.site import Site, number
 from web.subjects import BuildSubject, RankSubject

@@ -1,4 +1,4 @@
-"""How rows look: the templates, their filters, and the files in `static/`, under an address that changes with them."""
+"""How rows look: the templates, their filters, and `static/` under an address that changes with it."""
 
 import hashlib
 import time
@@ -43,10 +43,11 @@ def ago(at: float) -> str:
     passed_s = max(0, round(time.time() - at))
     if passed_s < 5:
         return "just now"
-    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        if passed_s >= unit_s:
-            break
-    return f"{passed_s // unit_s} {unit} ago" if passed_s < 30 * 86400 else moment(at).strftime("%Y-%m-%d")
+    if passed_s >= 30 * 86400:
+        return moment(at).strftime("%Y-%m-%d")
+    units = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    unit_s, unit = next(each for each in units if passed_s >= each[0])
+    return f"{passed_s // unit_s} {unit} ago"
 
 
 def state_words(state: str) -> str:

@@ -73,7 +73,7 @@ async def places(session: AsyncSession, repo_ids: set[int]) -> dict[int, Place]:
     rows = await session.execute(
         select(Repo, User.name).join(User, User.id == Repo.owner_id).where(Repo.id.in_(repo_ids))
     )
-    return {repo.id: Place(repo, owner) for repo, owner in rows.tuples()}
+    return {repo.id: Place(repo, owner) for repo, owner in rows.all()}
 
 
 async def subjects(session: AsyncSession, repo_ids: set[int], shas: set[str]) -> dict[tuple[int, str], str]:
@@ -83,4 +83,4 @@ async def subjects(session: AsyncSession, repo_ids: set[int], shas: set[str]) ->
             Push.repo_id.in_(repo_ids), Push.new_sha.in_(shas)
         )
     )
-    return {(repo_id, sha): subject for repo_id, sha, subject in rows.tuples()}
+    return {(repo_id, sha): subject for repo_id, sha, subject in rows.all()}

@@ -104,18 +104,19 @@ async def _holders(session: AsyncSession, user: User) -> list[Holder]:
     return [_holder(row, readable) for row in rows.all() if row[0].slot]
 
 
-def _holder(row: Row[Any], readable: set[int]) -> Holder:
+def _holder(row: Row[tuple[Rank, int, str, str, str]], readable: set[int]) -> Holder:
     rank, repo_id, repo, owner, starter = row
+    slot = rank.slot or {}
     return Holder(
         run_id=rank.run_id,
         rank=rank.number,
         user=starter,
         name=f"{owner}/{repo}" if repo_id in readable else "",
         since=rank.claimed_at or rank.created_at,
-        runner=rank.slot.get("runner", ""),
-        gpus=tuple(rank.slot.get("gpus", ())),
-        cpus=rank.slot.get("cpus", 0),
-        memory_bytes=rank.slot.get("memory_bytes", 0),
+        runner=slot.get("runner", ""),
+        gpus=tuple(slot.get("gpus", ())),
+        cpus=slot.get("cpus", 0),
+        memory_bytes=slot.get("memory_bytes", 0),
     )
 
 
@@ -132,12 +133,14 @@ async def queue(session: AsyncSession, user: User) -> tuple[list[Waiting], int]:
     )
     total = await session.scalar(select(func.count()).select_from(waiting.subquery())) or 0
     readable, names = await _readable(session, user), await gpu_names(session)
-    owners = dict((await session.execute(select(User.id, User.name))).tuples().all())
+    owners = dict((await session.execute(select(User.id, User.name))).all())
     shown = []
-    for run, build, repo, starter in rows.tuples():
+    for run, build, repo, starter in rows.all():
         why = await why_waiting(session, run, build, names)
         name = f"{owners[repo.owner_id]}/{repo.name}" if repo.id in readable else ""
-        shown.append(Waiting(run.id, starter, name, wants(Plan.model_validate(run.plan)), why, run.created_at))
+        shown.append(
+            Waiting(run.id, starter, name, wants(Plan.model_validate(run.plan)), why, run.created_at)
+        )
     return shown, total
 
 

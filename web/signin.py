@@ -33,12 +33,10 @@ def routes(site: Site) -> list[Route]:
             identity = await identify(session, secret)
         if identity is None:
             words = "This token is not valid: it is misspelt, revoked or expired."
-            return site.page(request, "signin.html", 401, target=target, message=words)
+            return site.look.page(request, "signin.html", {"target": target, "message": words}, 401)
         agent = request.headers.get("user-agent", "a browser")[:100]
         async with site.context.database.write() as session:
-            cookie = await add_token(
-                session, identity.user, agent, scope="session", life_s=SESSION_LIFE_S
-            )
+            cookie = await add_token(session, identity.user, agent, scope="session", life_s=SESSION_LIFE_S)
         answer = RedirectResponse(target, 303)
         set_cookie(answer, cookie, site.context.settings.public_url)
         return answer

@@ -33,9 +33,9 @@ class Site:
         """Raises SignInNeeded."""
         return (await self.visitor(request)).user
 
-    def page(self, request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    def page(self, request: Request, template: str, **values: Any) -> Response:
         """A whole page."""
-        return self.look.page(request, template, values, status)
+        return self.look.page(request, template, values)
 
 
 def number(params: Mapping[str, Any], name: str) -> int:

@@ -49,7 +49,9 @@ class RankSubject:
         async with self.context.database.read() as session:
             run = await session.get_one(Run, self.run_id)
             build = await session.get_one(Build, run.build_id)
-            ranks = list((await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all())
+            ranks = list(
+                (await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all()
+            )
             rank = next((each for each in ranks if each.number == self.number), None)
             if rank is None:
                 raise NotFound(f"run {run.id} has no such rank")
@@ -65,4 +67,3 @@ class RankSubject:
             is_over=run.state in TERMINAL,
             exit_code=rank.exit_code,
         )
-

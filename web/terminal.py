@@ -1,4 +1,4 @@
-"""Log bytes as lines of coloured text: the server's half of what `static/log.js` does with the bytes after it.
+"""Log bytes as lines of coloured text: `static/log.js` does the same with the bytes that come after.
 
 Of escape sequences only colours and bold mean anything; a carriage return begins its line anew."""
 

@@ -35,15 +35,13 @@ def routes(site: Site) -> list[Route]:
     async def page(request: Request, identity: Identity, secret: str = "") -> Response:
         async with site.context.database.read() as session:
             tokens = await _valid(session, identity.user.id)
-        return site.page(
-            request,
-            "tokens.html",
-            201 if secret else 200,
-            tokens=[token for token in tokens if token.scope != "session"],
-            sessions=[token for token in tokens if token.scope == "session"],
-            this_token=identity.token.id,
-            secret=secret,
-        )
+        values = {
+            "tokens": [token for token in tokens if token.scope != "session"],
+            "sessions": [token for token in tokens if token.scope == "session"],
+            "this_token": identity.token.id,
+            "secret": secret,
+        }
+        return site.look.page(request, "tokens.html", values, 201 if secret else 200)
 
     async def show(request: Request) -> Response:
         return await page(request, await site.visitor(request))

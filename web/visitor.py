@@ -32,7 +32,7 @@ async def visitor(request: Request, context: Context) -> Identity:
 
 
 async def program(request: Request, context: Context) -> Identity:
-    """By token only: what the API takes, so that no other site can use a browser's cookie. Raises SignInNeeded."""
+    """By token only, so that no other site can use a browser's cookie. Raises SignInNeeded."""
     return await _check(request, context, bearer(request) or "", "all")
 
 

@@ -72,7 +72,7 @@ def user_list(as_json: bool) -> None:
             )
             return [
                 {"name": name, "admin": is_admin, "created_at": created_at, "repos": count}
-                for name, is_admin, created_at, count in rows.tuples()
+                for name, is_admin, created_at, count in rows.all()
             ]
 
     found = with_database(act)

@@ -1,0 +1,186 @@
+"""The API's answers, as models: what a field is called here is what programs may count on."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from hermes.states import State
+
+
+class ErrorBody(BaseModel):
+    """Why a request was not done, and the next step."""
+
+    code: str
+    message: str
+    hint: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every error has this shape."""
+
+    error: ErrorBody
+
+
+class Times(BaseModel):
+    """Unix seconds (UTC), and the same for people."""
+
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    created: str
+    started: str | None
+    ended: str | None
+
+
+class ArtifactAnswer(BaseModel):
+    """A file that a rank wrote."""
+
+    path: str
+    rank: int
+    size_bytes: int
+    sha256: str
+    url: str
+
+
+class RankAnswer(Times):
+    """One instance of a run."""
+
+    number: int
+    state: State
+    reason: str
+    attempt: int
+    exit_code: int | None
+    signal: str
+    progress: float | None
+    progress_text: str
+    parameters: dict[str, Any]
+    slot: dict[str, Any] | None
+    summary: dict[str, Any] | None
+    log_url: str
+
+
+class RunAnswer(Times):
+    """One request to execute an image. `exit_code`, `signal`: of the first rank that failed, else of rank 0."""
+
+    id: int
+    state: State
+    reason: str
+    words: str
+    trigger: str
+    repo: str
+    commit: str
+    build: int
+    user: str
+    exit_code: int | None
+    signal: str
+    summary: dict[str, Any]
+    ranks: list[RankAnswer]
+    artifacts: list[ArtifactAnswer]
+    url: str
+    log_url: str
+    events_url: str
+
+
+class BuildAnswer(Times):
+    """A commit turned into an image."""
+
+    id: int
+    state: State
+    reason: str
+    words: str
+    repo: str
+    commit: str
+    image: str
+    image_bytes: int | None
+    attempt: int
+    user: str
+    url: str
+    log_url: str
+    events_url: str
+
+
+class PushAnswer(BaseModel):
+    """One accepted ref update that brought a commit."""
+
+    id: int
+    ref: str
+    old_sha: str
+    new_sha: str
+    user: str
+    trigger: str
+    created_at: float
+    created: str
+
+
+class CommitAnswer(BaseModel):
+    """What was pushed and all that came of it; `state` is that of the newest run, else of the newest build."""
+
+    sha: str
+    repo: str
+    subject: str
+    state: State | None
+    pushes: list[PushAnswer]
+    builds: list[BuildAnswer]
+    runs: list[RunAnswer]
+    url: str
+
+
+class RunPage(BaseModel):
+    """Runs, newest first; `next` is the address of the older ones."""
+
+    runs: list[RunAnswer]
+    next: str | None
+
+
+class HolderAnswer(BaseModel):
+    """Who holds a GPU; `repo` is null when you may not see it."""
+
+    run: int
+    rank: int
+    user: str
+    repo: str | None
+    since: float
+
+
+class GpuAnswer(BaseModel):
+    """One GPU and who holds it."""
+
+    uuid: str
+    index: int
+    model: str
+    memory_bytes: int
+    capability: str
+    held_by: HolderAnswer | None
+
+
+class MachineAnswer(BaseModel):
+    """A runner: what it has, and what is held of it."""
+
+    name: str
+    executor: str
+    alive: bool
+    seen_at: float
+    cpus: float
+    cpus_held: float
+    memory_bytes: int
+    memory_held_bytes: int
+    gpus: list[GpuAnswer]
+
+
+class WaitingAnswer(BaseModel):
+    """A run in the queue, in the order of starting; `repo` is null when you may not see it."""
+
+    run: int
+    user: str
+    repo: str | None
+    wants: str
+    why: str
+    since: float
+
+
+class GpusAnswer(BaseModel):
+    """The whole instance."""
+
+    runners: list[MachineAnswer]
+    queue: list[WaitingAnswer]
+    waiting: int

@@ -1,0 +1,149 @@
+"""From rows to the API's answers."""
+
+from dataclasses import asdict
+from typing import Any
+
+from hermes.tables import Build, Push, Rank, Run
+from web.answers import (
+    ArtifactAnswer,
+    BuildAnswer,
+    GpuAnswer,
+    HolderAnswer,
+    MachineAnswer,
+    PushAnswer,
+    RankAnswer,
+    RunAnswer,
+    WaitingAnswer,
+)
+from web.details import BuildDetails, RunDetails
+from web.files import artifact_url
+from web.look import iso
+from web.machines import Holder, Machine, Waiting
+
+
+def _times(row: Run | Build | Rank) -> dict[str, Any]:
+    return {
+        "created_at": row.created_at,
+        "started_at": row.started_at,
+        "ended_at": row.ended_at,
+        "created": iso(row.created_at),
+        "started": iso(row.started_at) if row.started_at else None,
+        "ended": iso(row.ended_at) if row.ended_at else None,
+    }
+
+
+def run_answer(details: RunDetails, base: str) -> RunAnswer:
+    """`base` is what addresses start with."""
+    run, url = details.run, f"{base}/runs/{details.run.id}"
+    verdict = details.verdict_rank()
+    return RunAnswer(
+        **_times(run),
+        id=run.id,
+        state=run.state,
+        reason=run.reason,
+        words=details.words,
+        trigger=run.trigger,
+        repo=details.place.name,
+        commit=details.build.commit_sha,
+        build=run.build_id,
+        user=details.user,
+        exit_code=verdict.exit_code,
+        signal=verdict.signal,
+        summary=details.totals(),
+        ranks=[_rank(rank, url) for rank in details.ranks],
+        artifacts=[
+            ArtifactAnswer(
+                path=each.path,
+                rank=details.rank_number(each),
+                size_bytes=each.size_bytes,
+                sha256=each.sha256,
+                url=base + artifact_url(each),
+            )
+            for each in details.artifacts
+        ],
+        url=url,
+        log_url=f"{url}/log",
+        events_url=f"{url}/events",
+    )
+
+
+def _rank(rank: Rank, url: str) -> RankAnswer:
+    return RankAnswer(
+        **_times(rank),
+        number=rank.number,
+        state=rank.state,
+        reason=rank.reason,
+        attempt=rank.attempt,
+        exit_code=rank.exit_code,
+        signal=rank.signal,
+        progress=rank.progress,
+        progress_text=rank.progress_text,
+        parameters=rank.parameters,
+        slot=rank.slot,
+        summary=rank.summary,
+        log_url=f"{url}/log?rank={rank.number}",
+    )
+
+
+def build_answer(details: BuildDetails, base: str) -> BuildAnswer:
+    """`base` is what addresses start with."""
+    build, url = details.build, f"{base}/builds/{details.build.id}"
+    return BuildAnswer(
+        **_times(build),
+        id=build.id,
+        state=build.state,
+        reason=build.reason,
+        words=details.words,
+        repo=details.place.name,
+        commit=build.commit_sha,
+        image=details.plan.image,
+        image_bytes=build.image_bytes,
+        attempt=build.attempt,
+        user=details.user,
+        url=url,
+        log_url=f"{url}/log",
+        events_url=f"{url}/events",
+    )
+
+
+def push_answer(push: Push, user: str) -> PushAnswer:
+    """One push and who pushed."""
+    return PushAnswer(
+        id=push.id,
+        ref=push.ref,
+        old_sha=push.old_sha,
+        new_sha=push.new_sha,
+        user=user,
+        trigger=push.trigger,
+        created_at=push.created_at,
+        created=iso(push.created_at),
+    )
+
+
+def machine_answer(machine: Machine) -> MachineAnswer:
+    """One runner."""
+    row = machine.row
+    return MachineAnswer(
+        name=row.name,
+        executor=row.executor,
+        alive=machine.is_alive,
+        seen_at=row.seen_at,
+        cpus=row.cpus,
+        cpus_held=machine.cpus_held,
+        memory_bytes=row.memory_bytes,
+        memory_held_bytes=machine.memory_held_bytes,
+        gpus=[GpuAnswer(**gpu, held_by=_holder(holder)) for gpu, holder in machine.gpus()],
+    )
+
+
+def _holder(holder: Holder | None) -> HolderAnswer | None:
+    if holder is None:
+        return None
+    repo = holder.name or None
+    return HolderAnswer(run=holder.run_id, rank=holder.rank, user=holder.user, repo=repo, since=holder.since)
+
+
+def waiting_answer(waiting: Waiting) -> WaitingAnswer:
+    """One run in the queue."""
+    fields = asdict(waiting)
+    return WaitingAnswer(run=fields.pop("run_id"), repo=fields.pop("name") or None, **fields)
