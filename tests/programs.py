@@ -2,7 +2,7 @@
 
 
 def shell(program: str, manifest: str = "", make: str = "\t@true") -> dict[str, str | bytes]:
-    """A repo with a Makefile, `main.sh` and a manifest that runs it. Top-level keys go first in `manifest`."""
+    """A repo with a Makefile, `main.sh` and a manifest that runs it."""
     return {
         "Makefile": f"all:\n{make}\n",
         "main.sh": program,

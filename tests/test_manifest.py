@@ -99,7 +99,7 @@ def test_key_is_read(text: str, key: str, wanted: Any) -> None:
 
 
 REFUSED: list[tuple[str, str]] = [
-    ('name = "pi"\n\n\n[run]\ncpus = 1\n\ntiemout = "2m"', "7:1: unknown key 'tiemout', did you mean 'timeout'?"),
+    ("name = 'pi'\n\n\n[run]\n\n\ntiemout = '2m'", "7:1: unknown key 'tiemout', did you mean 'timeout'?"),
     ('tiemout = "2m"', "1:1: unknown key 'tiemout'; known here: name, version, language"),
     ('timeout = "2m"', "1:1: unknown key 'timeout' here; it belongs into [build]"),
     ('cpus = "2"', "1:1: unknown key 'cpus' here; it belongs into [run]"),
@@ -142,7 +142,7 @@ REFUSED: list[tuple[str, str]] = [
     ("[ranks]\nrepeat = 10001", "2:1: ranks.repeat: "),
     ("[ranks]\nmatrix = { n = [] }", "2:1: ranks.matrix"),
     ("run = 5", "1:1: run: "),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "words"), REFUSED, ids=[words[:50] for _, words in REFUSED])

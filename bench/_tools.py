@@ -1,0 +1,152 @@
+"""What the measurements share: figures and how they are printed, a running instance, and cleaning up.
+
+Every module cleans up in `finally` blocks; `main` turns SIGTERM into an exception, so that they always run."""
+
+import asyncio
+import os
+import shutil
+import signal
+import sqlite3
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from hermes.errors import HermesError
+from hermes.executors import choose_executor
+from hermes.settings import load_settings
+from tests.service import Service
+
+IMAGE = "hermes/cpp:1"
+_OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
+
+
+def say(text: str) -> None:
+    """What goes on, for people; the figures come later."""
+    print(f"# {text}", flush=True)
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest value that so many percent do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+
+
+@dataclass
+class Figures:
+    """What was measured, in order; printed once, at the end."""
+
+    _rows: list[tuple[str, float, str]] = field(default_factory=list)
+    _targets: list[tuple[str, float]] = field(default_factory=list)
+
+    def add(self, name: str, value: float, unit: str, most: float | None = None) -> None:
+        """One figure; `most` is its target."""
+        self._rows.append((name, value, unit))
+        if most is not None:
+            self._targets.append((name, most))
+
+    def median(self, name: str, values: Sequence[float], unit: str = "s", most: float | None = None) -> None:
+        """The median of a sample; nothing if there is none."""
+        if values:
+            self.add(name, statistics.median(values), unit, most)
+
+    def show(self) -> None:
+        """The targets as a comment, then `name value unit` lines."""
+        values = {name: (value, unit) for name, value, unit in self._rows}
+        for name, most in self._targets:
+            value, unit = values[name]
+            say(f"target {name} <= {most:g} {unit}: {'met' if value <= most else 'MISSED'}")
+        for name, value, unit in self._rows:
+            print(f"{name} {_round(value)} {unit}")
+
+
+def _round(value: float) -> str:
+    """Four digits, never an exponent."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{float(f'{value:.4g}')}"
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory that is gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="hermes-bench-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Instance(Service):
+    """A service that is up when its runner has described itself, whatever its pages already tell."""
+
+    def _is_up(self) -> bool:
+        assert self.process is not None and self.process.poll() is None, self.log[-3000:]
+        try:
+            answer = httpx.get(f"{self.url}/healthz", timeout=5)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200 and _count_runners(self.data) > 0
+
+
+def _count_runners(data: Path) -> int:
+    with closing(read_only(data)) as rows:
+        return int(rows.execute("SELECT count(*) FROM runner").fetchone()[0])
+
+
+def read_only(data: Path) -> sqlite3.Connection:
+    """The rows of an instance, which reading does not disturb."""
+    return sqlite3.connect(f"file:{data / 'hermes.db'}?mode=ro", uri=True)
+
+
+@contextmanager
+def instance(executor: str) -> Iterator[Service]:
+    """A fresh Hermes with one user, ended and swept afterwards."""
+    with scratch() as folder:
+        service = _Instance(folder / "data", {"HERMES_EXECUTOR": executor})
+        try:
+            say(f"starting hermes up ({executor}) in {service.data}")
+            service.start()
+            service.token = service.add_user(service.user)
+            yield service
+        finally:
+            if service.process is not None:
+                service.stop()
+            asyncio.run(_sweep(service))
+
+
+async def _sweep(service: Service) -> None:
+    """Boxes of an instance that is gone; there are none unless it was killed."""
+    executor, _ = await choose_executor(load_settings(service.environment()))
+    for box in await executor.boxes():
+        await executor.remove(box)
+
+
+def find_engine() -> None:
+    """Let Docker's own programs use the engine that scripts/ensure-docker starts, if nobody named another."""
+    if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
+        os.environ["DOCKER_HOST"] = f"unix://{_OUR_SOCKET}"
+
+
+def describe_machine() -> None:
+    """What the figures were measured on."""
+    memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    say(f"{time.strftime('%Y-%m-%d %H:%M')}  {os.cpu_count()} cores, {memory_gib:.0f} GiB")
+    say(f"load average {os.getloadavg()[0]:.2f} before (figures of a busy machine mean little)")
+
+
+def main(measure: Callable[[], Figures]) -> None:
+    """Measure and print; Ctrl-C and SIGTERM clean up first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    find_engine()
+    describe_machine()
+    try:
+        measure().show()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except HermesError as error:
+        sys.exit(f"bench: {error}")

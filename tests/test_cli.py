@@ -1,0 +1,132 @@
+"""The command line as an operator meets it: clear words, nothing else on stdout, never a traceback."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service
+
+TOKEN = re.compile(r"hermes_[A-Za-z0-9_-]{43}\n")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Service:
+    """An instance that was never started."""
+    return Service(tmp_path / "var", {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none"})
+
+
+def complaint(done: "subprocess.CompletedProcess[str]") -> str:
+    """What a command that failed says: on stderr only, without a traceback."""
+    assert done.returncode != 0
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_user_add_prints_the_token_and_nothing_else(fresh: Service) -> None:
+    done = fresh.hermes("admin", "user", "add", "ada")
+    assert TOKEN.fullmatch(done.stdout)
+    assert done.stderr == "user ada made; the token above is shown only this once\n"
+
+
+def test_user_made_while_the_service_runs_can_push_at_once(service: Service) -> None:
+    token = service.add_user("carol")
+    pushed = service.push({"Makefile": "run:\n\t@echo hello\n"}, repo="carol/hello", user="carol", token=token)
+    assert pushed.code == 0, pushed.output
+    assert "hello" in pushed.lines
+
+
+def test_second_token_is_another_one(fresh: Service) -> None:
+    first = fresh.add_user("ada")
+    second = fresh.hermes("admin", "token", "add", "ada", "--name", "laptop").stdout
+    assert TOKEN.fullmatch(second) and second.strip() != first
+
+
+def test_token_for_nobody_is_refused(fresh: Service) -> None:
+    words = complaint(fresh.hermes("admin", "token", "add", "nobody", check=False))
+    assert words == "hermes: there is no user 'nobody'\n  hermes admin user add nobody\n"
+
+
+def test_taken_name_is_refused_with_the_next_step(fresh: Service) -> None:
+    fresh.add_user("ada")
+    words = complaint(fresh.hermes("admin", "user", "add", "ada", check=False))
+    assert words == "hermes: user 'ada' exists\n  for another token: hermes admin token add ada\n"
+
+
+@pytest.mark.parametrize("name", ["Ada", "a/b", "..", "", "-", "a..b", "x" * 65, "é", "a.git", "a b", "a\nb"])
+def test_bad_name_is_refused_with_the_rule(fresh: Service, name: str) -> None:
+    words = complaint(fresh.hermes("admin", "user", "add", "--", name, check=False))
+    assert "cannot be the name of a user\n  use 1 to 64 of a-z 0-9 . _ -" in words
+
+
+def test_name_of_a_page_is_refused(fresh: Service) -> None:
+    words = complaint(fresh.hermes("admin", "user", "add", "runs", check=False))
+    assert words == "hermes: 'runs' is a page of this service\n  choose another user name\n"
+
+
+def test_users_are_listed_for_people_and_for_programs(fresh: Service) -> None:
+    assert json.loads(fresh.hermes("admin", "user", "list", "--json").stdout) == []
+    fresh.add_user("ada")
+    fresh.hermes("admin", "user", "add", "root", "--admin")
+    listed = json.loads(fresh.hermes("admin", "user", "list", "--json").stdout)
+    assert [(each["name"], each["admin"], each["repos"]) for each in listed] == [
+        ("ada", False, 0),
+        ("root", True, 0),
+    ]
+    text = fresh.hermes("admin", "user", "list").stdout
+    assert re.fullmatch(r"ada +\d{4}-\d\d-\d\d  0 repos\nroot +\d{4}-\d\d-\d\d  0 repos  admin\n", text)
+
+
+def test_images_are_listed_for_people_and_for_programs(fresh: Service) -> None:
+    listed = json.loads(fresh.hermes("images", "--json").stdout)
+    assert [each["name"] for each in listed] == ["cpp", "cuda-13.0"]
+    assert all(each["present"] and each["reference"] and each["languages"] for each in listed)
+    assert "cuda-13.0    cuda, cpp  CUDA 13.0" in fresh.hermes("images").stdout
+
+
+COMMANDS = ["", "up", "demo", "admin", "admin user", "admin user add", "admin user list"]
+COMMANDS += ["admin token", "admin token add", "images"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_explains_itself(fresh: Service, command: str, flag: str) -> None:
+    text = fresh.hermes(*command.split(), flag).stdout
+    assert text.startswith("Usage: ")
+    assert len(text.splitlines()[2].strip()) > 10  # a sentence on what it does
+
+
+def test_unknown_command_is_refused(fresh: Service) -> None:
+    assert "No such command 'pu'" in complaint(fresh.hermes("pu", check=False))
+
+
+WRONG = [
+    ("HERMES_PORT", "abc", "must be a port number from 1 to 65535"),
+    ("HERMES_PORT", "70000", "must be a port number from 1 to 65535"),
+    ("HERMES_EXECUTOR", "podman", "must be one of auto, docker, local"),
+    ("HERMES_LEASE", "soon", "'soon' is not a duration; write for example 90s, 15m or 1h30m"),
+    ("HERMES_DISK", "big", "'big' is not a size; write for example 512M, 4G or 1.5G"),
+    ("HERMES_URL", "gpu.lab", "must start with http:// or https://"),
+    ("HERMES_CPUS", "-1", "must be a whole number, 0 or more"),
+]
+
+
+@pytest.mark.parametrize(("variable", "value", "words"), WRONG)
+@pytest.mark.parametrize("command", ["up", "images", "admin user list"])
+def test_wrong_setting_is_one_clear_line(
+    fresh: Service, variable: str, value: str, words: str, command: str
+) -> None:
+    fresh.env[variable] = value
+    said = complaint(fresh.hermes(*command.split(), check=False))
+    assert said.startswith(f"hermes: {variable}={value!r}: {words}\n  {variable}: ")
+    assert len(said.splitlines()) == 2
+
+
+def test_wrong_image_table_is_told_with_its_setting(fresh: Service) -> None:
+    fresh.env["HERMES_IMAGES"] = "/nowhere/images.toml"
+    said = complaint(fresh.hermes("images", check=False))
+    assert said.startswith("hermes: HERMES_IMAGES=/nowhere/images.toml: ")
+    assert "No such file" in said
