@@ -1,10 +1,12 @@
 """One attempt of one rank: slot held, box started, followed, judged, its files kept, all of it written."""
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from hermes.attempt import Ending, follow_to_end, open_box
 from hermes.boxes import box_name
@@ -57,7 +59,7 @@ class RankWork:
         finally:
             writer.close()
         if await self._is_over(rank):
-            await in_thread(self.context.paths.checkpoint(run.id, rank.number).unlink, missing_ok=True)
+            await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))
 
     async def _look_up(self, rank: Rank) -> tuple[Run, Build]:
         async with self.context.database.read() as session:
@@ -145,6 +147,14 @@ class RankWork:
     async def _is_over(self, rank: Rank) -> bool:
         async with self.context.database.read() as session:
             return (await session.get_one(Rank, rank.id)).state in TERMINAL
+
+
+def _forget(checkpoint: Path) -> None:
+    """A disk image with the docker executor, a folder with the local one."""
+    if checkpoint.is_dir():
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    else:
+        checkpoint.unlink(missing_ok=True)
 
 
 def _artifact(rank: Rank, kept: Kept) -> Artifact:

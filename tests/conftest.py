@@ -1,17 +1,17 @@
 """Fixtures: one whole service for all tests that do not break it, the browser, and the verbs."""
 
-import asyncio
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from docker.errors import DockerException
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from hermes.errors import Unavailable
-from hermes.executors.docker import DockerExecutor
+from hermes.executors.engine import connect
 from tests.service import Pushed, Service
 
 CHROMIUM = "/usr/bin/chromium"
@@ -34,14 +34,13 @@ def missing(what: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> None:
+def engine() -> None:
     """A Docker engine that answers."""
-
-    executor = DockerExecutor(tmp_path_factory.mktemp("boxes"), "probe")
     try:
-        asyncio.run(executor.check())
-    except Unavailable as error:
-        missing(str(error))
+        with closing(connect(10)) as client:
+            client.ping()
+    except (DockerException, OSError) as error:
+        missing(f"a Docker engine ({error})")
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ class RankAnswer(Times):
 
 
 class RunAnswer(Times):
-    """One request to execute an image. `exit_code`, `signal`: of the first rank that failed, else of rank 0."""
+    """One request to execute an image; `exit_code` is that of the first rank that failed, else of rank 0."""
 
     id: int
     state: State
@@ -113,7 +113,7 @@ class PushAnswer(BaseModel):
 
 
 class CommitAnswer(BaseModel):
-    """What was pushed and all that came of it; `state` is that of the newest run, else of the newest build."""
+    """What was pushed and what came of it; `state` is that of the newest run, else of the newest build."""
 
     sha: str
     repo: str

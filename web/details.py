@@ -51,6 +51,14 @@ class RunDetails:
         """There is an image, and the visitor may push here, or the repo is public."""
         return self.build.state is State.BUILT and (self.may_write or self.place.repo.public)
 
+    @property
+    def trigger_words(self) -> str:
+        """Why it exists: `pushed by alice`."""
+        verb = {"push": "pushed", "retry": "run again", "api": "asked for"}.get(
+            self.run.trigger, self.run.trigger
+        )
+        return f"{verb} by {self.user}"
+
     def verdict_rank(self) -> Rank:
         """The rank whose exit code speaks for the run: the first that failed, else the first."""
         failed = (rank for rank in self.ranks if rank.state in TERMINAL and rank.exit_code)

@@ -55,6 +55,16 @@ def state_words(state: str) -> str:
     return state.replace("_", " ")
 
 
+def without_state(words: str, state: str) -> str:
+    """`succeeded in 2 s` beside a dot that says `succeeded` already: `in 2 s`."""
+    return words.removeprefix(state_words(state)).removeprefix(":").strip()
+
+
+def count(number: float) -> str:
+    """`2`, `0.5`."""
+    return f"{round(number, 2):g}"
+
+
 class _Static(StaticFiles):
     """Files whose address holds their digest, so that they never need to be asked for again."""
 
@@ -96,6 +106,8 @@ def make_look(settings: Settings) -> Look:
         "exact": exact,
         "iso": iso,
         "words": state_words,
+        "without_state": without_state,
+        "count": count,
         "size": show_size,
         "span": show_span,
         "limit": show_limit,

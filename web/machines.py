@@ -104,8 +104,8 @@ async def _holders(session: AsyncSession, user: User) -> list[Holder]:
     return [_holder(row, readable) for row in rows.all() if row[0].slot]
 
 
-def _holder(row: Row[tuple[Rank, int, str, str, str]], readable: set[int]) -> Holder:
-    rank, repo_id, repo, owner, starter = row
+def _holder(row: "Row[Any]", readable: set[int]) -> Holder:
+    rank, repo_id, repo, owner, starter = tuple(row)
     slot = rank.slot or {}
     return Holder(
         run_id=rank.run_id,

@@ -104,3 +104,6 @@ class Executor(Protocol):
 
     async def remove(self, name: str) -> None:
         """End and delete a box by name; a box that is not there is no error."""
+
+    async def close(self) -> None:
+        """Give the connections to the engine back."""

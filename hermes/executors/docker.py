@@ -6,9 +6,8 @@ Every engine call has a deadline. Output is attached before the start and draine
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from hermes.executors import disks
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_usage
 from hermes.executors.container import FOLDERS, USER, box_env, hardening, kept_disks, own_folder
-from hermes.executors.engine import connect, in_words
+from hermes.executors.engine import close_attached, connect, get_archive, in_words, read_frames, wall_s
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
 from hermes.units import show_size
@@ -34,7 +33,7 @@ _CALL_S = 60.0
 @dataclass
 class _Handle:
     container: str
-    output: Iterator[tuple[bytes | None, bytes | None]]
+    output: Any  # the attached socket; it holds its response, and the response the connection
     groups: dict[str, Path] = field(default_factory=dict)
 
 
@@ -47,6 +46,7 @@ class DockerExecutor:
         self._base, self._instance = base, instance
         self._api: Any = None
         self._has_disks: bool | None = None
+        self._handles: dict[str, _Handle] = {}
 
     async def check(self) -> str:
         version = await self._call(self._ping)
@@ -69,6 +69,8 @@ class DockerExecutor:
             with suppress(Unavailable):
                 await asyncio.shield(self.remove(task.name))
             raise
+        self._forget(task.name)
+        self._handles[task.name] = handle
         return Box(task, handle)
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
@@ -100,6 +102,15 @@ class DockerExecutor:
 
     async def remove(self, name: str) -> None:
         await self._call(self._remove, name)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        if handle := self._handles.pop(name, None):
+            close_attached(handle.output)
+
+    async def close(self) -> None:
+        if self._api is not None:
+            self._api.close()
 
     async def _call(self, function: Callable[..., T], *args: Any, deadline_s: float = _CALL_S) -> T:
         """An engine call in a thread, with a deadline, its errors as ours."""
@@ -141,8 +152,12 @@ class DockerExecutor:
             api.put_archive(container, FOLDERS["app"], tree)
         if not self._has_disks:
             self._give_volumes(task, binds)
-        output = api.attach(container, stdout=True, stderr=True, stream=True, demux=True, logs=False)
-        api.start(container)
+        output = api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
+        try:
+            api.start(container)
+        except BaseException:
+            close_attached(output)
+            raise
         pid = api.inspect_container(container)["State"]["Pid"]
         return _Handle(container, output, group_paths(pid, container) if pid else {})
 
@@ -186,21 +201,18 @@ class DockerExecutor:
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
         try:
-            for out, err in handle.output:
-                if out:
-                    sink(out, STDOUT)
-                if err:
-                    sink(err, STDERR)
+            for stream, data in read_frames(handle.output):
+                sink(data, STDERR if stream == STDERR else STDOUT)
             code = int(api.wait(handle.container, timeout=_CALL_S)["StatusCode"])
             state = api.inspect_container(handle.container)["State"]
         except (DockerException, requests.RequestException, OSError) as error:
             raise Unavailable(in_words(error)) from error
-        return Exit(code, _wall_s(state), bool(state.get("OOMKilled")))
+        return Exit(code, wall_s(state), bool(state.get("OOMKilled")))
 
     def _save(self, container: str, folder: str, target: Path, limit_bytes: int) -> None:
         try:
-            chunks, _stat = self._client().get_archive(container, f"{folder}/.", chunk_size=1 << 20)
-            _write_bounded(chunks, target, limit_bytes)
+            with closing(get_archive(self._client(), container, f"{folder}/.")) as archive:
+                _write_bounded(archive.iter_content(1 << 20), target, limit_bytes)
         except (DockerException, requests.RequestException, OSError) as error:
             raise Unavailable(in_words(error)) from error
 
@@ -215,14 +227,6 @@ class DockerExecutor:
         for point in (*own.glob("*"),):
             disks.unmount(point)
         shutil.rmtree(own, ignore_errors=True)
-
-
-def _wall_s(state: dict[str, Any]) -> float:
-    """From the engine's own clock: it starts and ends with the program, not with our calls."""
-    began, ended = (
-        datetime.fromisoformat(state[key][:26].rstrip("Z")) for key in ("StartedAt", "FinishedAt")
-    )
-    return max((ended - began).total_seconds(), 0.0)
 
 
 def _write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> None:

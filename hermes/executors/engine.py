@@ -1,11 +1,14 @@
 """The client of a Docker engine: where it is, and its errors in words that say what to do."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker.errors import APIError
 from docker.utils import kwargs_from_env
+from docker.utils.socket import frames_iter
 
 _SYSTEM_SOCKET = Path("/var/run/docker.sock")
 _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
@@ -14,6 +17,37 @@ _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
 def connect(deadline_s: float) -> Any:
     """A client; nothing is asked of the engine yet but its version."""
     return docker.APIClient(version="auto", timeout=int(deadline_s), num_pools=64, **_where())
+
+
+def get_archive(api: Any, container: str, path: str) -> Any:
+    """A folder as a tar, as a response that can be closed half-way (the SDK's own call cannot)."""
+    url = api._url("/containers/{0}/archive", container)
+    answer = api._get(url, params={"path": path}, stream=True)
+    api._raise_for_status(answer)
+    return answer
+
+
+def read_frames(attached: Any) -> Iterator[tuple[int, bytes]]:
+    """(stream, bytes) of an attached socket until its end."""
+    frames: Iterator[tuple[int, bytes]] = frames_iter(attached, tty=False)  # type: ignore[no-untyped-call]
+    return frames
+
+
+def wall_s(state: dict[str, Any]) -> float:
+    """From the engine's own clock: it starts and ends with the program, not with our calls."""
+    began, ended = (
+        datetime.fromisoformat(state[key][:26].rstrip("Z")) for key in ("StartedAt", "FinishedAt")
+    )
+    return max((ended - began).total_seconds(), 0.0)
+
+
+def close_attached(attached: Any) -> None:
+    """Close an attached socket: the file over it, the response that holds it, and itself."""
+    connection = attached._sock
+    attached._response.close()
+    attached.close()
+    if connection is not None:
+        connection.close()
 
 
 def _where() -> dict[str, Any]:

@@ -31,6 +31,7 @@ class _Handle:
     folder: Path
     usage: Usage = field(default_factory=lambda: Usage(0.0, 0, 0))
     out_of_memory: bool = False
+    followed: bool = False
     began: float = field(default_factory=time.monotonic)
 
 
@@ -41,6 +42,7 @@ class LocalExecutor:
 
     def __init__(self, base: Path) -> None:
         self._base = base
+        self._handles: dict[str, _Handle] = {}
 
     async def check(self) -> str:
         for tool in ("make", "g++", "prlimit", "tar"):
@@ -69,7 +71,7 @@ class LocalExecutor:
         def stop() -> None:
             handle: _Handle = box.handle
             with suppress(ProcessLookupError):
-                os.killpg(handle.process.pid, signal.SIGTERM)
+                handle.process.terminate()  # the program itself, as a container's init does; the rest below
             with suppress(subprocess.TimeoutExpired):
                 handle.process.wait(grace_s)
             kill_all(box.task.name)
@@ -101,15 +103,24 @@ class LocalExecutor:
 
     async def remove(self, name: str) -> None:
         def remove() -> None:
-            while kill_all(name):
-                time.sleep(0.01)
+            self._forget(name)
             shutil.rmtree(self._base / name, ignore_errors=True)
 
         await in_thread(remove)
 
+    def _forget(self, name: str) -> None:
+        while kill_all(name):
+            time.sleep(0.01)
+        handle = self._handles.pop(name, None)
+        if handle is not None and not handle.followed and handle.process.stdout is not None:
+            handle.process.stdout.close()
+
+    async def close(self) -> None:
+        return
+
     def _start(self, task: Task) -> _Handle:
         folder = (self._base / task.name).absolute()
-        kill_all(task.name)
+        self._forget(task.name)
         shutil.rmtree(folder, ignore_errors=True)
         for each in ("app", "output", "tmp"):
             (folder / each).mkdir(parents=True)
@@ -126,7 +137,7 @@ class LocalExecutor:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        handle = _Handle(process, folder)
+        handle = self._handles[task.name] = _Handle(process, folder)
         threading.Thread(target=_watch, args=(handle, task), daemon=True, name="watch").start()
         return handle
 
@@ -175,6 +186,7 @@ def _watch(handle: _Handle, task: Task) -> None:
 def _follow(handle: _Handle, sink: Sink) -> Exit:
     output: IO[bytes] | None = handle.process.stdout
     assert output is not None
+    handle.followed = True
     with output:
         while chunk := os.read(output.fileno(), 1 << 16):
             sink(chunk, MIXED)

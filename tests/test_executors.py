@@ -1,0 +1,202 @@
+"""The contract of an executor, run on each of them: what goes in, what comes out, how it ends, what stays."""
+
+import asyncio
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from hermes.errors import Refused
+from hermes.executors.base import Box, Executor, Exit, Limits, Task
+from hermes.executors.docker import DockerExecutor
+from hermes.executors.local import LocalExecutor
+from hermes.tree import OWNER_ID
+
+MIB = 1 << 20
+
+
+class Bench:
+    """An executor and a tree to run in."""
+
+    def __init__(self, executor: Executor, folder: Path) -> None:
+        self.executor, self.folder, self.count = executor, folder, 0
+        self.output = b""
+        self.tree = folder / "tree.tar"
+        with tarfile.open(self.tree, "w") as tar:
+            for name, kind, mode in ((".", tarfile.DIRTYPE, 0o755), ("./hello.txt", tarfile.REGTYPE, 0o644)):
+                member = tarfile.TarInfo(name)
+                member.type, member.mode, member.uid, member.gid = kind, mode, OWNER_ID, OWNER_ID
+                tar.addfile(member)
+
+    async def start(
+        self, script: str, *, memory: int = 256 * MIB, disk: int = 64 * MIB, gpus: tuple[str, ...] = ()
+    ) -> Box:
+        self.count += 1
+        task = Task(
+            name=f"hermes-test-rank-{self.count}.1",
+            image="hermes/cpp:1",
+            command=("sh", "-c", script),
+            tree=self.tree,
+            limits=Limits(cpus=1, memory_bytes=memory, disk_bytes=disk),
+            env={"GREETING": "good day"},
+            gpus=gpus,
+        )
+        return await self.executor.start(task)
+
+    async def follow(self, box: Box) -> Exit:
+        parts: list[bytes] = []
+        ended = await self.executor.follow(box, lambda data, _stream: parts.append(data))
+        self.output = b"".join(parts)
+        return ended
+
+    async def run(self, script: str, **limits: int) -> Exit:
+        box = await self.start(script, **limits)  # type: ignore[arg-type]
+        try:
+            return await self.follow(box)
+        finally:
+            await self.executor.remove(box.task.name)
+
+    async def saved(self, box: Box, folder: str, limit: int = 8 * MIB) -> dict[str, bytes]:
+        target = self.folder / "saved.tar"
+        await self.executor.save(box, folder, target, limit)  # type: ignore[arg-type]
+        with tarfile.open(target) as tar:
+            files = {
+                member.name.removeprefix("./"): tar.extractfile(member) for member in tar if member.isreg()
+            }
+            return {name: file.read() for name, file in files.items() if file is not None}
+
+
+@pytest.fixture(params=["docker", "docker without root", "local"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    executor: Executor
+    if request.param == "local":
+        executor = LocalExecutor(tmp_path / "boxes")
+    else:
+        request.getfixturevalue("engine")
+        executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}")
+        if request.param == "docker without root":
+            executor._has_disks = False  # what it finds by itself when it may not mount
+    await executor.check()
+    yield Bench(executor, tmp_path)
+    for name in await executor.boxes():
+        await executor.remove(name)
+    await executor.close()
+
+
+async def test_output_and_exit_code_come_through(bench: Bench) -> None:
+    ended = await bench.run("echo out; echo err >&2; exit 3")
+    assert sorted(bench.output.split()) == [b"err", b"out"] and ended.code == 3 and not ended.signal_name
+
+
+async def test_the_tree_is_the_working_directory_and_can_be_written(bench: Bench) -> None:
+    assert (await bench.run("ls; touch new && echo writable; test -f hello.txt")).code == 0
+    assert bench.output == b"hello.txt\nwritable\n"
+
+
+async def test_the_environment_is_passed_on(bench: Bench) -> None:
+    await bench.run(
+        'echo "$GREETING|$CUDA_VISIBLE_DEVICES|$HERMES_OUTPUT_DIR"; test -w "$HERMES_OUTPUT_DIR" && echo ok'
+    )
+    assert bench.output.startswith(b"good day||/") and bench.output.endswith(b"ok\n")
+
+
+async def test_a_signal_is_told_by_its_name(bench: Bench) -> None:
+    assert (await bench.run("kill -SEGV $$")).signal_name == "SIGSEGV"
+
+
+async def test_the_wall_time_is_the_programs(bench: Bench) -> None:
+    assert 0.2 <= (await bench.run("sleep 0.2")).wall_s < 2
+
+
+async def test_output_without_a_line_end_and_binary_output_arrive_whole(bench: Bench) -> None:
+    await bench.run(r"printf '\000\377\033[31m'; head -c 3000000 /dev/zero")
+    assert bench.output == b"\x00\xff\x1b[31m" + bytes(3_000_000)
+
+
+async def test_too_much_memory_ends_it_and_is_told_apart(bench: Bench) -> None:
+    hog = "x=x; while :; do x=$x$x$x$x; done"
+    ended = await bench.run(hog, memory=32 * MIB)
+    assert ended.out_of_memory and ended.code != 0
+
+
+async def test_being_killed_is_not_out_of_memory(bench: Bench) -> None:
+    ended = await bench.run("kill -KILL $$")
+    assert ended.signal_name == "SIGKILL" and not ended.out_of_memory
+
+
+async def test_a_program_that_heeds_sigterm_ends_at_once(bench: Bench) -> None:
+    box = await bench.start("trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done")
+    follow = asyncio.create_task(bench.follow(box))
+    await asyncio.sleep(0.5)
+    await bench.executor.stop(box, 10)
+    ended = await asyncio.wait_for(follow, 5)
+    assert ended.code == 0 and bench.output == b"up\nbye\n"
+    await bench.executor.remove(box.task.name)
+
+
+async def test_a_program_that_ignores_sigterm_is_killed(bench: Bench) -> None:
+    box = await bench.start("trap '' TERM; while :; do sleep 0.05; done")
+    follow = asyncio.create_task(bench.follow(box))
+    await asyncio.sleep(0.3)
+    await bench.executor.stop(box, 1)
+    assert (await asyncio.wait_for(follow, 5)).signal_name == "SIGKILL"
+    await bench.executor.remove(box.task.name)
+
+
+async def test_what_it_left_running_does_not_outlive_it(bench: Bench) -> None:
+    ended = await asyncio.wait_for(bench.run("setsid sleep 600 & echo started"), 20)
+    assert ended.code == 0 and bench.output == b"started\n"
+
+
+async def test_both_folders_can_be_saved(bench: Bench) -> None:
+    box = await bench.start(
+        "echo made > made.txt; mkdir $HERMES_OUTPUT_DIR/d; echo kept > $HERMES_OUTPUT_DIR/d/kept.txt"
+    )
+    await bench.follow(box)
+    assert await bench.saved(box, "output") == {"d/kept.txt": b"kept\n"}
+    assert await bench.saved(box, "app") == {"hello.txt": b"", "made.txt": b"made\n"}
+    await bench.executor.remove(box.task.name)
+
+
+async def test_a_folder_that_is_too_large_is_refused(bench: Bench) -> None:
+    box = await bench.start("head -c 4000000 /dev/urandom > big")
+    await bench.follow(box)
+    with pytest.raises(Refused, match=r"more than 1\.0 MiB"):
+        await bench.saved(box, "app", MIB)
+    await bench.executor.remove(box.task.name)
+
+
+async def test_a_program_that_is_not_there_ends_with_a_code(bench: Bench) -> None:
+    box = None
+    try:
+        box = await bench.start("exec ./nothing-here")
+        assert (await bench.follow(box)).code == 127
+    finally:
+        if box:
+            await bench.executor.remove(box.task.name)
+
+
+async def test_boxes_are_known_by_name_and_gone_when_removed(bench: Bench) -> None:
+    box = await bench.start("sleep 600")
+    assert await bench.executor.boxes() == [box.task.name]
+    await bench.executor.remove(box.task.name)
+    await bench.executor.remove(box.task.name)  # once more is no error
+    assert await bench.executor.boxes() == []
+    assert not (bench.folder / "boxes" / box.task.name).exists()
+
+
+async def test_starting_a_name_again_replaces_what_was_there(bench: Bench) -> None:
+    await bench.start("sleep 600")
+    bench.count -= 1
+    box = await bench.start("echo second")
+    assert (await bench.follow(box)).code == 0 and bench.output == b"second\n"
+    await bench.executor.remove(box.task.name)
+
+
+async def test_usage_is_seen_while_it_runs(bench: Bench) -> None:
+    box = await bench.start("x=$(head -c 20000000 /dev/zero | tr '\\0' x); while :; do :; done")
+    await asyncio.sleep(1.5)
+    usage = await bench.executor.usage(box)
+    await bench.executor.remove(box.task.name)
+    assert usage is not None and usage.cpu_s > 0.3 and usage.peak_memory_bytes > 15 * MIB

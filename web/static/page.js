@@ -1,0 +1,27 @@
+// What every page does when scripts run: parts renew themselves, commands can be copied, logs go on live.
+import { follow } from "./log.js";
+import { refresh } from "./refresh.js";
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  if (!navigator.clipboard) break; // only over https or on localhost
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.previousElementSibling.textContent);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  });
+}
+
+const clock = document.querySelector("[data-every]");
+if (clock) {
+  setInterval(() => document.hidden || refresh(), Number(clock.dataset.every) * 1000);
+}
+
+// One stream at a time: a browser has six connections for all pages of a host.
+const waiting = [...document.querySelectorAll('[data-log][data-open="yes"]')];
+waiting.sort((one, other) => other.dataset.events.includes("/builds/") - one.dataset.events.includes("/builds/"));
+const next = () => {
+  const panel = waiting.shift();
+  if (panel) follow(panel, next);
+};
+next();
