@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import func, select
 
 from builder.build import BuildWork
-from hermes.executors import choose_executor
+from hermes.executors import LOCAL_WARNING, choose_executor
 from hermes.journal import log
 from hermes.leases import new_owner, take
 from hermes.process import Context
@@ -21,6 +21,8 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     executor, words = await choose_executor(context.settings)
     log.info("builder ready", executor=executor.name, engine=words)
     owner = new_owner()
+    if executor.name == "local":
+        log.warning(LOCAL_WARNING)
 
     async def claim(jobs: Sequence[Job[Build]]) -> list[Job[Build]]:
         return await claim_builds(context, owner, context.settings.build_slots - len(jobs))

@@ -46,7 +46,7 @@ class BuildWork:
         build, plan = job.row, Plan.model_validate(job.row.plan)
         path = self._context.paths.log("build", build.id, build.attempt)
         writer = LogWriter(path, self._context.settings.log_size)
-        tree = self._context.paths.spool / f"build-{build.id}.{build.attempt}.tar"
+        tree = self._context.paths.spooled(box_name(self._context, build), "tree")
         try:
             await self._need_image(plan)
             try:
@@ -109,13 +109,14 @@ class BuildWork:
 
     async def _keep(self, job: Job[Build], box: Box) -> None:
         image = self._context.paths.image(job.row.id)
-        fresh = image.with_suffix(f".{job.row.attempt}")
+        fresh = self._context.paths.spooled(box.task.name, "image")
         try:
             await self._executor.save(box, "app", fresh, self._context.settings.disk)
         except Refused as error:
             fresh.unlink(missing_ok=True)
             await self._end(job, Event.FAIL, f"the built tree is {error}")
             return
+        image.parent.mkdir(parents=True, exist_ok=True)
         fresh.replace(image)
         await self._end(job, Event.SUCCEED, "", image_bytes=image.stat().st_size)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterable
 
 from sqlalchemy import select
 
@@ -15,7 +16,7 @@ from hermes.queue import CHANGED
 from hermes.states import LIVE
 from hermes.tables import Build, Rank
 
-_NAME = re.compile(r"hermes-[0-9a-f]+-(build|rank)-(\d+)\.(\d+)")
+_NAME = re.compile(r"hermes-[0-9a-f]+-(build|rank)-(\d+)\.(\d+)")  # spooled files have more behind it
 _SWEEP_S = 60.0
 
 
@@ -44,23 +45,26 @@ async def sweep_once(context: Context, executor: Executor, table: type[Build] | 
 
 
 async def sweep(context: Context, executor: Executor, table: type[Build] | type[Rank]) -> int:
-    """Remove the boxes of builds (or ranks) whose attempt is over; returns how many."""
-    found = {name: _NAME.fullmatch(name) for name in await executor.boxes()}
-    names = {name: match for name, match in found.items() if match and match[1] == table.__tablename__}
-    if not names:
+    """Remove the boxes and temporary files of builds (or ranks) whose attempt is over; returns how many."""
+    boxes = _of_kind(await executor.boxes(), table)
+    files = _of_kind([path.name for path in context.paths.spool.glob("hermes-*")], table)
+    if not boxes and not files:
         return 0
+    live = select(table.id, table.attempt).where(table.state.in_(LIVE))
     async with context.database.read() as session:
-        live = set(
-            (
-                await session.execute(
-                    select(table.id, table.attempt).where(
-                        table.state.in_(LIVE), table.lease_until.is_not(None)
-                    )
-                )
-            ).all()
-        )
-    gone = [name for name, match in names.items() if (int(match[2]), int(match[3])) not in live]
+        alive = {(row_id, attempt) for row_id, attempt in (await session.execute(live)).all()}
+    gone = [name for name, owner in boxes.items() if owner not in alive]
     for name in gone:
         log.info("box swept", box=name)
         await executor.remove(name)
-    return len(gone)
+    stale = [name for name, owner in files.items() if owner not in alive]
+    for name in stale:
+        (context.paths.spool / name).unlink(missing_ok=True)
+    return len(gone) + len(stale)
+
+
+def _of_kind(names: Iterable[str], table: type[Build] | type[Rank]) -> dict[str, tuple[int, int]]:
+    """{name: (row id, attempt)} of what belongs to builds (or to ranks)."""
+    found = {name: _NAME.match(name) for name in names}
+    kind = table.__tablename__
+    return {name: (int(m[2]), int(m[3])) for name, m in found.items() if m and m[1] == kind}

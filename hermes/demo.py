@@ -20,6 +20,7 @@ from rich.table import Table
 from hermes.accounts import add_token, add_user, find_user
 from hermes.database import Database
 from hermes.errors import Unavailable
+from hermes.executors import LOCAL_WARNING
 from hermes.process import check_data_directory, open_socket
 from hermes.samples import FOLDER, Outcome, differences, expectation, sample_names
 from hermes.schema import migrate
@@ -41,7 +42,10 @@ def run_demo(settings: Settings, once: bool, only: tuple[str, ...]) -> int:
         client = _wait_until_up(settings, service, console)
         token = _make_user(settings)
         client.headers["Authorization"] = f"Bearer {token}"
-        has_gpu = bool(client.get("/api/v1/gpus").json()["gpus"])
+        runners = client.get("/api/v1/gpus").json()["runners"]
+        has_gpu = any(each["gpus"] for each in runners)
+        if any(each["executor"] == "local" for each in runners):
+            console.print(LOCAL_WARNING, style="bold yellow")
         console.print(f"\nThe service is up: [bold]{settings.public_url}[/]")
         rows = []
         for name in [each for each in sample_names() if not only or each in only]:
@@ -112,27 +116,28 @@ def _try_sample(
     expected = expectation(name, has_gpu=has_gpu)
     options = ["-o", "build-only"] if expected.state == "built" else []
     console.rule(f"[bold]{name}[/]")
-    sha = _commit(scratch / name, name)
-    remote = f"http://127.0.0.1:{settings.port}/{USER}/{name}.git"
+    sha = _commit(scratch / name, name, f"http://127.0.0.1:{settings.port}/{USER}/{name}.git")
     began = time.monotonic()
-    console.print(f"$ git push {' '.join(options)} gpu main", style="bold")
-    _push(scratch / name, remote, token, options)
+    command = ["git", "push", *options, "gpu", "main"]
+    console.print(f"$ {' '.join(command)}", style="bold")
+    _push(scratch / name, command, token)
     took_s = time.monotonic() - began
     got = outcome(client, USER, name, sha)
     wrong = differences(expected, got)
     return name, expected.state, "; ".join(wrong) or got.state, not wrong, took_s
 
 
-def _commit(folder: Path, name: str) -> str:
+def _commit(folder: Path, name: str, remote: str) -> str:
     shutil.copytree(FOLDER / name, folder, ignore=shutil.ignore_patterns("expect.toml"))
-    for words in (("init", "-q"), ("add", "-A"), ("commit", "-q", "-m", f"The sample {name}")):
+    commit = ("commit", "-q", "-m", f"The sample {name}")
+    for words in (("init", "-q"), ("remote", "add", "gpu", remote), ("add", "-A"), commit):
         subprocess.run([*_GIT, *words], cwd=folder, check=True)
     return subprocess.run(
         [*_GIT, "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
-def _push(folder: Path, remote: str, token: str, options: list[str]) -> None:
+def _push(folder: Path, command: list[str], token: str) -> None:
     """The real thing, its output passed through as it comes."""
     basic = base64.b64encode(f"{USER}:{token}".encode()).decode()
     env = os.environ | {
@@ -141,9 +146,7 @@ def _push(folder: Path, remote: str, token: str, options: list[str]) -> None:
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {basic}",
         "GIT_TERMINAL_PROMPT": "0",
     }
-    subprocess.run(
-        ["git", "push", *options, remote, "HEAD:main"], cwd=folder, env=env, check=False, timeout=900
-    )
+    subprocess.run(command, cwd=folder, env=env, check=False, timeout=900)
 
 
 def outcome(client: httpx.Client, owner: str, name: str, sha: str) -> Outcome:

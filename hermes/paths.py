@@ -36,8 +36,12 @@ class Paths:
 
     @property
     def spool(self) -> Path:
-        """Temporary files; whatever is older than its owner is swept."""
+        """Temporary files, each named after the box that it belongs to."""
         return self.root / "spool"
+
+    def spooled(self, box: str, what: str) -> Path:
+        """A temporary file of one box; the sweep removes it with its box."""
+        return self.spool / f"{box}.{what}"
 
     @property
     def boxes(self) -> Path:

@@ -40,6 +40,11 @@ class Entry:
     size_bytes: int
     path: str
 
+    @property
+    def is_file(self) -> bool:
+        """Neither a link nor a submodule."""
+        return self.mode not in (_SYMLINK, _GITLINK)
+
 
 def list_tree(
     repo: Path, commit: str, limits: TreeLimits, quarantine: Path | None = None
@@ -97,9 +102,15 @@ def read_blob(repo: Path, entry: Entry, quarantine: Path | None = None) -> bytes
 
 
 def subject_of(repo: Path, commit: str, quarantine: Path | None = None) -> str:
-    """The first line of a commit's message, at most 200 characters; '' if `commit` is not a commit."""
-    with _child(repo, quarantine, "cat-file", "commit", commit) as child:
-        assert child.stdout is not None
+    """The first line of a commit's message, at most 200 characters. Raises Refused if it is no commit."""
+    with _child(repo, quarantine, "cat-file", "--batch") as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(commit.encode() + b"\n")
+        child.stdin.flush()
+        kind = child.stdout.readline().split()[1:2]
+        if kind != [b"commit"]:
+            raise Refused(f"{commit[:7]} is not a commit", "a branch can only point to a commit")
+        child.stdin.close()
         head = child.stdout.read(1 << 16)
     _headers, _, message = head.partition(b"\n\n")
     return message.decode("utf-8", "replace").strip().partition("\n")[0][:200]

@@ -11,7 +11,7 @@ from sqlalchemy import Select, select
 
 from hermes.database import Database
 from hermes.errors import Unavailable
-from hermes.executors import choose_executor
+from hermes.executors import LOCAL_WARNING, choose_executor
 from hermes.journal import log
 from hermes.leases import new_owner, take
 from hermes.plan import Plan
@@ -35,6 +35,8 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     gpus, gpu_words = open_gpus(context.settings.gpus)
     capacity = measure(context.settings, gpus)
     owner = new_owner()
+    if executor.name == "local":
+        log.warning(LOCAL_WARNING)
     log.info("runner ready", executor=executor.name, engine=words, gpus=gpu_words, cpus=capacity.cpus)
 
     async def claim(jobs: Sequence[Job[Rank]]) -> list[Job[Rank]]:

@@ -59,7 +59,7 @@ def keep_artifacts(
                 )
             content = tar.extractfile(member)
             assert content is not None  # isreg
-            yield _store(content, name, paths)
+            yield _store(content, name, paths, tar_path.with_suffix(".artifact"))
 
 
 def clean_name(name: str) -> str:
@@ -74,8 +74,7 @@ def matches(patterns: list[str]) -> Callable[[str], bool]:
     return lambda name: any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def _store(content: IO[bytes], name: str, paths: Paths) -> Kept:
-    fresh = paths.spool / f"artifact.{os.getpid()}.{id(content)}"
+def _store(content: IO[bytes], name: str, paths: Paths, fresh: Path) -> Kept:
     digest, size = hashlib.sha256(), 0
     try:
         with fresh.open("wb") as file:

@@ -115,7 +115,7 @@ class RankWork:
         self, box: Box, folder: Folder, kept: list[Kept], wanted: Callable[[str], bool]
     ) -> None:
         settings, paths = self.context.settings, self.context.paths
-        tar = paths.spool / f"{box.task.name}.{folder}.tar"
+        tar = paths.spooled(box.task.name, f"{folder}.tar")
         limits = ArtifactLimits(settings.artifact_files, settings.artifact_size)
         try:
             await self.executor.save(box, folder, tar, settings.disk)

@@ -12,6 +12,11 @@ from hermes.executors.local import LocalExecutor
 from hermes.paths import Paths
 from hermes.settings import Settings
 
+LOCAL_WARNING = (
+    "THE LOCAL EXECUTOR IS IN USE: what people push runs as this user on this machine, so only people "
+    "whom you trust with it may have an account; install Docker for a fence"
+)
+
 
 def instance_label(settings: Settings) -> str:
     """What marks the boxes of this instance apart from others on the same engine."""
