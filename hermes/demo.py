@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hermes.accounts import add_token, add_user, find_user
+from hermes.checks import check_data_directory, open_socket
 from hermes.database import Database
 from hermes.errors import Unavailable
 from hermes.executors import LOCAL_WARNING
-from hermes.process import check_data_directory, open_socket
 from hermes.samples import FOLDER, Outcome, differences, expectation, sample_names
 from hermes.schema import migrate
 from hermes.settings import Settings

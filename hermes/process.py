@@ -2,18 +2,16 @@
 
 import asyncio
 import contextlib
-import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from hermes import journal
+from hermes.checks import check_data_directory
 from hermes.database import Database
-from hermes.errors import HermesError, SettingsError
+from hermes.errors import HermesError
 from hermes.paths import Paths
 from hermes.queue import Doorbell
 from hermes.schema import migrate
@@ -28,35 +26,6 @@ class Context:
     paths: Paths
     database: Database
     doorbell: Doorbell
-
-
-def check_data_directory(data: Path) -> None:
-    """Make it if need be. Raises SettingsError when this process cannot write there."""
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        probe = data / f".write-test-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise SettingsError(
-            f"HERMES_DATA={str(data)!r}: cannot write there ({error.strerror}); "
-            "make it writable for this user, or set HERMES_DATA to another directory"
-        ) from None
-
-
-def open_socket(settings: Settings) -> socket.socket:
-    """The listening socket, opened before anything else starts. Raises SettingsError with the next step."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
-            f"stop what uses the port, or set HERMES_PORT (for example HERMES_PORT={settings.port + 1})"
-        ) from None
-    return listener
 
 
 @asynccontextmanager

@@ -12,10 +12,11 @@ from starlette.applications import Starlette
 
 from gitserver.app import GitServer
 from hermes import journal
+from hermes.checks import open_socket
 from hermes.errors import HermesError
 from hermes.images import load_images
 from hermes.journal import log
-from hermes.process import Context, open_context, open_socket
+from hermes.process import Context, open_context
 from hermes.reconcile import keep_reconciling
 from hermes.settings import Settings, load_settings
 from web.app import Pages

@@ -17,7 +17,7 @@ from honcho.manager import Manager
 from honcho.printer import Printer
 from honcho.process import Process
 
-from hermes.process import check_data_directory, open_socket
+from hermes.checks import check_data_directory, open_socket
 from hermes.redis_server import find_server, socket_path
 from hermes.settings import Settings
 

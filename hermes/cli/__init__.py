@@ -1,24 +1,33 @@
 """The command `hermes`."""
 
+import importlib
 import sys
 
 import click
 
 from hermes import __version__
-from hermes.cli.admin import admin
-from hermes.cli.images import images
-from hermes.cli.serving import demo, up
 from hermes.errors import HermesError, UserError
 
+COMMANDS = ("up", "demo", "admin", "images")  # each in a module of its name, imported when it is called
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Commands(click.Group):
+    """Imports a command when it is needed: what `hermes up` does not import, it does not hold in memory."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"hermes.cli.{cmd_name}"), cmd_name)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hermes")
 def hermes() -> None:
     """git push gpu main: builds, runs on a GPU, and shows itself."""
-
-
-for command in (up, demo, admin, images):
-    hermes.add_command(command)
 
 
 def main() -> None:

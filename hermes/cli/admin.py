@@ -10,8 +10,8 @@ import click
 from sqlalchemy import func, select
 
 from hermes.accounts import add_token, add_user, get_user
+from hermes.checks import check_data_directory
 from hermes.database import Database
-from hermes.process import check_data_directory
 from hermes.schema import migrate
 from hermes.settings import load_settings
 from hermes.tables import Repo, User

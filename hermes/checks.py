@@ -1,0 +1,37 @@
+"""What can be found wrong before anything starts. Imports little: `hermes up` holds it all its life."""
+
+import os
+import socket
+from pathlib import Path
+
+from hermes.errors import SettingsError
+from hermes.settings import Settings
+
+
+def check_data_directory(data: Path) -> None:
+    """Make it if need be. Raises SettingsError when this process cannot write there."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        probe = data / f".write-test-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingsError(
+            f"HERMES_DATA={str(data)!r}: cannot write there ({error.strerror}); "
+            "make it writable for this user, or set HERMES_DATA to another directory"
+        ) from None
+
+
+def open_socket(settings: Settings) -> socket.socket:
+    """The listening socket, opened before anything else starts. Raises SettingsError with the next step."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
+            f"stop what uses the port, or set HERMES_PORT (for example HERMES_PORT={settings.port + 1})"
+        ) from None
+    return listener
