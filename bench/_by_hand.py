@@ -63,8 +63,11 @@ class _Backend(BaseHTTPRequestHandler):
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
             "REMOTE_ADDR": "127.0.0.1",
         }
-        done = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=True)
-        self._reply(done.stdout)
+        done = subprocess.run(["git", "http-backend"], input=body, env=env, capture_output=True, check=False)
+        if done.returncode != 0:
+            self.send_error(500)
+        else:
+            self._reply(done.stdout)
 
     def _reply(self, answer: bytes) -> None:
         head, _, body = answer.partition(b"\r\n\r\n")

@@ -1,6 +1,6 @@
 """What the measurements share: figures and how they are printed, a running instance, and cleaning up.
 
-Every module cleans up in `finally` blocks; `main` turns SIGTERM into an exception, so that they always run."""
+Every module cleans up in `finally` blocks; `main` turns SIGTERM into an exception, so that they run."""
 
 import asyncio
 import os
@@ -8,11 +8,13 @@ import shutil
 import signal
 import sqlite3
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,8 +117,40 @@ def instance(executor: str) -> Iterator[Service]:
             yield service
         finally:
             if service.process is not None:
-                service.stop()
+                _end(service, service.process)
             asyncio.run(_sweep(service))
+
+
+def descendants(root: int) -> list[int]:
+    """`root` and all processes that came from it."""
+    children: dict[int, list[int]] = defaultdict(list)
+    for pid, fields in _stats():
+        children[int(fields[1])].append(pid)
+    found = [root]
+    for pid in found:
+        found += children[pid]
+    return found
+
+
+def _stats() -> Iterator[tuple[int, list[str]]]:
+    """(process id, the fields of /proc/PID/stat from `state` on) of every process."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                yield int(entry.name), (entry / "stat").read_text().rpartition(")")[2].split()
+
+
+def _end(service: Service, up: "subprocess.Popen[bytes]") -> None:
+    """End the service; with force if it does not listen, since nothing may be left behind."""
+    family = descendants(up.pid)
+    try:
+        service.stop()
+    except subprocess.TimeoutExpired:
+        say("hermes up did not end at SIGTERM")
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        up.wait()
 
 
 async def _sweep(service: Service) -> None:
@@ -124,6 +158,7 @@ async def _sweep(service: Service) -> None:
     executor, _ = await choose_executor(load_settings(service.environment()))
     for box in await executor.boxes():
         await executor.remove(box)
+    await executor.close()
 
 
 def find_engine() -> None:

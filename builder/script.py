@@ -4,6 +4,7 @@ import shlex
 
 from hermes.plan import Plan
 
+SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NO_PROGRAM = 97  # exit code of a make that went well and left no program
 
 _SCRIPT = """
@@ -33,7 +34,7 @@ def build_command(plan: Plan) -> tuple[str, ...]:
 def build_env() -> dict[str, str]:
     """Compilers go through the compiler cache where the image has it (ccache.dev)."""
     return {
-        "PATH": "/opt/ccache:/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"/opt/ccache:{SYSTEM_PATH}",
         "LC_ALL": "C.UTF-8",
         "CCACHE_BASEDIR": "/app",
         "CCACHE_NOHASHDIR": "1",

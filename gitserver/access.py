@@ -18,7 +18,7 @@ def ask_for_token() -> Response:
 
 
 async def who(request: Request, context: Context) -> Identity | None:
-    """The identity behind the request; None: ask. Raises Refused when name and token do not belong together."""
+    """The identity behind the request; None: ask. Raises Refused when the token is another user's."""
     credentials = _basic(request.headers.get("authorization", ""))
     if credentials is None:
         return None

@@ -17,16 +17,21 @@ class TooLarge(UserError):
 
 
 async def read_body(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
-    """The chunks as they come. Raises TooLarge."""
+    """The chunks as they come. Raises TooLarge, or UserError for what cannot be inflated."""
     inflate = zlib.decompressobj(31) if request.headers.get("content-encoding") == "gzip" else None
     size = 0
-    async for chunk in request.stream():
+    stream = request.stream()
+    async for chunk in stream:
         while chunk:
-            part = inflate.decompress(chunk, 1 << 20) if inflate else chunk
+            try:
+                part = inflate.decompress(chunk, 1 << 20) if inflate else chunk
+            except zlib.error:
+                raise UserError("the request says that it is gzip, and is not") from None
             chunk = inflate.unconsumed_tail if inflate else b""
             size += len(part)
             if size > limit_bytes:
-                raise TooLarge(f"more than {show_size(limit_bytes)}", "push less at a time")
+                await drain(stream)
+                raise TooLarge(f"the request has more than {show_size(limit_bytes)}", "push less at a time")
             if part:
                 yield part
 

@@ -64,6 +64,8 @@ class PushPolicy:
             entry = entries.get(name)
             if entry is None:
                 continue
+            if not entry.is_file:
+                raise ManifestError("must be a plain file, not a link or a submodule", f"{name}:1:1")
             if entry.size_bytes > MAX_BYTES:
                 raise ManifestError(
                     f"{entry.size_bytes} bytes; a manifest has at most {MAX_BYTES}", f"{name}:1:1"
@@ -73,13 +75,14 @@ class PushPolicy:
         return read_manifest(NAMES[0], b"", self.options.overrides), False
 
 
-def check_commands(commands: tuple[RefUpdate, ...]) -> None:
-    """What can be refused before the pack is read. Raises UserError."""
+def check_count(commands: tuple[RefUpdate, ...]) -> None:
+    """Raises Refused when one push is to move too many refs."""
     if len(commands) > MAX_COMMANDS:
         raise Refused(f"{len(commands)} refs in one push; at most {MAX_COMMANDS}", "push them in parts")
-    for command in commands:
-        if not command.ref.startswith((_BRANCH, _TAG)):
-            raise UserError(
-                f"{command.ref[:80]!r} is not a branch or a tag", "push to refs/heads/… or refs/tags/…"
-            )
-        check_branch(command.ref.split("/", 2)[2])
+
+
+def check_ref(ref: str) -> None:
+    """What can be refused before the pack is read. Raises UserError."""
+    if not ref.startswith((_BRANCH, _TAG)):
+        raise UserError(f"{ref[:80]!r} is not a branch or a tag", "push to refs/heads/… or refs/tags/…")
+    check_branch(ref.split("/", 2)[2])

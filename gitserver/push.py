@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitserver import child, protocol
-from gitserver.body import after, drain
-from gitserver.policy import Change, PushPolicy, check_commands
+from gitserver.body import TooLarge, after, drain
+from gitserver.policy import Change, PushPolicy, check_count, check_ref
 from hermes import pushes
 from hermes.accounts import Identity
 from hermes.errors import HermesError, Unavailable, UserError
@@ -63,19 +63,26 @@ class Receiver:
 
     async def receive(self, data: bytes, head: protocol.PushHead, chunks: Chunks) -> Received:
         """Take the push or refuse it, in words. Raises Unavailable for faults of ours."""
+        ref = head.commands[0].ref if head.commands else ""
         try:
-            check_commands(head.commands)
+            check_count(head.commands)
             options = parse_options(list(head.options))
+            for command in head.commands:
+                ref = command.ref
+                check_ref(ref)
         except UserError as error:
             await drain(chunks)
-            return self._refuse(head, error, head.commands[0].ref if head.commands else "")
+            return self._refuse(head, error, ref)
         policy = await self._policy(options)
 
         async def ask(quarantine: Path | None) -> bool:
             return await self._decide(policy, head, quarantine)
 
         limit = self._context.settings.push_size
-        answer = await child.receive(self._path, after(data, chunks), ask, limit)
+        try:
+            answer = await child.receive(self._path, after(data, chunks), ask, limit)
+        except TooLarge as error:
+            return self._refuse(head, error, ref)
         if self._reasons:
             return Received(protocol.report(head, self._reasons, self._words), head, refused=True)
         moved = protocol.accepted_refs(answer, head)

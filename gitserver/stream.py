@@ -36,7 +36,7 @@ async def answer(
         async with aclosing(_words(context, follower, received, where)) as chunks:
             async for data in chunks:
                 if data:
-                    yield band(PROGRESS, data)
+                    yield band(PROGRESS, data.replace(b"\0", b""))  # git shows nothing behind a NUL
                     last_at = time.monotonic()
                 elif time.monotonic() - last_at > _KEEP_ALIVE_S:
                     yield KEEP_ALIVE

@@ -1,4 +1,11 @@
-"""Repositories whose program is a shell script: they build in no time and say what they are told to say."""
+"""Programs to push that build in no time, and pushes that are watched while they go on."""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+
+from tests.service import Pushed, Service, WorkTree, remote_words
 
 
 def shell(program: str, manifest: str = "", make: str = "\t@true") -> dict[str, str | bytes]:
@@ -8,3 +15,54 @@ def shell(program: str, manifest: str = "", make: str = "\t@true") -> dict[str, 
         "main.sh": program,
         "hermes.toml": f'handler = "sh main.sh"\n{manifest}',
     }
+
+
+def git(
+    service: Service, *args: str, token: str | None = None, user: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    """Git as this user, anywhere."""
+    _, env = service.push_command("any", token=token, user=user)
+    return subprocess.run(["git", *args], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+
+def refs(service: Service, repo: str) -> dict[str, str]:
+    """The refs that the server shows: {name: sha}."""
+    done = git(service, "ls-remote", f"{service.url}/{service.user}/{repo}.git")
+    assert done.returncode == 0, done.stderr
+    pairs = (line.split("\t") for line in done.stdout.splitlines())
+    return {name: sha for sha, name in pairs if name != "HEAD"}
+
+
+def begin_push(service: Service, tree: WorkTree, repo: str, *options: str) -> "subprocess.Popen[str]":
+    """`git push` in a process group of its own, as a terminal starts it."""
+    command, env = service.push_command(repo, *options)
+    return subprocess.Popen(
+        command,
+        cwd=tree.folder,
+        env=env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def arrivals(client: "subprocess.Popen[str]") -> Iterator[tuple[float, str]]:
+    """Every line that the user sees, and when."""
+    assert client.stderr is not None
+    for line in client.stderr:
+        yield time.monotonic(), remote_words(line)
+
+
+def end_of(client: "subprocess.Popen[str]") -> tuple[int, str]:
+    """Exit code and words of a push that was begun."""
+    _, words = client.communicate(timeout=60)
+    return client.returncode, remote_words(words)
+
+
+def run_number(pushed: Pushed) -> int:
+    """The run that a push told of."""
+    found = re.search(r"^hermes  run (\d+) ", pushed.output, re.MULTILINE)
+    assert found, pushed.output
+    return int(found[1])

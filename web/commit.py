@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dulwich.errors import NotGitRepository
@@ -75,47 +76,48 @@ async def full_sha(session: AsyncSession, repo: Repo, sha: str) -> str:
     return str(found[0])
 
 
+async def commit(site: Site, request: Request) -> Response:
+    """The page."""
+    owner, name, asked = (request.path_params[key] for key in ("owner", "repo", "sha"))
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        repo = await get_readable(session, user, owner, name)
+        sha = await full_sha(session, repo, asked.lower())
+        if sha != asked:
+            return RedirectResponse(f"/{owner}/{name}/commit/{sha}", 302)
+        place = Place(repo, owner)
+        pushes = await pushes_of(session, repo.id, sha)
+        of_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha == sha)
+        built = (await session.scalars(of_commit.order_by(Build.id.desc()))).all()
+        builds = [await build_details(session, user, build, place) for build in built]
+        ran = await session.scalars(
+            select(Run)
+            .where(Run.build_id.in_([build.id for build in built]))
+            .order_by(Run.id.desc())
+            .limit(_RUNS)
+        )
+        runs = [await run_details(session, user, run, place) for run in ran.all()]
+    message = await in_thread(read_message, site.context.paths.repo(repo.id), sha)
+    if message is None and not pushes and not builds:
+        raise NotFound(f"there is no commit {sha[:12]} in {owner}/{name}")
+    logs = {run.run.id: await excerpt(site.context, run.ranks[0]) for run in runs}
+    build_logs = {each.build.id: await excerpt(site.context, each.build) for each in builds}
+    return site.page(
+        request,
+        "commit.html",
+        place=place,
+        sha=sha,
+        message=message,
+        pushes=pushes,
+        builds=builds,
+        runs=runs,
+        logs=logs,
+        build_logs=build_logs,
+        previews={run.run.id: await previews(site.context.paths, run.artifacts) for run in runs},
+        artifact_url=artifact_url,
+    )
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo."""
-
-    async def commit(request: Request) -> Response:
-        owner, name, asked = (request.path_params[key] for key in ("owner", "repo", "sha"))
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            repo = await get_readable(session, user, owner, name)
-            sha = await full_sha(session, repo, asked.lower())
-            if sha != asked:
-                return RedirectResponse(f"/{owner}/{name}/commit/{sha}", 302)
-            place = Place(repo, owner)
-            pushes = await pushes_of(session, repo.id, sha)
-            of_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha == sha)
-            built = (await session.scalars(of_commit.order_by(Build.id.desc()))).all()
-            builds = [await build_details(session, user, build, place) for build in built]
-            ran = await session.scalars(
-                select(Run)
-                .where(Run.build_id.in_([build.id for build in built]))
-                .order_by(Run.id.desc())
-                .limit(_RUNS)
-            )
-            runs = [await run_details(session, user, run, place) for run in ran.all()]
-        message = await in_thread(read_message, site.context.paths.repo(repo.id), sha)
-        if message is None and not pushes and not builds:
-            raise NotFound(f"there is no commit {sha[:12]} in {owner}/{name}")
-        logs = {run.run.id: await excerpt(site.context, run.ranks[0]) for run in runs}
-        build_logs = {each.build.id: await excerpt(site.context, each.build) for each in builds}
-        return site.page(
-            request,
-            "commit.html",
-            place=place,
-            sha=sha,
-            message=message,
-            pushes=pushes,
-            builds=builds,
-            runs=runs,
-            logs=logs,
-            build_logs=build_logs,
-            previews={run.run.id: await previews(site.context.paths, run.artifacts) for run in runs},
-            artifact_url=artifact_url,
-        )
-
-    return [Route("/{owner}/{repo}/commit/{sha}", commit)]
+    return [Route("/{owner}/{repo}/commit/{sha}", partial(commit, site))]

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.plan import Plan
+from hermes.plan import Plan, substitute
 from hermes.repos import may_write
 from hermes.states import TERMINAL, State
 from hermes.tables import Artifact, Build, Push, Rank, Run, User
@@ -68,6 +68,12 @@ class RunDetails:
         """The figures of all ranks together."""
         return totals(self.ranks)
 
+    def command(self, rank: Rank) -> str:
+        """What this rank runs, in the words of its manifest with the values put in."""
+        values = {"rank": str(rank.number), "world_size": str(len(self.ranks)), **rank.parameters}
+        words = [self.plan.handler or "make run, else ./a.out", *substitute(self.plan.args, values)]
+        return " ".join(words) + (f" < {self.plan.stdin}" if self.plan.stdin else "")
+
     def rank_number(self, artifact: Artifact) -> int:
         """Which rank wrote it."""
         return next((rank.number for rank in self.ranks if rank.id == artifact.rank_id), 0)
@@ -126,6 +132,9 @@ async def run_words(session: AsyncSession, run: Run, build: Build, ranks: list[R
         return f"{run.cancelled_by} asked to cancel it"
     if run.state is State.QUEUED:
         return f"waiting {await why_waiting(session, run, build, await gpu_names(session))}"
+    if (count := len(run.plan["ranks"])) > 1:
+        ended = select(func.count(Rank.id)).where(Rank.run_id == run.id, Rank.state.in_(TERMINAL))
+        return f"{run.state}: {await session.scalar(ended)} of {count} ranks have ended"
     return f"{run.state} on {where}" if where else str(run.state)
 
 

@@ -6,7 +6,7 @@ The event stream and `log?follow=1` both read from here."""
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -19,6 +19,8 @@ from hermes.states import State
 _POSITION = re.compile(r"(\d{1,6})\.(\d{1,15})", re.ASCII)
 _TICK_S = 1.0  # how soon a stream notices that the service stops
 _LOOK_S = 5.0  # at the rows when no bell rings
+_GATHER_S = 0.05  # viewers that look within this time look once
+_ASK_S = 20.0  # whether the viewer may still watch: a revoked token ends its streams
 _LIFE_S = 3600.0  # then the viewer comes back by itself; one that a proxy pretends to be does not
 
 
@@ -54,6 +56,25 @@ class Subject(Protocol):
 
     async def look(self) -> Sight:
         """Read the rows."""
+
+
+class Sights:
+    """Lets all viewers of the same thing share their looks at the rows."""
+
+    def __init__(self) -> None:
+        self._next: dict[Subject, asyncio.Task[Sight]] = {}
+
+    async def look(self, subject: Subject) -> Sight:
+        """What the rows say after this call began."""
+        task = self._next.get(subject)
+        if task is None:
+            task = self._next[subject] = asyncio.create_task(self._soon(subject))
+        return await asyncio.shield(task)
+
+    async def _soon(self, subject: Subject) -> Sight:
+        await asyncio.sleep(_GATHER_S)
+        del self._next[subject]  # who comes from here on needs a newer look
+        return await subject.look()
 
 
 class Changed(NamedTuple):
@@ -92,12 +113,23 @@ Item = Changed | Began | Printed | Ended | Paused
 class Feed:
     """Follows one subject for one viewer."""
 
-    def __init__(self, context: Context, closing: asyncio.Event, subject: Subject, first: Sight) -> None:
+    def __init__(
+        self,
+        context: Context,
+        closing: asyncio.Event,
+        sights: Sights,
+        subject: Subject,
+        first: Sight,
+        may_watch: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._context = context
         self._closing = closing
+        self._sights = sights
         self._subject = subject
         self._sight = first
-        self._looked_at = self._began_at = time.monotonic()
+        self._may_watch = may_watch
+        self._allowed = True
+        self._looked_at = self._asked_at = self._began_at = time.monotonic()
         self._bell = Bell()
 
     async def items(self, after: Position | None) -> AsyncGenerator[Item]:
@@ -148,8 +180,10 @@ class Feed:
         if not (rang or now or time.monotonic() - self._looked_at >= every_s):
             return False
         self._looked_at = time.monotonic()
-        before, self._sight = self._sight, await self._subject.look()
+        if self._looked_at - self._asked_at >= _ASK_S:
+            self._asked_at, self._allowed = self._looked_at, await self._may_watch()
+        before, self._sight = self._sight, await self._sights.look(self._subject)
         return self._sight != before
 
     def _should_pause(self) -> bool:
-        return self._closing.is_set() or time.monotonic() - self._began_at > _LIFE_S
+        return not self._allowed or self._closing.is_set() or time.monotonic() - self._began_at > _LIFE_S

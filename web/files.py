@@ -1,6 +1,7 @@
 """What a run left behind, as downloads: bytes of strangers, so nothing of it ever acts in our name."""
 
 import unicodedata
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -71,53 +72,56 @@ def artifact_url(artifact: Artifact) -> str:
     return f"/artifacts/{artifact.id}/{quote(artifact.path.rpartition('/')[2], safe='')}"
 
 
+async def download(site: Site, request: Request) -> Response:
+    """One artifact."""
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        artifact = await find_artifact(session, user, number(request.path_params, "artifact"))
+    path = site.context.paths.artifact(artifact.sha256)
+    if not path.exists():
+        raise NotFound("the bytes of this artifact are gone", "run it again to have them anew")
+    inline = request.query_params.get("inline") == "1"
+    kind = await shown_in_place(path, artifact.size_bytes) if inline else None
+    name = artifact.path.rpartition("/")[2]
+    how = disposition("inline" if kind else "attachment", name)
+    headers = HEADERS | {"Content-Disposition": how, "ETag": f'"{artifact.sha256}"'}
+    headers["Cache-Control"] = "private, max-age=3600"
+    return FileResponse(path, headers=headers, media_type=kind or "application/octet-stream")
+
+
+async def everything(site: Site, request: Request) -> Response:
+    """All artifacts of a run."""
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        run, place = await find_run(session, user, number(request.path_params, "run"))
+        rows = await session.execute(
+            select(Artifact, Rank.number)
+            .join(Rank, Rank.id == Artifact.rank_id)
+            .where(Artifact.run_id == run.id)
+            .order_by(Rank.number, Artifact.path)
+        )
+        found = rows.all()
+        several = await session.scalar(select(Rank.id).where(Rank.run_id == run.id, Rank.number == 1))
+    if not found:
+        raise NotFound(f"run {run.id} left no artifacts")
+    members = [
+        Member(
+            f"rank-{rank}/{artifact.path}" if several else artifact.path,
+            site.context.paths.artifact(artifact.sha256),
+            artifact.size_bytes,
+            artifact.created_at,
+        )
+        for artifact, rank in found
+    ]
+    how = disposition("attachment", f"{place.repo.name}-run-{run.id}.zip")
+    return StreamingResponse(
+        archive(members), headers=HEADERS | {"Content-Disposition": how}, media_type="application/zip"
+    )
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may have what its runs wrote."""
-
-    async def download(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            artifact = await find_artifact(session, user, number(request.path_params, "artifact"))
-        path = site.context.paths.artifact(artifact.sha256)
-        if not path.exists():
-            raise NotFound("the bytes of this artifact are gone", "run it again to have them anew")
-        inline = request.query_params.get("inline") == "1"
-        kind = await shown_in_place(path, artifact.size_bytes) if inline else None
-        name = artifact.path.rpartition("/")[2]
-        how = disposition("inline" if kind else "attachment", name)
-        headers = HEADERS | {"Content-Disposition": how, "ETag": f'"{artifact.sha256}"'}
-        headers["Cache-Control"] = "private, max-age=3600"
-        return FileResponse(path, headers=headers, media_type=kind or "application/octet-stream")
-
-    async def everything(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            run, place = await find_run(session, user, number(request.path_params, "run"))
-            rows = await session.execute(
-                select(Artifact, Rank.number)
-                .join(Rank, Rank.id == Artifact.rank_id)
-                .where(Artifact.run_id == run.id)
-                .order_by(Rank.number, Artifact.path)
-            )
-            found = rows.all()
-            several = await session.scalar(select(Rank.id).where(Rank.run_id == run.id, Rank.number == 1))
-        if not found:
-            raise NotFound(f"run {run.id} left no artifacts")
-        members = [
-            Member(
-                f"rank-{rank}/{artifact.path}" if several else artifact.path,
-                site.context.paths.artifact(artifact.sha256),
-                artifact.size_bytes,
-                artifact.created_at,
-            )
-            for artifact, rank in found
-        ]
-        how = disposition("attachment", f"{place.repo.name}-run-{run.id}.zip")
-        return StreamingResponse(
-            archive(members), headers=HEADERS | {"Content-Disposition": how}, media_type="application/zip"
-        )
-
     return [
-        Route("/artifacts/{artifact}/{name:path}", download),
-        Route("/runs/{run}/artifacts.zip", everything),
+        Route("/artifacts/{artifact}/{name:path}", partial(download, site)),
+        Route("/runs/{run}/artifacts.zip", partial(everything, site)),
     ]

@@ -2,7 +2,7 @@
 
 import codecs
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 import anyio
@@ -21,12 +21,10 @@ from web.feed import (
     Position,
     Printed,
     Sight,
-    Subject,
     parse_position,
 )
-from web.lookup import find_build, find_run
-from web.site import Site, number
-from web.subjects import BuildSubject, RankSubject
+from web.site import Site
+from web.subjects import Open, build_subject, feed_for, run_subject
 
 _PING_S = 15
 _SEND_TIMEOUT_S = 30.0  # a viewer that does not read for so long is let go; it resumes when it comes back
@@ -91,27 +89,19 @@ def _other(item: Item) -> ServerSentEvent | None:
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may watch what it does."""
 
-    async def answer(request: Request, subject: Subject) -> Response:
-        after = request.headers.get("last-event-id") or request.query_params.get("after")
-        feed = Feed(site.context, site.closing, subject, await subject.look())
-        return EventSourceResponse(
-            events(feed, parse_position(after)),
-            ping=_PING_S,
-            send_timeout=_SEND_TIMEOUT_S,
-            shutdown_event=anyio.Event(),
-            shutdown_grace_period=_GRACE_S,
-        )
+    def of(open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            subject = await open_subject(site, request)
+            feed = feed_for(site, request, open_subject, subject, await subject.look())
+            after = request.headers.get("last-event-id") or request.query_params.get("after")
+            return EventSourceResponse(
+                events(feed, parse_position(after)),
+                ping=_PING_S,
+                send_timeout=_SEND_TIMEOUT_S,
+                shutdown_event=anyio.Event(),
+                shutdown_grace_period=_GRACE_S,
+            )
 
-    async def of_run(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            run, _place = await find_run(session, user, number(request.path_params, "run"))
-        return await answer(request, RankSubject(site.context, run.id, number(request.query_params, "rank")))
+        return answer
 
-    async def of_build(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            build, _place = await find_build(session, user, number(request.path_params, "build"))
-        return await answer(request, BuildSubject(site.context, build.id))
-
-    return [Route("/runs/{run}/events", of_run), Route("/builds/{build}/events", of_build)]
+    return [Route("/runs/{run}/events", of(run_subject)), Route("/builds/{build}/events", of(build_subject))]

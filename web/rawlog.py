@@ -1,7 +1,7 @@
 """The bytes of a log as they are: whole, a range of them, or as they come."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -11,10 +11,9 @@ from starlette.routing import Route
 
 from hermes import logs
 from hermes.threads import in_thread
-from web.feed import Began, Feed, Position, Printed, Sight, Subject
-from web.lookup import find_build, find_run
+from web.feed import Began, Feed, Position, Printed, Sight
 from web.site import Site, number
-from web.subjects import BuildSubject, RankSubject
+from web.subjects import Open, build_subject, feed_for, run_subject
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 _HEADERS = {
@@ -82,25 +81,17 @@ async def _follow(feed: Feed, offset: int, sight: Sight) -> AsyncGenerator[bytes
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may read its logs."""
 
-    async def answer(request: Request, subject: Subject) -> Response:
-        sight = await subject.look()
-        if request.query_params.get("follow") == "1" and request.method == "GET":
-            feed = Feed(site.context, site.closing, subject, sight)
-            stream = _follow(feed, number(request.query_params, "offset"), sight)
-            return StreamingResponse(stream, headers=_HEADERS, media_type="text/plain")
-        attempt = number(request.query_params, "attempt") or sight.attempt
-        return _slice(request, site.context.paths.log(sight.kind, sight.row_id, attempt))
+    def of(open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            subject = await open_subject(site, request)
+            sight = await subject.look()
+            if request.query_params.get("follow") == "1" and request.method == "GET":
+                feed = feed_for(site, request, open_subject, subject, sight)
+                stream = _follow(feed, number(request.query_params, "offset"), sight)
+                return StreamingResponse(stream, headers=_HEADERS, media_type="text/plain")
+            attempt = number(request.query_params, "attempt") or sight.attempt
+            return _slice(request, site.context.paths.log(sight.kind, sight.row_id, attempt))
 
-    async def of_run(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            run, _place = await find_run(session, user, number(request.path_params, "run"))
-        return await answer(request, RankSubject(site.context, run.id, number(request.query_params, "rank")))
+        return answer
 
-    async def of_build(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            build, _place = await find_build(session, user, number(request.path_params, "build"))
-        return await answer(request, BuildSubject(site.context, build.id))
-
-    return [Route("/runs/{run}/log", of_run), Route("/builds/{build}/log", of_build)]
+    return [Route("/runs/{run}/log", of(run_subject)), Route("/builds/{build}/log", of(build_subject))]

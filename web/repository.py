@@ -1,6 +1,7 @@
 """`/{owner}/{repo}`: how to push there, and what every pushed commit became."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -50,44 +51,50 @@ async def _pushes(session: AsyncSession, repo: Repo, before: int) -> list[Pushed
     return made
 
 
+async def repository(site: Site, request: Request) -> Response:
+    """The page."""
+    owner, name = request.path_params["owner"], request.path_params["repo"]
+    user = await site.user(request)
+    if name.endswith(".git"):  # the clone URL, opened in a browser
+        return RedirectResponse(f"/{owner}/{name.removesuffix('.git')}")
+    async with site.context.database.read() as session:
+        repo = await get_readable(session, user, owner, name)
+        before = number(request.query_params, "before")
+        pushed = await _pushes(session, repo, before)
+        writes = await may_write(session, user, repo)
+        of_repo = select(func.count(Run.id)).where(Run.repo_id == repo.id)
+        live = await session.scalar(of_repo.where(Run.state.not_in(TERMINAL))) or 0
+    return site.page(
+        request,
+        "repository.html",
+        owner=owner,
+        repo=repo,
+        pushed=pushed,
+        writes=writes,
+        live=live,
+        older=pushed[-1].push.id if len(pushed) == _SHOWN else 0,
+        before=before,
+    )
+
+
+async def latest(site: Site, request: Request) -> Response:
+    """The newest commit that was built."""
+    owner, name = request.path_params["owner"], request.path_params["repo"]
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        repo = await get_readable(session, user, owner, name)
+        newest = select(Push.new_sha).where(
+            Push.repo_id == repo.id, Push.state == "applied", Push.plan.is_not(None)
+        )
+        sha = await session.scalar(newest.order_by(Push.id.desc()).limit(1))
+    if sha is None:
+        raise NotFound(f"nothing was built in {owner}/{name} yet", "git push gpu main")
+    return RedirectResponse(f"/{owner}/{name}/commit/{sha}", 302)
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo."""
-
-    async def repository(request: Request) -> Response:
-        owner, name = request.path_params["owner"], request.path_params["repo"]
-        user = await site.user(request)
-        if name.endswith(".git"):  # the clone URL, opened in a browser
-            return RedirectResponse(f"/{owner}/{name.removesuffix('.git')}")
-        async with site.context.database.read() as session:
-            repo = await get_readable(session, user, owner, name)
-            before = number(request.query_params, "before")
-            pushed = await _pushes(session, repo, before)
-            writes = await may_write(session, user, repo)
-            of_repo = select(func.count(Run.id)).where(Run.repo_id == repo.id)
-            live = await session.scalar(of_repo.where(Run.state.not_in(TERMINAL))) or 0
-        return site.page(
-            request,
-            "repository.html",
-            owner=owner,
-            repo=repo,
-            pushed=pushed,
-            writes=writes,
-            live=live,
-            older=pushed[-1].push.id if len(pushed) == _SHOWN else 0,
-            before=before,
-        )
-
-    async def latest(request: Request) -> Response:
-        owner, name = request.path_params["owner"], request.path_params["repo"]
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            repo = await get_readable(session, user, owner, name)
-            newest = select(Push.new_sha).where(
-                Push.repo_id == repo.id, Push.state == "applied", Push.plan.is_not(None)
-            )
-            sha = await session.scalar(newest.order_by(Push.id.desc()).limit(1))
-        if sha is None:
-            raise NotFound(f"nothing was built in {owner}/{name} yet", "git push gpu main")
-        return RedirectResponse(f"/{owner}/{name}/commit/{sha}", 302)
-
-    return [Route("/{owner}/{repo}", repository), Route("/{owner}/{repo}/latest", latest)]
+    return [
+        Route("/{owner}/{repo}", partial(repository, site)),
+        Route("/{owner}/{repo}/latest", partial(latest, site)),
+    ]

@@ -1,5 +1,6 @@
 """`/runs/{n}` and `/builds/{n}`: one piece of work with everything that is known of it."""
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy import or_, select
@@ -33,48 +34,51 @@ async def _history(session: AsyncSession, details: RunDetails) -> list[Event]:
     return list(rows.all())
 
 
+async def one_run(site: Site, request: Request) -> Response:
+    """`/runs/{n}`"""
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        run, place = await find_run(session, user, number(request.path_params, "run"))
+        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+        details = await run_details(session, user, run, place)
+        sha = details.build.commit_sha
+        values: dict[str, Any] = {
+            "events": await _history(session, details),
+            "charts": await charts(session, rank, await gpu_names(session)),
+            "subject": (await subjects(session, {run.repo_id}, {sha})).get((run.repo_id, sha), ""),
+        }
+    return site.page(
+        request,
+        "run.html",
+        details=details,
+        rank=rank,
+        shown_ranks=details.ranks[:_RANKS],
+        log=await excerpt(site.context, rank),
+        previews=await previews(site.context.paths, details.artifacts),
+        artifact_url=artifact_url,
+        **values,
+    )
+
+
+async def one_build(site: Site, request: Request) -> Response:
+    """`/builds/{n}`"""
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        build, place = await find_build(session, user, number(request.path_params, "build"))
+        history = select(Event).where(Event.kind == "build", Event.subject_id == build.id)
+        runs = select(Run).where(Run.build_id == build.id).order_by(Run.id.desc()).limit(_EVENTS)
+        values: dict[str, Any] = {
+            "details": await build_details(session, user, build, place),
+            "events": (await session.scalars(history.order_by(Event.id).limit(_EVENTS))).all(),
+            "runs": (await session.scalars(runs)).all(),
+            "subject": await _subject(session, build),
+        }
+    return site.page(request, "build.html", log=await excerpt(site.context, build), **values)
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo."""
-
-    async def one_run(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            run, place = await find_run(session, user, number(request.path_params, "run"))
-            rank = await find_rank(session, run.id, number(request.query_params, "rank"))
-            details = await run_details(session, user, run, place)
-            sha = details.build.commit_sha
-            values: dict[str, Any] = {
-                "events": await _history(session, details),
-                "charts": await charts(session, rank, await gpu_names(session)),
-                "subject": (await subjects(session, {run.repo_id}, {sha})).get((run.repo_id, sha), ""),
-            }
-        return site.page(
-            request,
-            "run.html",
-            details=details,
-            rank=rank,
-            shown_ranks=details.ranks[:_RANKS],
-            log=await excerpt(site.context, rank),
-            previews=await previews(site.context.paths, details.artifacts),
-            artifact_url=artifact_url,
-            **values,
-        )
-
-    async def one_build(request: Request) -> Response:
-        user = await site.user(request)
-        async with site.context.database.read() as session:
-            build, place = await find_build(session, user, number(request.path_params, "build"))
-            history = select(Event).where(Event.kind == "build", Event.subject_id == build.id)
-            runs = select(Run).where(Run.build_id == build.id).order_by(Run.id.desc()).limit(_EVENTS)
-            values: dict[str, Any] = {
-                "details": await build_details(session, user, build, place),
-                "events": (await session.scalars(history.order_by(Event.id).limit(_EVENTS))).all(),
-                "runs": (await session.scalars(runs)).all(),
-                "subject": await _subject(session, build),
-            }
-        return site.page(request, "build.html", log=await excerpt(site.context, build), **values)
-
-    return [Route("/runs/{run}", one_run), Route("/builds/{build}", one_build)]
+    return [Route("/runs/{run}", partial(one_run, site)), Route("/builds/{build}", partial(one_build, site))]
 
 
 async def _subject(session: AsyncSession, build: Build) -> str:

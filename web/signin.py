@@ -19,6 +19,21 @@ def safe_next(target: str) -> str:
     return "/" if target.startswith("//") or "\\" in target or parts.path.startswith("/sign") else target
 
 
+def browser_name(agent: str) -> str:
+    """`Firefox on Linux`, for the list of signed-in browsers."""
+    browsers = {"Edg/": "Edge", "Firefox/": "Firefox", "Chrome/": "Chrome", "Safari/": "Safari"}
+    systems = {
+        "Android": "Android",
+        "iPhone": "iPhone",
+        "Windows": "Windows",
+        "Mac OS": "macOS",
+        "Linux": "Linux",
+    }
+    browser = next((name for mark, name in browsers.items() if mark in agent), "a browser")
+    system = next((name for mark, name in systems.items() if mark in agent), "")
+    return f"{browser} on {system}" if system else browser
+
+
 def routes(site: Site) -> list[Route]:
     """Open to everybody."""
 
@@ -34,7 +49,7 @@ def routes(site: Site) -> list[Route]:
         if identity is None:
             words = "This token is not valid: it is misspelt, revoked or expired."
             return site.look.page(request, "signin.html", {"target": target, "message": words}, 401)
-        agent = request.headers.get("user-agent", "a browser")[:100]
+        agent = browser_name(request.headers.get("user-agent", ""))
         async with site.context.database.write() as session:
             cookie = await add_token(session, identity.user, agent, scope="session", life_s=SESSION_LIFE_S)
         answer = RedirectResponse(target, 303)

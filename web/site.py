@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from hermes.accounts import Identity
 from hermes.images import ImageTable
 from hermes.process import Context
 from hermes.tables import User
+from web.feed import Sights
 from web.look import Look
 from web.visitor import visitor
 
@@ -24,6 +25,7 @@ class Site:
     images: ImageTable
     closing: asyncio.Event
     look: Look
+    sights: Sights = field(default_factory=Sights)
 
     async def visitor(self, request: Request) -> Identity:
         """Raises SignInNeeded."""

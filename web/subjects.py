@@ -1,24 +1,30 @@
-"""What a feed can follow: a build, or a rank of a run."""
+"""What a feed can follow: a build, or a rank of a run; and whether who asked may still see it."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
+from starlette.requests import Request
 
-from hermes.errors import NotFound
+from hermes.errors import UserError
 from hermes.process import Context
 from hermes.states import LIVE, TERMINAL
 from hermes.tables import Build, Rank, Run
 from hermes.words import placed
 from web.details import build_words, run_words
-from web.feed import Sight
+from web.feed import Feed, Sight, Subject
+from web.lookup import find_build, find_rank, find_run
 from web.machines import gpu_names
+from web.site import Site, number
+
+Open = Callable[[Site, Request], Awaitable[Subject]]
 
 
 @dataclass(frozen=True)
 class BuildSubject:
     """Follows a build."""
 
-    context: Context
+    context: Context = field(compare=False)
     build_id: int
 
     async def look(self) -> Sight:
@@ -40,7 +46,7 @@ class BuildSubject:
 class RankSubject:
     """Follows the log of one rank and the state of its whole run."""
 
-    context: Context
+    context: Context = field(compare=False)
     run_id: int
     number: int
 
@@ -49,12 +55,11 @@ class RankSubject:
         async with self.context.database.read() as session:
             run = await session.get_one(Run, self.run_id)
             build = await session.get_one(Build, run.build_id)
-            ranks = list(
-                (await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all()
-            )
-            rank = next((each for each in ranks if each.number == self.number), None)
-            if rank is None:
-                raise NotFound(f"run {run.id} has no such rank")
+            rank = await find_rank(session, run.id, self.number)
+            ranks = [rank]
+            if run.state in TERMINAL:  # only the last words are about all of them
+                of_run = select(Rank).where(Rank.run_id == run.id).order_by(Rank.number)
+                ranks = list((await session.scalars(of_run)).all())
             where = placed(rank, await gpu_names(session)).removeprefix("on ") if rank.slot else ""
             words = await run_words(session, run, build, ranks, where)
         return Sight(
@@ -67,3 +72,32 @@ class RankSubject:
             is_over=run.state in TERMINAL,
             exit_code=rank.exit_code,
         )
+
+
+async def run_subject(site: Site, request: Request) -> Subject:
+    """Of `/runs/{run}/…?rank=`. Raises SignInNeeded, NotFound."""
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        run, _place = await find_run(session, user, number(request.path_params, "run"))
+    return RankSubject(site.context, run.id, number(request.query_params, "rank"))
+
+
+async def build_subject(site: Site, request: Request) -> Subject:
+    """Of `/builds/{build}/…`. Raises SignInNeeded, NotFound."""
+    user = await site.user(request)
+    async with site.context.database.read() as session:
+        build, _place = await find_build(session, user, number(request.path_params, "build"))
+    return BuildSubject(site.context, build.id)
+
+
+def feed_for(site: Site, request: Request, open_subject: Open, subject: Subject, sight: Sight) -> Feed:
+    """A feed that ends soon after the token was revoked or the repo was hidden."""
+
+    async def may_watch() -> bool:
+        try:
+            await open_subject(site, request)
+        except UserError:
+            return False
+        return True
+
+    return Feed(site.context, site.closing, site.sights, subject, sight, may_watch)

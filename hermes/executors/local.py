@@ -87,9 +87,12 @@ class LocalExecutor:
             target.parent.mkdir(parents=True, exist_ok=True)
             limit_kib = f"ulimit -f {limit_bytes // 1024 + 64}; exec "
             tar = f'{limit_kib} tar --owner=65534 --group=65534 --sparse -cf "$1" -C "$2" .'
-            source = str(box.handle.folder / folder)
+            source = box.handle.folder / folder
+            if source.is_symlink() or not source.is_dir():  # its program did that: there is nothing to keep
+                source.unlink(missing_ok=True)
+                source.mkdir()
             done = subprocess.run(
-                ["bash", "-c", tar, "save", str(target), source], capture_output=True, check=False
+                ["bash", "-c", tar, "save", str(target), str(source)], capture_output=True, check=False
             )
             if done.returncode == 128 + signal.SIGXFSZ or done.returncode == -signal.SIGXFSZ:
                 raise Refused(f"more than {show_size(limit_bytes)} in all", "write less, or ask for more")
