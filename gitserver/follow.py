@@ -12,12 +12,13 @@ from typing import TypeVar
 from sqlalchemy import select
 
 from hermes import logs, words
-from hermes.instance import runners
+from hermes.instance import gpu_names
 from hermes.process import Context
 from hermes.queue import CHANGED
-from hermes.states import MAX_ATTEMPTS, TERMINAL, State
-from hermes.tables import Build, Rank, Run
+from hermes.states import LIVE, MAX_ATTEMPTS, TERMINAL, State
+from hermes.tables import Build, Event, Rank, Run
 from hermes.units import show_span
+from hermes.waiting import waiting_for
 
 T = TypeVar("T", Build, Run, Rank)
 _LOOK_S = 1.0  # at the rows when no bell rings
@@ -65,8 +66,8 @@ class Follower:
                 yield self.say(f"{name}  with {build.plan['image']}{_try(attempt)}")
                 async for data in self._log("build", build):
                     yield data
-                if (again := await self._get(Build, build_id)).state is State.QUEUED:
-                    yield self.say(f"{name}  {again.reason}; trying again")
+                if reason := await self._why_again(build):
+                    yield self.say(f"{name}  {reason}; trying again")
             elif not await self._bell.wait(_LOOK_S):
                 yield b""
             build = await self._get(Build, build_id)
@@ -100,7 +101,7 @@ class Follower:
             now = time.monotonic()
             if run.state is State.QUEUED and now - began > _PATIENCE_S:
                 async with self._context.database.read() as session:
-                    why = await words.waiting_for(session, run, await self._gpu_names())
+                    why = await waiting_for(session, run)
                 if why != said and (now - said_at > _SAY_AGAIN_S or said_at < 0):
                     said, said_at = why, now
                     yield self.say(f"run {run_id}    waiting: {why}")
@@ -116,8 +117,8 @@ class Follower:
                 yield self.say(f"run {run_id}    {await self._started(rank)}{_try(attempt)}")
                 async for data in self._log("rank", rank):
                     yield data
-                if (again := await self._get(Rank, rank_id)).state is State.QUEUED:
-                    yield self.say(f"run {run_id}    {again.reason}; trying again")
+                if reason := await self._why_again(rank):
+                    yield self.say(f"run {run_id}    {reason}; trying again")
             elif rank.state in TERMINAL:
                 return
             elif not await self._bell.wait(_LOOK_S):
@@ -175,6 +176,18 @@ class Follower:
                     return
                 over = not data and not await self._is_current(row)
 
+    async def _why_again(self, row: Build | Rank) -> str:
+        """Why the attempt that `row` shows was given up for another one; the row itself may be further."""
+        given_up = select(Event.reason).where(
+            Event.kind == row.__tablename__,
+            Event.subject_id == row.id,
+            Event.attempt == row.attempt,
+            Event.from_state.in_(LIVE),
+            Event.to_state == State.QUEUED,
+        )
+        async with self._context.database.read() as session:
+            return (await session.scalars(given_up)).first() or ""
+
     async def _get(self, table: type[T], row_id: int) -> T:
         async with self._context.database.read() as session:
             return await session.get_one(table, row_id)
@@ -191,12 +204,7 @@ class Follower:
 
     async def _gpu_names(self) -> dict[str, str]:
         async with self._context.database.read() as session:
-            return gpu_names([gpu for runner in await runners(session) for gpu in runner.gpus])
-
-
-def gpu_names(gpus: list[dict[str, object]]) -> dict[str, str]:
-    """{UUID: `GPU 0 (H200)`}."""
-    return {str(gpu["uuid"]): f"GPU {gpu['index']} ({gpu['model']})" for gpu in gpus}
+            return await gpu_names(session)
 
 
 def _try(attempt: int) -> str:

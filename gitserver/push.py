@@ -84,7 +84,7 @@ class Receiver:
         except TooLarge as error:
             return self._refuse(head, error, ref)
         if self._reasons:
-            return Received(protocol.report(head, self._reasons, self._words), head, refused=True)
+            return self._refused(head)
         moved = protocol.accepted_refs(answer, head)
         applied = await self._apply(moved)
         return Received(answer, head, options, applied, refused=not moved)
@@ -143,4 +143,8 @@ class Receiver:
 
     def _refuse(self, head: protocol.PushHead, error: UserError, ref: str) -> Received:
         self._note(ref, error)
-        return Received(protocol.report(head, self._reasons, self._words), head, refused=True)
+        return self._refused(head)
+
+    def _refused(self, head: protocol.PushHead) -> Received:
+        answer = protocol.report(head, self._reasons, self._words)
+        return Received(answer, head, refused=True)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 from pathlib import Path
 
 from hermes.errors import SettingsError
@@ -12,7 +13,7 @@ def check_data_directory(data: Path) -> None:
     """Make it if need be. Raises SettingsError when this process cannot write there."""
     try:
         data.mkdir(parents=True, exist_ok=True)
-        probe = data / f".write-test-{os.getpid()}"
+        probe = data / f".write-test-{os.getpid()}-{threading.get_ident()}"
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -19,6 +19,12 @@ async def runners(session: AsyncSession) -> list[Runner]:
     return list((await session.scalars(alive)).all())
 
 
+async def gpu_names(session: AsyncSession) -> dict[str, str]:
+    """{UUID: `GPU 0 (H200)`}, of all machines ever seen: old runs name theirs too."""
+    rows = (await session.scalars(select(Runner))).all()
+    return {gpu["uuid"]: f"GPU {gpu['index']} ({gpu['model']})" for row in rows for gpu in row.gpus}
+
+
 async def look_at_instance(session: AsyncSession, settings: Settings, images: ImageTable) -> Instance:
     """For the policy of a push. No runner alive: what it has is unknown, and pushes wait for it."""
     alive = await runners(session)

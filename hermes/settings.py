@@ -39,6 +39,12 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _redis(text: str) -> str:
+    if text not in ("", "none") and not text.startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError("must be none, or start with redis://, rediss:// or unix://")
+    return text
+
+
 def _setting(default: Any, parse: Parse, help: str) -> Any:
     return field(default=default, metadata={"parse": parse, "help": help})
 
@@ -53,7 +59,7 @@ class Settings:
     port: int = _setting(8000, _port, "port to listen on")
     url: str = _setting("", _url, "address that users see in links; default: http://localhost:PORT")
     executor: str = _setting("auto", _one_of("auto", "docker", "local"), "how builds and runs are started; auto: docker if an engine answers, else local")
-    redis_url: str = _setting("", str, "Redis to use as the doorbell; default: `hermes up` starts a private one; `none`: do without")
+    redis_url: str = _setting("", _redis, "Redis to use as the doorbell; default: `hermes up` starts a private one; `none`: do without")
     database_url: str = _setting("", str, "SQLAlchemy URL; default: SQLite in the data directory; postgresql://… for PostgreSQL")
     log: str = _setting("text", _one_of("text", "json"), "form of the service's own log lines on stderr")
     images: Path = _setting(Path(), Path, "TOML table of base images; default: the one that comes with Hermes")

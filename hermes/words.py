@@ -1,14 +1,8 @@
-"""One line about a build, a run or what it waits for: the same words in the terminal and on the pages."""
+"""One line about a build or a run: the same words in the terminal and on the pages."""
 
-import time
-
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncSession
-
-from hermes.plan import Plan
-from hermes.states import LIVE, State
-from hermes.tables import Build, Rank, Repo, Run, User
-from hermes.units import show_limit, show_size, show_span
+from hermes.states import State
+from hermes.tables import Build, Rank, Run
+from hermes.units import show_size, show_span
 
 
 def build_end(build: Build) -> str:
@@ -44,53 +38,3 @@ def placed(rank: Rank, gpus: dict[str, str]) -> str:
         return "on " + " and ".join(names)
     cpus = slot.get("cpus", 0)
     return f"on {cpus:g} CPU{'s' if cpus != 1 else ''}"
-
-
-async def waiting_for(session: AsyncSession, run: Run, gpus: dict[str, str]) -> str:
-    """Why a run waits: its place in the queue, who holds what it needs, and for how long at most."""
-    before = await session.scalar(
-        select(func.count())
-        .select_from(Run)
-        .where(Run.state == State.QUEUED, Run.queue_key < run.queue_key, Run.id != run.id)
-    )
-    place = _ordinal((before or 0) + 1)
-    if not await session.scalar(
-        select(Rank.id).where(Rank.run_id == run.id, Rank.not_before < time.time()).limit(1)
-    ):
-        return f"trying again soon: {await _last_reason(session, run)}"
-    holders = await _holders(session, Plan.model_validate(run.plan).gpu.count > 0, gpus)
-    return f"{holders}, you are {place}" if holders else f"for a free place, you are {place}"
-
-
-async def _last_reason(session: AsyncSession, run: Run) -> str:
-    return (
-        await session.scalar(select(Rank.reason).where(Rank.run_id == run.id, Rank.reason != "").limit(1))
-        or ""
-    )
-
-
-async def _holders(session: AsyncSession, of_gpus: bool, gpus: dict[str, str]) -> str:
-    """`GPU 0 held by bob/nbody, 2 m 10 s left at most`; the one with the least time left."""
-    rows = await session.execute(
-        select(Rank, Run, Repo.name, User.name)
-        .join(Run, Run.id == Rank.run_id)
-        .join(Repo, Repo.id == Run.repo_id)
-        .join(User, User.id == Repo.owner_id)
-        .where(Rank.state.in_(LIVE))
-    )
-    best = ""
-    least_s = float("inf")
-    for rank, run, repo, owner in rows.all():
-        held = [gpus.get(uuid, uuid) for uuid in (rank.slot or {}).get("gpus", [])]
-        left_s = Plan.model_validate(run.plan).timeout_s - (time.time() - (rank.claimed_at or time.time()))
-        if (held or not of_gpus) and left_s < least_s:
-            least_s = left_s
-            what = " and ".join(held) if held else "the CPUs"
-            left = show_limit(max(1, round(left_s)))
-            best = f"{what} held by {owner}/{repo} (run {run.id}), at most {left} left"
-    return best
-
-
-def _ordinal(number: int) -> str:
-    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{suffix}"

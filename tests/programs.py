@@ -4,6 +4,8 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from tests.service import Pushed, Service, WorkTree, remote_words
 
@@ -66,3 +68,14 @@ def run_number(pushed: Pushed) -> int:
     found = re.search(r"^hermes  run (\d+) ", pushed.output, re.MULTILINE)
     assert found, pushed.output
     return int(found[1])
+
+
+def command_lines() -> dict[int, str]:
+    """What runs on this machine: {process id: command line}."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            found[int(entry.name)] = (
+                (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            )
+    return found

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from hermes.redis_server import socket_path
 from hermes.repos import get_or_make_writable
 from hermes.settings import Settings
 from hermes.tables import Push
-from tests.programs import arrivals, begin_push, shell
+from tests.programs import arrivals, begin_push, command_lines, shell
 from tests.service import Service, WorkTree, wait_for
 
 SLOW = shell("echo begun; sleep 2; echo finished")
@@ -49,17 +50,14 @@ def frail(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 
 def processes(service: Service, word: str = "") -> list[int]:
-    """The processes of this instance, by what is in their environment and on their command line."""
+    """The processes of this instance (Redis wipes its environment, but names its socket)."""
     mark = f"HERMES_DATA={service.data}\0".encode()
+    redis = f"unixsocket:{socket_path(service.data)}"
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            try:
-                environment, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
-            except OSError:  # it has just ended
-                continue
-            if mark in environment + b"\0" and word.encode() in command.replace(b"\0", b" "):
-                found.append(int(entry.name))
+    for pid, line in command_lines().items():
+        with suppress(OSError):
+            ours = redis in line or mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
+            found += [pid] if ours and word in line else []
     return found
 
 
@@ -124,15 +122,8 @@ def has(lines: list[str], pattern: str) -> bool:
 
 
 def test_killed_redis_is_not_noticed_by_a_push_and_comes_back(frail: Service) -> None:
-    redis = str(socket_path(frail.data))
-
-    def kill() -> None:
-        found = subprocess.run(
-            ["pgrep", "-f", f"^[^ ]*redis-server.*{redis}"], capture_output=True, check=True
-        )
-        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-
-    code, lines = push_and_at(frail, SLOW, "begun", kill)
+    redis = the_process(frail, "redis-server")
+    code, lines = push_and_at(frail, SLOW, "begun", lambda: os.kill(redis, signal.SIGKILL))
     assert code == 0 and "finished" in lines
     assert has(lines, r"hermes  run \d+    succeeded in .*"), lines
     assert frail.push(shell("echo again")).code == 0
@@ -304,8 +295,9 @@ def test_engine_that_is_away_is_one_clear_line(tmp_path: Path, module: str) -> N
 
 
 def test_redis_address_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
-    words = complaint(Service(tmp_path / "var", {"HERMES_REDIS_URL": "gopher://x"}), "hermes", "up")
-    assert words.startswith("hermes: HERMES_REDIS_URL='gopher://x': must start with")
+    one = Service(tmp_path / "var", {"HERMES_REDIS_URL": "gopher://x"})
+    words = complaint(one, "hermes", "admin", "user", "list")
+    assert words.startswith("hermes: HERMES_REDIS_URL='gopher://x': must be none, or start with redis://")
 
 
 # ---- a push that was received, and nobody knows what became of it

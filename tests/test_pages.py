@@ -279,3 +279,15 @@ def test_static_files_are_kept_by_browsers(service: Service) -> None:
             assert answer.status_code == 200
             assert "immutable" in answer.headers["cache-control"]
         assert nobody.get("/static/../hermes.db").status_code in (401, 404, 303)
+
+
+def test_everybody_may_see_and_rerun_what_is_public_and_not_cancel_it(service: Service, bob: str) -> None:
+    run = service.run_of(service.push(shell("echo for all\n", "public = true\n")))
+    with signed_in(service, bob) as other:
+        page = other.get(f"/runs/{run['id']}")
+        assert page.status_code == 200 and "Run again" in page.text
+        assert other.post(f"/runs/{run['id']}/cancel").status_code == 403
+        again = other.post(f"/runs/{run['id']}/again")
+    assert again.status_code == 303
+    fresh = service.api(again.headers["location"])
+    assert (fresh["user"], fresh["trigger"]) == ("bob", "retry")

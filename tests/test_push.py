@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.programs import arrivals, begin_push, end_of, git, refs, run_number, shell
+from tests.programs import arrivals, begin_push, command_lines, end_of, git, refs, run_number, shell
 from tests.service import GIT_ENV, Pushed, Service, WorkTree, wait_for
 
 HELLO = shell("echo hello")
@@ -388,11 +388,5 @@ def test_path_that_is_no_repo_fails_in_words(service: Service, path: str) -> Non
 
 
 def test_all_of_this_left_no_git_process_behind(service: Service) -> None:
-    wait_for(lambda: not git_children(service), 10)
-
-
-def git_children(service: Service) -> str:
-    """The git programs that work for this instance now."""
-    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    lines = [line for line in done.stdout.splitlines() if str(service.data / "repos") in line]
-    return "\n".join(lines)
+    repos = str(service.data / "repos")
+    wait_for(lambda: not any(repos in line for line in command_lines().values()), 10)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.instance import gpu_names
 from hermes.states import TERMINAL, State
 from hermes.tables import Build, Rank, Run
 from hermes.words import placed
 from web.lookup import Place, places, subjects
-from web.machines import gpu_names
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.instance import gpu_names
 from hermes.plan import Plan, substitute
 from hermes.repos import may_write
 from hermes.states import TERMINAL, State
 from hermes.tables import Artifact, Build, Push, Rank, Run, User
+from hermes.waiting import waiting_for
 from hermes.words import build_end, placed, run_end
 from web.activity import took_s
 from web.lookup import Place
-from web.machines import gpu_names, why_waiting
 
 
 @dataclass(frozen=True)
@@ -124,14 +125,14 @@ async def user_name(session: AsyncSession, user_id: int) -> str:
     return await session.scalar(select(User.name).where(User.id == user_id)) or ""
 
 
-async def run_words(session: AsyncSession, run: Run, build: Build, ranks: list[Rank], where: str) -> str:
+async def run_words(session: AsyncSession, run: Run, ranks: list[Rank], where: str) -> str:
     """One line on where a run stands."""
     if run.state in TERMINAL:
         return run_end(run, ranks)
     if run.cancel_requested_at is not None:
         return f"{run.cancelled_by} asked to cancel it"
     if run.state is State.QUEUED:
-        return f"waiting {await why_waiting(session, run, build, await gpu_names(session))}"
+        return f"waiting {await waiting_for(session, run)}"
     if (count := len(run.plan["ranks"])) > 1:
         ended = select(func.count(Rank.id)).where(Rank.run_id == run.id, Rank.state.in_(TERMINAL))
         return f"{run.state}: {await session.scalar(ended)} of {count} ranks have ended"
@@ -166,7 +167,7 @@ async def run_details(session: AsyncSession, visitor: User, run: Run, place: Pla
         ranks=ranks,
         artifacts=list(artifacts.all()),
         plan=Plan.model_validate(run.plan),
-        words=await run_words(session, run, build, ranks, where.get(0, "")),
+        words=await run_words(session, run, ranks, where.get(0, "")),
         where=where,
         may_write=await may_write(session, visitor, place.repo),
     )

@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.instance import FRESH_S, runners
+from hermes.instance import FRESH_S
 from hermes.plan import Plan
 from hermes.repos import visible_to
 from hermes.states import LIVE, State
-from hermes.tables import Build, Rank, Repo, Run, Runner, User
-from hermes.words import waiting_for
+from hermes.tables import Rank, Repo, Run, Runner, User
+from hermes.waiting import waiting_for
 
 _SHOWN = 50
 
@@ -68,12 +68,6 @@ class Waiting:
     since: float
 
 
-async def gpu_names(session: AsyncSession) -> dict[str, str]:
-    """{UUID: `GPU 0 (H200)`}, of all machines ever seen: old runs name theirs too."""
-    rows = (await session.scalars(select(Runner))).all()
-    return {gpu["uuid"]: f"GPU {gpu['index']} ({gpu['model']})" for row in rows for gpu in row.gpus}
-
-
 async def machines(session: AsyncSession, user: User) -> list[Machine]:
     """Every runner that is alive, and the dead ones that something still counts on."""
     holders = await _holders(session, user)
@@ -124,33 +118,23 @@ async def queue(session: AsyncSession, user: User) -> tuple[list[Waiting], int]:
     """The head of the queue, in the order of fairness, and how many wait in all."""
     waiting = select(Run).where(Run.state == State.QUEUED)
     rows = await session.execute(
-        waiting.add_columns(Build, Repo, User.name)
-        .join(Build, Build.id == Run.build_id)
+        waiting.add_columns(Repo, User.name)
         .join(Repo, Repo.id == Run.repo_id)
         .join(User, User.id == Run.user_id)
         .order_by(Run.priority.desc(), Run.queue_key, Run.id)
         .limit(_SHOWN)
     )
     total = await session.scalar(select(func.count()).select_from(waiting.subquery())) or 0
-    readable, names = await _readable(session, user), await gpu_names(session)
+    readable = await _readable(session, user)
     owners = dict((await session.execute(select(User.id, User.name))).all())
     shown = []
-    for run, build, repo, starter in rows.all():
-        why = await why_waiting(session, run, build, names)
+    for run, repo, starter in rows.all():
+        why = await waiting_for(session, run)
         name = f"{owners[repo.owner_id]}/{repo.name}" if repo.id in readable else ""
         shown.append(
             Waiting(run.id, starter, name, wants(Plan.model_validate(run.plan)), why, run.created_at)
         )
     return shown, total
-
-
-async def why_waiting(session: AsyncSession, run: Run, build: Build, names: dict[str, str]) -> str:
-    """What a queued run waits for: its build, or a place."""
-    if build.state is not State.BUILT:
-        return f"for build {build.id}, which is {build.state}"
-    if not await runners(session):
-        return "for a runner: none is alive"
-    return await waiting_for(session, run, names)
 
 
 def wants(plan: Plan) -> str:

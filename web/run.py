@@ -9,13 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hermes.instance import gpu_names
 from hermes.tables import Build, Event, Run
 from web.charts import charts
 from web.details import RunDetails, build_details, run_details
 from web.excerpt import excerpt
 from web.files import artifact_url
 from web.lookup import find_build, find_rank, find_run, subjects
-from web.machines import gpu_names
 from web.preview import previews
 from web.site import Site, number
 

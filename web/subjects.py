@@ -7,6 +7,7 @@ from sqlalchemy import select
 from starlette.requests import Request
 
 from hermes.errors import UserError
+from hermes.instance import gpu_names
 from hermes.process import Context
 from hermes.states import LIVE, TERMINAL
 from hermes.tables import Build, Rank, Run
@@ -14,7 +15,6 @@ from hermes.words import placed
 from web.details import build_words, run_words
 from web.feed import Feed, Sight, Subject
 from web.lookup import find_build, find_rank, find_run
-from web.machines import gpu_names
 from web.site import Site, number
 
 Open = Callable[[Site, Request], Awaitable[Subject]]
@@ -54,14 +54,13 @@ class RankSubject:
         """Read the rows. Raises NotFound when there is no such rank."""
         async with self.context.database.read() as session:
             run = await session.get_one(Run, self.run_id)
-            build = await session.get_one(Build, run.build_id)
             rank = await find_rank(session, run.id, self.number)
             ranks = [rank]
             if run.state in TERMINAL:  # only the last words are about all of them
                 of_run = select(Rank).where(Rank.run_id == run.id).order_by(Rank.number)
                 ranks = list((await session.scalars(of_run)).all())
             where = placed(rank, await gpu_names(session)).removeprefix("on ") if rank.slot else ""
-            words = await run_words(session, run, build, ranks, where)
+            words = await run_words(session, run, ranks, where)
         return Sight(
             state=run.state,
             words=words,

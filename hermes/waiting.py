@@ -1,0 +1,75 @@
+"""Why a run waits, in words: for its build, for a runner, for what somebody holds; and its place."""
+
+import time
+
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.instance import gpu_names, runners
+from hermes.plan import Plan
+from hermes.repos import visible_to
+from hermes.states import LIVE, State
+from hermes.tables import Build, Rank, Repo, Run, User
+from hermes.units import show_span
+
+
+async def waiting_for(session: AsyncSession, run: Run) -> str:
+    """What a queued run waits for, as its user may know it: hidden repos are not named."""
+    build = await session.get_one(Build, run.build_id)
+    if build.state is not State.BUILT:
+        return f"for build {build.id}, which is {build.state}"
+    if not await runners(session):
+        return "for a runner: none is alive"
+    due = select(Rank.id).where(Rank.run_id == run.id, Rank.not_before <= time.time()).limit(1)
+    if await session.scalar(due) is None:
+        return f"trying again soon: {await _last_reason(session, run)}"
+    holder = await _holder(session, Plan.model_validate(run.plan).gpu.count > 0, run.user_id)
+    return f"{holder or 'for a free place'}, you are {_ordinal(await _before(session, run) + 1)}"
+
+
+async def _before(session: AsyncSession, run: Run) -> int:
+    """How many runs that could start now come first."""
+    earlier = or_(
+        Run.priority > run.priority, and_(Run.priority == run.priority, Run.queue_key < run.queue_key)
+    )
+    count = (
+        select(func.count())
+        .select_from(Run)
+        .join(Build, Build.id == Run.build_id)
+        .where(Run.state == State.QUEUED, Build.state == State.BUILT, earlier, Run.id != run.id)
+    )
+    return await session.scalar(count) or 0
+
+
+async def _last_reason(session: AsyncSession, run: Run) -> str:
+    reason = select(Rank.reason).where(Rank.run_id == run.id, Rank.reason != "").limit(1)
+    return await session.scalar(reason) or ""
+
+
+async def _holder(session: AsyncSession, of_gpus: bool, viewer_id: int) -> str:
+    """`GPU 0 (H200) held by bob/nbody (run 5), at most 2 m 10 s left`: the one with the least time left."""
+    viewer = await session.get_one(User, viewer_id)
+    visible = select(Repo.id).where(visible_to(viewer)).scalar_subquery()
+    rows = await session.execute(
+        select(Rank, Run, Repo.name, User.name, Repo.id.in_(visible))
+        .join(Run, Run.id == Rank.run_id)
+        .join(Repo, Repo.id == Run.repo_id)
+        .join(User, User.id == Repo.owner_id)
+        .where(Rank.state.in_(LIVE))
+    )
+    names = await gpu_names(session)
+    best, least_s = "", float("inf")
+    for rank, run, repo, owner, may_know in rows.all():
+        held = [names.get(uuid, uuid) for uuid in (rank.slot or {}).get("gpus", [])]
+        left_s = Plan.model_validate(run.plan).timeout_s - (time.time() - (rank.claimed_at or time.time()))
+        if (held or not of_gpus) and left_s < least_s:
+            who = f"{owner}/{repo} (run {run.id})" if may_know else owner
+            least_s = left_s
+            what = " and ".join(held) if held else "the CPUs"
+            best = f"{what} held by {who}, at most {show_span(max(round(left_s), 1))} left"
+    return best
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
