@@ -68,7 +68,7 @@ def stages(client: Client, trace: Trace) -> Iterator[tuple[str, float]]:
     """(name, seconds) of every stage; those without a prefix `to_` follow each other without a gap."""
     push, build, rank = trace.push, trace.build, trace.rank
     yield "receive", push["received"] - client.began
-    yield "apply", push["applied"] - push["received"]
+    yield "apply", build["queued"] - push["received"]
     yield "build_claim", build["building"] - build["queued"]
     yield "build_first_byte", trace.build_log[0] - build["building"]
     yield "build_rest_of_make", trace.build_log[1] - trace.build_log[0]

@@ -14,11 +14,9 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import httpx
 
 from hermes.errors import HermesError
 from hermes.executors import choose_executor
@@ -83,23 +81,6 @@ def scratch() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class _Instance(Service):
-    """A service that is up when its runner has described itself, whatever its pages already tell."""
-
-    def _is_up(self) -> bool:
-        assert self.process is not None and self.process.poll() is None, self.log[-3000:]
-        try:
-            answer = httpx.get(f"{self.url}/healthz", timeout=5)
-        except httpx.TransportError:
-            return False
-        return answer.status_code == 200 and _count_runners(self.data) > 0
-
-
-def _count_runners(data: Path) -> int:
-    with closing(read_only(data)) as rows:
-        return int(rows.execute("SELECT count(*) FROM runner").fetchone()[0])
-
-
 def read_only(data: Path) -> sqlite3.Connection:
     """The rows of an instance, which reading does not disturb."""
     return sqlite3.connect(f"file:{data / 'hermes.db'}?mode=ro", uri=True)
@@ -109,7 +90,7 @@ def read_only(data: Path) -> sqlite3.Connection:
 def instance(executor: str) -> Iterator[Service]:
     """A fresh Hermes with one user, ended and swept afterwards."""
     with scratch() as folder:
-        service = _Instance(folder / "data", {"HERMES_EXECUTOR": executor})
+        service = Service(folder / "data", {"HERMES_EXECUTOR": executor})
         try:
             say(f"starting hermes up ({executor}) in {service.data}")
             service.start()

@@ -1,8 +1,8 @@
 """One build from its claim to its verdict: export the tree, make it in a box, keep the result as an image.
 
-An image is the base image's name and the built tree as one file. Measured here, storing the tree costs
-0.03 s where making an engine image of it costs 0.2 s and copying that into a writable /app again as much;
-and it is the same for every executor, with nothing of ours left in the engine's store."""
+An image is the base image's name and the built tree as one file, not an engine's image: it is the same for
+every executor, nothing of ours is left in the engine's store, the working copy of a run lies on a bounded
+disk, and it is no slower (docs/performance.md, bench/image)."""
 
 import re
 import time

@@ -76,7 +76,9 @@ class PushPolicy:
 
 
 def check_count(commands: tuple[RefUpdate, ...]) -> None:
-    """Raises Refused when one push is to move too many refs."""
+    """Raises Refused when one push is to move too many refs, or one of them twice."""
+    if len({command.ref for command in commands}) < len(commands):
+        raise Refused("a push can move a ref only once", "push one commit to each ref")
     if len(commands) > MAX_COMMANDS:
         raise Refused(f"{len(commands)} refs in one push; at most {MAX_COMMANDS}", "push them in parts")
 

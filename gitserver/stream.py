@@ -46,9 +46,10 @@ async def answer(
                         PROGRESS, follower.say("the service restarts; all goes on, see the page above")
                     )
                     break
+        verdict = b""
         if not closing.is_set() and "check" in received.options:
-            yield await _verdict(context, received)
-        yield FLUSH
+            verdict = await _verdict(context, received)
+        yield verdict or FLUSH  # band 3 is the end: git's helper dies of what it cannot pass on after it
     except asyncio.CancelledError:
         log.info("push detached", pushes=[push.id for _, push, _ in received.applied])
         raise

@@ -3,6 +3,8 @@
 Names that users choose never become arguments: only object ids, and refs that `names.check_branch` passed.
 """
 
+import secrets
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,9 +62,15 @@ def run_git(repo: Path, *args: str, timeout_s: float = 60.0) -> bytes:
 
 
 def init_bare(repo: Path) -> None:
-    """Make an empty bare repository, with nothing in it that a push could run."""
+    """Make an empty bare repository, with nothing in it that a push could run. It appears whole: two first
+    pushes may race each other here."""
     repo.parent.mkdir(parents=True, exist_ok=True)
-    command = ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(repo)]
+    fresh = repo.with_suffix(f".{secrets.token_hex(4)}")
+    command = ["git", "init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(fresh)]
     done = subprocess.run(command, env=git_env(), capture_output=True, timeout=30, check=False)
     if done.returncode != 0:
         raise Unavailable(f"git init failed: {done.stderr.decode(errors='replace').strip()[-500:]}")
+    try:
+        fresh.rename(repo)
+    except OSError:  # the other one was faster
+        shutil.rmtree(fresh, ignore_errors=True)

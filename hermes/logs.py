@@ -21,9 +21,8 @@ TAIL_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
 _RECORD = struct.Struct("<QdB7x")
 _RECORD_GAP_S = 0.05
-_LOOK_S = 0.05
+_LOOKS_S = ((0.5, 0.01), (5.0, 0.05))  # (until so long after the last byte, every so often), then:
 _LOOK_IDLE_S = 0.25
-_IDLE_AFTER_S = 5.0
 
 
 class Mark(NamedTuple):
@@ -170,4 +169,5 @@ async def tail(log: Path, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
             if now - yielded_at >= 1:
                 yielded_at = now
                 yield offset, b""
-            await asyncio.sleep(_LOOK_S if now - quiet_since < _IDLE_AFTER_S else _LOOK_IDLE_S)
+            quiet_s = now - quiet_since
+            await asyncio.sleep(next((every for until, every in _LOOKS_S if quiet_s < until), _LOOK_IDLE_S))

@@ -66,6 +66,7 @@ class Supervisor(Generic[W]):
         self._claim, self._work, self._cancelled = claim, work, cancelled
         self._jobs: dict[Job[W], asyncio.Task[None]] = {}
         self._bell = context.doorbell.bell(self.topic)
+        self._engine_is_suspect = False
 
     @property
     def jobs(self) -> list[Job[W]]:
@@ -101,6 +102,9 @@ class Supervisor(Generic[W]):
             for job in self.jobs:
                 if job.row.id in asked:
                     job.ask_to_stop(Stop.CANCEL)
+        if self._engine_is_suspect:  # an engine that is away must not use up everybody's attempts
+            await self.executor.check()
+            self._engine_is_suspect = False
         claimed = await self._claim(self.jobs)
         for job in claimed:
             task = asyncio.create_task(self._guard(job), name=f"{self.topic} {job.row.id}")
@@ -115,6 +119,7 @@ class Supervisor(Generic[W]):
         except Fenced:
             log.warning(f"{self.topic} fenced", id=job.row.id, attempt=job.row.attempt)
         except Exception as error:
+            self._engine_is_suspect = True
             if not isinstance(error, Unavailable):
                 log.exception(f"{self.topic} broke", id=job.row.id)
             await self._fault(job, str(error) or type(error).__name__)

@@ -23,6 +23,7 @@ from hermes.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 _AGAIN_AFTER_S = 1.0
+_ORPHAN_LOOK_S = 2.0
 _KILL_WAIT_S = 17  # longer than a runner needs to end its boxes, shorter than what is promised (20 s)
 
 
@@ -48,8 +49,12 @@ class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
             super()._send_message(data, type)
 
     def _end_child(self) -> None:
-        """honcho knows only the first child's id; the current one is ours to end."""
-        self._stopping.wait()
+        """honcho knows only the first child's id; the current one is ours to end, also when our parent was
+        killed: orphans would hold the port for ever."""
+        parent = os.getppid()
+        while not self._stopping.wait(_ORPHAN_LOOK_S) and os.getppid() == parent:
+            pass
+        self._stopping.set()
         with suppress(ProcessLookupError, AttributeError):
             os.killpg(self._child.pid, signal.SIGTERM)
 
@@ -66,6 +71,10 @@ class _KeepingManager(Manager):  # type: ignore[misc]
         return _KeptProcess(*args, stopping=self._stopping, **kwargs)
 
     def terminate(self) -> None:
+        if (
+            self._terminating
+        ):  # a second signal in the middle of the first: the event's lock is not re-entrant
+            return
         self._stopping.set()
         super().terminate()
 

@@ -249,6 +249,19 @@ def test_sigterm_ends_everything_in_order_and_the_run_is_done_after_the_next_sta
     assert frail.read_log("runs", number) == b"begun\nfinished\n"
 
 
+def test_killed_hermes_up_takes_all_with_it_and_can_be_started_again(tmp_path: Path) -> None:
+    one = Service(tmp_path / "var", {"HERMES_EXECUTOR": "local"})
+    one.token = one.add_user(one.user)
+    one.start()
+    assert one.process is not None
+    one.process.kill()
+    one.process.wait()
+    wait_for(lambda: not processes(one), 20)
+    one.start()
+    assert one.push(shell("echo hello")).code == 0
+    assert one.stop() == 0
+
+
 # ---- what it needs to start
 
 

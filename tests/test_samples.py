@@ -22,14 +22,6 @@ def test_sample_does_what_it_promises(service: Service, name: str) -> None:
     assert try_sample(service, name) == []
 
 
-LOCALLY = ["pi-montecarlo", "failing-compile", "crash", "time-out", "out-of-memory", "ancestor-config"]
-
-
-@pytest.mark.parametrize("name", LOCALLY)
-def test_sample_does_the_same_without_an_engine(local_service: Service, name: str) -> None:
-    assert try_sample(local_service, name) == []
-
-
 @pytest.mark.parametrize("name", [n for n in sample_names() if expectation(n, has_gpu=True).needs_gpu])
 def test_sample_that_needs_a_gpu_is_refused_in_words_where_there_is_none(service: Service, name: str) -> None:
     pushed = service.push(name)

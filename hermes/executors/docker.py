@@ -21,8 +21,10 @@ from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Us
 from hermes.executors.cgroups import group_paths, read_usage
 from hermes.executors.container import FOLDERS, USER, box_env, hardening, kept_disks, own_folder
 from hermes.executors.engine import close_attached, connect, get_archive, in_words, read_frames, wall_s
+from hermes.executors.tars import pack, unpack
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
+from hermes.tree import OWNER_ID
 from hermes.units import show_size
 
 T = TypeVar("T")
@@ -87,7 +89,10 @@ class DockerExecutor:
         return read_usage(box.handle.groups)
 
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
-        await in_thread(self._save, box.handle.container, FOLDERS[folder], target, limit_bytes)
+        if self._has_disks:
+            await in_thread(pack, self._base / box.task.name / "disk" / folder, target, limit_bytes, OWNER_ID)
+        else:
+            await in_thread(self._save, box.handle.container, FOLDERS[folder], target, limit_bytes)
 
     async def boxes(self) -> list[str]:
         def names() -> list[str]:
@@ -148,10 +153,8 @@ class DockerExecutor:
             volumes=[bind.split(":")[1] for bind in binds],
             host_config=api.create_host_config(binds=binds, **hardening(task)),
         )["Id"]
-        with task.tree.open("rb") as tree:
-            api.put_archive(container, FOLDERS["app"], tree)
         if not self._has_disks:
-            self._give_volumes(task, binds)
+            self._fill_volumes(task, container, binds)
         output = api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
         try:
             api.start(container)
@@ -171,6 +174,7 @@ class DockerExecutor:
         disks.make_disk(own / "disk.img", task.limits.disk_bytes)
         disks.mount(own / "disk.img", own / "disk")
         binds = [f"{own_folder(own / 'disk' / folder)}:{FOLDERS[folder]}:rw" for folder in FOLDERS]
+        unpack(task.tree, own / "disk" / "app", OWNER_ID)
         for kept, size_bytes, place in kept_disks(task):
             point = own / place.rpartition("/")[2]
             if disks.mount_kept(kept, point, size_bytes):
@@ -182,9 +186,11 @@ class DockerExecutor:
             self._client().create_volume(f"{task.name}.{folder}", labels={_LABEL: self._instance})
         return [f"{task.name}.{folder}:{place}:rw" for folder, place in FOLDERS.items()]
 
-    def _give_volumes(self, task: Task, binds: list[str]) -> None:
+    def _fill_volumes(self, task: Task, container: str, binds: list[str]) -> None:
         """Volumes are born as root's, with each container that is created with them: give them away."""
         api = self._client()
+        with task.tree.open("rb") as tree:
+            api.put_archive(container, FOLDERS["app"], tree)
         giver = api.create_container(
             task.image,
             ["chown", USER, *FOLDERS.values()],
@@ -219,7 +225,12 @@ class DockerExecutor:
     def _remove(self, name: str) -> None:
         api = self._client()
         with suppress(NoContainer):
-            api.remove_container(name, force=True, v=True)
+            try:
+                api.remove_container(name, force=True, v=True)
+            except APIError as error:
+                if error.status_code != 409:  # 409: somebody else is removing it
+                    raise
+                api.wait(name, timeout=_CALL_S, condition="removed")
         for folder in FOLDERS if not self._has_disks else ():
             with suppress(NoContainer):
                 api.remove_volume(f"{name}.{folder}", force=True)

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from hermes.errors import Refused, Unavailable
+from hermes.errors import Unavailable
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Usage
 from hermes.executors.processes import MARK, cpu_and_memory, group_members, kill_all
+from hermes.executors.tars import pack, unpack
 from hermes.logs import MIXED
 from hermes.threads import in_thread
-from hermes.units import show_size
 
 _WATCH_S = 0.05
 _PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -84,20 +84,11 @@ class LocalExecutor:
 
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
         def save() -> None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            limit_kib = f"ulimit -f {limit_bytes // 1024 + 64}; exec "
-            tar = f'{limit_kib} tar --owner=65534 --group=65534 --sparse -cf "$1" -C "$2" .'
-            source = box.handle.folder / folder
+            source: Path = box.handle.folder / folder
             if source.is_symlink() or not source.is_dir():  # its program did that: there is nothing to keep
                 source.unlink(missing_ok=True)
                 source.mkdir()
-            done = subprocess.run(
-                ["bash", "-c", tar, "save", str(target), str(source)], capture_output=True, check=False
-            )
-            if done.returncode == 128 + signal.SIGXFSZ or done.returncode == -signal.SIGXFSZ:
-                raise Refused(f"more than {show_size(limit_bytes)} in all", "write less, or ask for more")
-            if done.returncode > 1:  # 1: a file changed meanwhile
-                raise Unavailable(f"tar: {done.stderr.decode(errors='replace')[-300:]}")
+            pack(source, target, limit_bytes)
 
         await in_thread(save)
 
@@ -127,10 +118,7 @@ class LocalExecutor:
         shutil.rmtree(folder, ignore_errors=True)
         for each in ("app", "output", "tmp"):
             (folder / each).mkdir(parents=True)
-        unpack = ["tar", "--no-same-owner", "-xf", str(task.tree), "-C", str(folder / "app")]
-        done = subprocess.run(unpack, capture_output=True, check=False)
-        if done.returncode != 0:
-            raise Unavailable(f"the tree cannot be unpacked: {done.stderr.decode(errors='replace')[-300:]}")
+        unpack(task.tree, folder / "app")
         process = subprocess.Popen(
             [*_bounds(task), *task.command],
             cwd=folder / "app",

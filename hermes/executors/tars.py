@@ -1,0 +1,58 @@
+"""Trees in and out of a folder, by tar as another user: bounded in size, and never a link followed.
+
+Going through the engine for this costs 45 ms each time, 2 ms this way (docs/performance.md)."""
+
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from hermes.errors import Refused, Unavailable
+from hermes.tree import OWNER_ID
+from hermes.units import show_size
+
+_DEADLINE_S = 300.0
+
+
+def unpack(tree: Path, folder: Path, user_id: int | None = None) -> None:
+    """Unpack a tar into a folder, as another user if one is named. Raises Unavailable."""
+    with tree.open("rb") as source:
+        done = _tar(["tar", "--no-same-owner", "-xf", "-"], folder, user_id, stdin=source)
+    if done.returncode != 0:
+        raise Unavailable(f"the tree cannot be unpacked: {_words(done)}")
+
+
+def pack(folder: Path, target: Path, limit_bytes: int, user_id: int | None = None) -> None:
+    """Write a folder as a tar. Raises Refused when it is larger than the limit, and Unavailable."""
+    limit = "prlimit", f"--fsize={limit_bytes}", "--core=0", "--"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    owner = f"--owner={OWNER_ID}", f"--group={OWNER_ID}", "--numeric-owner"
+    with target.open("wb") as sink:
+        done = _tar([*limit, "tar", *owner, "--sparse", "-cf", "-", "."], folder, user_id, stdout=sink)
+    if done.returncode in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
+        raise Refused(
+            f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more"
+        )
+    if done.returncode > 1:  # 1: a file changed meanwhile
+        raise Unavailable(f"the folder cannot be saved: {_words(done)}")
+
+
+def _tar(
+    command: list[str], folder: Path, user_id: int | None, **streams: Any
+) -> "subprocess.CompletedProcess[bytes]":
+    other = {} if user_id is None else {"user": user_id, "group": user_id, "extra_groups": []}
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            timeout=_DEADLINE_S,
+            check=False,
+            **{"stdout": subprocess.DEVNULL, "stdin": subprocess.DEVNULL, **streams, **other},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"tar: {error}") from error
+
+
+def _words(done: "subprocess.CompletedProcess[bytes]") -> str:
+    return done.stderr.decode(errors="replace").strip()[-300:]
