@@ -7,7 +7,7 @@ ARGS ?=
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
-demo: ## start everything and push a sample repo, to look at (ONCE=1: end when its run ends)
+demo: ## start everything and push the sample repos, to look at (ONCE=1: end when they are done)
 	@exec scripts/setup run .venv/bin/hermes demo $(if $(ONCE),--once)
 
 up: ## start the service here, until Ctrl-C

@@ -18,6 +18,7 @@ from hermes.plan import Plan
 from hermes.process import Context
 from hermes.states import State
 from hermes.tables import Build, Push, Run
+from hermes.words import build_end
 
 _KEEP_ALIVE_S = 5.0
 
@@ -99,11 +100,14 @@ async def _get_build(context: Context, build_id: int) -> Build:
 
 async def _verdict(context: Context, received: Received) -> bytes:
     """Band 3 makes the client exit 1, with the refs truthfully shown as moved."""
-    async with context.database.read() as session:
-        for _change, _push, run in received.applied:
-            if run is None:
-                continue
+    for change, push, run in received.applied:
+        build = await _build_of(context, push, change.plan)
+        if build is not None and build.state is not State.BUILT:
+            return band(FATAL, f"build {build.id} {build_end(build)}\n".encode())
+        if run is None:
+            continue
+        async with context.database.read() as session:
             now = await session.get_one(Run, run.id)
-            if now.state is not State.SUCCEEDED:
-                return band(FATAL, f"run {run.id} {now.state.replace('_', ' ')}: {now.reason}\n".encode())
+        if now.state is not State.SUCCEEDED:
+            return band(FATAL, f"run {run.id} {now.state.replace('_', ' ')}: {now.reason}\n".encode())
     return b""

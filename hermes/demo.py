@@ -29,6 +29,7 @@ from hermes.states import State
 
 USER = "demo"
 _START_S = 60.0
+_TOKEN_LIFE_S = 30 * 86400.0
 _ENDS = {State.FAILED: "build failed", State.BUILT: "built"}
 _GIT = ("git", "-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main")
 
@@ -96,7 +97,7 @@ def _make_user(settings: Settings) -> str:
             await migrate(database)
             async with database.write() as session:
                 user = await find_user(session, USER) or await add_user(session, USER)
-                return await add_token(session, user, "demo")
+                return await add_token(session, user, "demo", life_s=_TOKEN_LIFE_S)
         finally:
             await database.close()
 
@@ -116,7 +117,7 @@ def _try_sample(
     expected = expectation(name, has_gpu=has_gpu)
     options = ["-o", "build-only"] if expected.state == "built" else []
     console.rule(f"[bold]{name}[/]")
-    sha = _commit(scratch / name, name, f"http://127.0.0.1:{settings.port}/{USER}/{name}.git")
+    sha = _commit(scratch / name, name, f"http://localhost:{settings.port}/{USER}/{name}.git")
     began = time.monotonic()
     command = ["git", "push", *options, "gpu", "main"]
     console.print(f"$ {' '.join(command)}", style="bold")

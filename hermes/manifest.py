@@ -166,7 +166,7 @@ class AncestorManifest(BaseModel):
     functionVersion: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] | None = None
     language: Literal["cuda", "cpp"] | None = None
     gpuCapable: bool | None = None
-    scope: Literal["public", "private"] = "public"
+    scope: Literal["public", "private"] = "private"
     handler: Annotated[str, AfterValidator(_command)] | None = None
     imageName: str | None = None
 

@@ -17,6 +17,8 @@ from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Push, Rank, Repo, Run
 from hermes.transitions import move, note
 
+DEFAULT_BRANCHES = ("refs/heads/main", "refs/heads/master")
+
 
 @dataclass(frozen=True)
 class RefUpdate:
@@ -58,7 +60,8 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
         return None
     plan = Plan.model_validate(push.plan)
     repo = (await session.scalars(select(Repo).where(Repo.id == push.repo_id))).one()
-    repo.public = plan.public
+    if push.ref in DEFAULT_BRANCHES:  # what a side branch says of it does not open a repository
+        repo.public = plan.public
     build = await _build_for(session, push, plan)
     return await queue_run(session, build, plan, push.user_id, "push", push.id) if plan.runs else None
 

@@ -1,4 +1,4 @@
-"""The composition root: git, webhooks and pages on one port. Nothing imports this file; it may import all."""
+"""The composition root: git and pages on one port. Nothing imports this file; it may import all."""
 
 import asyncio
 import signal

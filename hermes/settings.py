@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hermes.errors import SettingsError
-from hermes.units import parse_size_bytes, parse_span_s
+from hermes.units import parse_size_bytes, parse_span_s, show_limit
 
 Parse = Callable[[str], Any]
 
@@ -121,10 +121,19 @@ def _parse(name: str, each: "Field[Any]", text: str) -> Any:
         raise SettingsError(f"{name}={text!r}: {error}\n  {name}: {each.metadata['help']}") from None
 
 
+def _show(each: "Field[Any]") -> str:
+    """A default as one would write it."""
+    parse = each.metadata["parse"]
+    value: Any = each.default
+    if parse is parse_size_bytes:
+        return f"{value >> 30}G" if value % (1 << 30) == 0 else f"{value >> 20}M"
+    return show_limit(value).replace(" ", "") if parse is parse_span_s else str(value)
+
+
 def settings_table() -> str:
     """The table in docs/settings.md (a test compares them)."""
     rows = ["| variable | default | what it is |", "| --- | --- | --- |"]
     for each in fields(Settings):
-        default = "" if each.default in (Path(), "", 0) else f"`{each.default}`"
+        default = "" if each.default in (Path(), "", 0) else f"`{_show(each)}`"
         rows.append(f"| `{variable(each.name)}` | {default} | {each.metadata['help']} |")
     return "\n".join(rows) + "\n"

@@ -105,6 +105,7 @@ class Supervisor(Generic[W]):
         if self._engine_is_suspect:  # an engine that is away must not use up everybody's attempts
             await self.executor.check()
             self._engine_is_suspect = False
+            await sweep_once(self.context, self.executor, self.table)
         claimed = await self._claim(self.jobs)
         for job in claimed:
             task = asyncio.create_task(self._guard(job), name=f"{self.topic} {job.row.id}")

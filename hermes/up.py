@@ -71,9 +71,7 @@ class _KeepingManager(Manager):  # type: ignore[misc]
         return _KeptProcess(*args, stopping=self._stopping, **kwargs)
 
     def terminate(self) -> None:
-        if (
-            self._terminating
-        ):  # a second signal in the middle of the first: the event's lock is not re-entrant
+        if self._terminating:  # a second signal amid the first: the event's lock is not re-entrant
             return
         self._stopping.set()
         super().terminate()

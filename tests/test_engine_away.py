@@ -1,4 +1,4 @@
-"""The Docker engine goes away in the middle of things and comes back: nothing is lost, and everybody is told."""
+"""The Docker engine goes away in the middle of things and comes back: nothing is lost."""
 
 import asyncio
 import threading
@@ -85,7 +85,8 @@ def cabled(cable: Cable, tmp_path: Path) -> Iterator[Service]:
     one.token = one.add_user(one.user)
     one.start()
     yield one
-    cable.plug_in() if not cable.path.exists() else None
+    if not cable.path.exists():
+        cable.plug_in()
     assert one.stop() == 0
 
 

@@ -90,6 +90,8 @@ class BuildAnswer(Times):
     words: str
     repo: str
     commit: str
+    name: str
+    version: str
     image: str
     image_bytes: int | None
     attempt: int

@@ -96,6 +96,8 @@ def build_answer(details: BuildDetails, base: str) -> BuildAnswer:
         words=details.words,
         repo=details.place.name,
         commit=build.commit_sha,
+        name=details.plan.name,
+        version=details.plan.version,
         image=details.plan.image,
         image_bytes=build.image_bytes,
         attempt=build.attempt,

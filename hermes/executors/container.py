@@ -18,7 +18,7 @@ _CACHE_BYTES = 2 << 30
 
 
 def hardening(task: Task) -> dict[str, Any]:
-    """The flags that keep a stranger's program in its box (tests/testhardening.py reads them back)."""
+    """The flags that keep a stranger's program in its box (tests/test_hardening.py reads them back)."""
     limits = task.limits
     return {
         "network_mode": "none",

@@ -5,7 +5,7 @@ Every engine call has a deadline. Output is attached before the start and draine
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,17 +15,16 @@ import requests
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.errors import NotFound as NoContainer
 
-from hermes.errors import Refused, Unavailable
+from hermes.errors import Unavailable
 from hermes.executors import disks
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_usage
 from hermes.executors.container import FOLDERS, USER, box_env, hardening, kept_disks, own_folder
 from hermes.executors.engine import close_attached, connect, get_archive, in_words, read_frames, wall_s
-from hermes.executors.tars import pack, unpack
+from hermes.executors.tars import pack, unpack, write_bounded
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
 from hermes.tree import OWNER_ID
-from hermes.units import show_size
 
 T = TypeVar("T")
 _LABEL = "hermes.instance"
@@ -218,11 +217,20 @@ class DockerExecutor:
     def _save(self, container: str, folder: str, target: Path, limit_bytes: int) -> None:
         try:
             with closing(get_archive(self._client(), container, f"{folder}/.")) as archive:
-                _write_bounded(archive.iter_content(1 << 20), target, limit_bytes)
+                write_bounded(archive.iter_content(1 << 20), target, limit_bytes)
         except (DockerException, requests.RequestException, OSError) as error:
             raise Unavailable(in_words(error)) from error
 
     def _remove(self, name: str) -> None:
+        try:
+            self._remove_container(name)
+        finally:  # with the engine away too: the sweep finds the container by its name later
+            own = self._base / name
+            for point in (*own.glob("*"),):
+                disks.unmount(point)
+            shutil.rmtree(own, ignore_errors=True)
+
+    def _remove_container(self, name: str) -> None:
         api = self._client()
         with suppress(NoContainer):
             try:
@@ -234,20 +242,3 @@ class DockerExecutor:
         for folder in FOLDERS if not self._has_disks else ():
             with suppress(NoContainer):
                 api.remove_volume(f"{name}.{folder}", force=True)
-        own = self._base / name
-        for point in (*own.glob("*"),):
-            disks.unmount(point)
-        shutil.rmtree(own, ignore_errors=True)
-
-
-def _write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> None:
-    size = 0
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.open("wb") as file:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > limit_bytes:
-                raise Refused(
-                    f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more"
-                )
-            file.write(chunk)
