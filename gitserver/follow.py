@@ -59,18 +59,19 @@ class Follower:
             return
         page = f"{self._context.settings.public_url}/builds/{build_id}"
         yield self.say(f"{name}  {build.state}  {page}")
-        attempt = 0
+        attempt = told = 0
         while build.state not in TERMINAL:
             if build.state is State.BUILDING and build.attempt > attempt:
                 attempt = build.attempt
                 yield self.say(f"{name}  with {build.plan['image']}{_try(attempt)}")
                 async for data in self._log("build", build):
                     yield data
-                if reason := await self._why_again(build):
-                    yield self.say(f"{name}  {reason}; trying again")
             elif not await self._bell.wait(_LOOK_S):
                 yield b""
             build = await self._get(Build, build_id)
+            if told < attempt and (reason := await self._why_again(build, attempt)):
+                told = attempt
+                yield self.say(f"{name}  {reason}; trying again")
         if build.attempt > attempt:  # it was over before we looked
             async for data in self._log("build", build):
                 yield data
@@ -109,7 +110,7 @@ class Follower:
                 yield b""
 
     async def _follow_rank(self, rank_id: int, run_id: int) -> AsyncGenerator[bytes]:
-        attempt = 0
+        attempt = told = 0
         rank = await self._get(Rank, rank_id)
         while True:
             if rank.started_at and rank.attempt > attempt and rank.state is not State.QUEUED:
@@ -117,13 +118,14 @@ class Follower:
                 yield self.say(f"run {run_id}    {await self._started(rank)}{_try(attempt)}")
                 async for data in self._log("rank", rank):
                     yield data
-                if reason := await self._why_again(rank):
-                    yield self.say(f"run {run_id}    {reason}; trying again")
             elif rank.state in TERMINAL:
                 return
             elif not await self._bell.wait(_LOOK_S):
                 yield b""
             rank = await self._get(Rank, rank_id)
+            if told < attempt and (reason := await self._why_again(rank, attempt)):
+                told = attempt
+                yield self.say(f"run {run_id}    {reason}; trying again")
 
     async def _started(self, rank: Rank) -> str:
         run = await self._get(Run, rank.run_id)
@@ -176,12 +178,12 @@ class Follower:
                     return
                 over = not data and not await self._is_current(row)
 
-    async def _why_again(self, row: Build | Rank) -> str:
-        """Why the attempt that `row` shows was given up for another one; the row itself may be further."""
+    async def _why_again(self, row: Build | Rank, attempt: int) -> str:
+        """Why this attempt was given up for another one; '' if it was not (yet). The row may be further."""
         given_up = select(Event.reason).where(
             Event.kind == row.__tablename__,
             Event.subject_id == row.id,
-            Event.attempt == row.attempt,
+            Event.attempt == attempt,
             Event.from_state.in_(LIVE),
             Event.to_state == State.QUEUED,
         )

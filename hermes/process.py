@@ -58,6 +58,8 @@ def main(process: str, body: Callable[[Context, asyncio.Event], Awaitable[None]]
         stop = stop_event()
         async with open_context(settings) as context:
             await body(context, stop)
+        for number in (signal.SIGTERM, signal.SIGINT):  # one more while the loop closes would be a traceback
+            signal.signal(number, signal.SIG_IGN)
 
     try:
         settings = load_settings()

@@ -65,14 +65,16 @@ class _KeepingManager(Manager):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(Printer(sys.stdout, colour=sys.stdout.isatty()))
         self._stopping = multiprocessing.Event()
+        self._ending = False
         self._process_ctor = self._keep
 
     def _keep(self, *args: Any, **kwargs: Any) -> _KeptProcess:
         return _KeptProcess(*args, stopping=self._stopping, **kwargs)
 
     def terminate(self) -> None:
-        if self._terminating:  # a second signal amid the first: the event's lock is not re-entrant
+        if self._ending:  # a second signal amid the first: the event's lock is not re-entrant
             return
+        self._ending = True
         self._stopping.set()
         super().terminate()
 

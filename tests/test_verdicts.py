@@ -258,6 +258,14 @@ line'; printf y >'..dots'; printf z >'quote"<b>&'; ln deep/er/file hard"""
 
 
 @pytest.mark.parametrize("where", ["service", "local_service"])
+def test_unreadable_files_do_not_change_the_verdict(request: pytest.FixtureRequest, where: str) -> None:
+    program = 'cd "$HERMES_OUTPUT_DIR"; mkdir d; for f in good bad d/x; do echo $f >$f; done; chmod 000 bad d'
+    run = verdict(one := request.getfixturevalue(where), one.push(shell(program)))
+    assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 1)
+    assert "good" in artifacts(run)
+
+
+@pytest.mark.parametrize("where", ["service", "local_service"])
 @pytest.mark.parametrize("harm", ["chmod 000", "rm -rf", "rm -rf $HERMES_OUTPUT_DIR; ln -s /etc"])
 def test_output_directory_that_was_spoilt_does_not_change_the_verdict(
     request: pytest.FixtureRequest, where: str, harm: str

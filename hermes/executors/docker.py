@@ -212,6 +212,8 @@ class DockerExecutor:
             state = api.inspect_container(handle.container)["State"]
         except (DockerException, requests.RequestException, OSError) as error:
             raise Unavailable(in_words(error)) from error
+        if state.get("Status") in ("removing", "dead"):  # its SIGKILL is not the program's fault
+            raise Unavailable("somebody removed the container")
         return Exit(code, wall_s(state), bool(state.get("OOMKilled")))
 
     def _save(self, container: str, folder: str, target: Path, limit_bytes: int) -> None:

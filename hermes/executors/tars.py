@@ -24,12 +24,18 @@ def unpack(tree: Path, folder: Path, user_id: int | None = None) -> None:
 
 
 def pack(folder: Path, target: Path, limit_bytes: int, user_id: int | None = None) -> None:
-    """Write a folder as a tar. Raises Refused when it is larger than the limit, and Unavailable."""
+    """Write a folder as a tar, without what its owner made unreadable. Raises Refused and Unavailable."""
+    folder.chmod(0o755)
     limit = "prlimit", f"--fsize={limit_bytes}", "--core=0", "--"
     target.parent.mkdir(parents=True, exist_ok=True)
     owner = f"--owner={OWNER_ID}", f"--group={OWNER_ID}", "--numeric-owner"
     with target.open("wb") as sink:
-        done = _tar([*limit, "tar", *owner, "--sparse", "-cf", "-", "."], folder, user_id, stdout=sink)
+        done = _tar(
+            [*limit, "tar", *owner, "--ignore-failed-read", "--sparse", "-cf", "-", "."],
+            folder,
+            user_id,
+            stdout=sink,
+        )
     if done.returncode in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
         raise Refused(
             f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more"

@@ -1,0 +1,61 @@
+"""`hermes up` in the foreground: it ends when it is told to, in good order."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.service import Service, free_port, wait_for
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Service]:
+    one = Service(tmp_path / "data", {"HERMES_EXECUTOR": "local"})
+    one.token = one.add_user(one.user)
+    yield one.start()
+    if one.process is not None and one.process.poll() is None:
+        one.stop()
+
+
+def processes_of(service: Service) -> list[int]:
+    """Every process that has this instance's data directory in its environment."""
+    mark = f"HERMES_DATA={service.data}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def test_sigterm_ends_it_with_0_and_leaves_nothing_running(up: Service) -> None:
+    began = time.monotonic()
+    assert up.stop() == 0
+    assert time.monotonic() - began < 20
+    wait_for(lambda: not processes_of(up), 5)
+
+
+def test_two_signals_at_once_end_it_as_well(up: Service) -> None:
+    assert up.process is not None
+    up.process.send_signal(signal.SIGINT)
+    up.process.send_signal(signal.SIGTERM)
+    assert up.process.wait(25) == 0
+    wait_for(lambda: not processes_of(up), 5)
+
+
+def test_a_setting_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
+    env = os.environ | {
+        "HERMES_DATA": str(tmp_path),
+        "HERMES_PORT": str(free_port()),
+        "HERMES_EXECUTOR": "podman",
+    }
+    command = [sys.executable, "-m", "hermes", "up"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    assert "HERMES_EXECUTOR='podman': must be one of auto, docker, local" in done.stderr
