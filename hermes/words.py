@@ -10,7 +10,8 @@ def build_end(build: Build) -> str:
     took_s = (build.ended_at or 0) - (build.started_at or build.created_at)
     if build.state is State.BUILT:
         return f"built in {show_span(took_s)}"
-    return f"{build.state.replace('_', ' ')}: {build.reason}"
+    state = build.state.replace("_", " ")
+    return build.reason if build.reason.startswith(state) else f"{state}: {build.reason}"
 
 
 def run_end(run: Run, ranks: list[Rank]) -> str:
@@ -18,7 +19,10 @@ def run_end(run: Run, ranks: list[Rank]) -> str:
     figures = [rank.summary or {} for rank in ranks]
     wall_s = max((each.get("wall_s", 0.0) for each in figures), default=0.0)
     state = run.state.replace("_", " ")
-    parts = [f"{state} in {show_span(wall_s)}" if run.state is State.SUCCEEDED else f"{state}: {run.reason}"]
+    why = (
+        run.reason if run.reason.startswith(state) else f"{state}: {run.reason}"
+    )  # not "cancelled: cancelled"
+    parts = [f"{state} in {show_span(wall_s)}" if run.state is State.SUCCEEDED else why]
     if run.state is not State.SUCCEEDED and wall_s:
         parts.append(f"after {show_span(wall_s)}")
     if any("gpu_busy_s" in each for each in figures):

@@ -71,7 +71,7 @@ def test_build_can_be_cancelled(service: Service) -> None:
         with service.client() as http:
             assert http.post(f"/api/v1/builds/{number}/cancel").is_success
         rest = [line for _, line in arrivals(client)]
-    assert any(re.match(rf"hermes  build {number}  cancelled: cancelled", line) for line in rest), rest
+    assert any(re.match(rf"hermes  build {number}  cancelled$", line) for line in rest), rest
 
 
 # ---- the run
@@ -161,7 +161,7 @@ def test_running_run_can_be_cancelled(service: Service) -> None:
             assert http.post(f"/api/v1/runs/{number}/cancel").is_success
             http.post(f"/api/v1/runs/{number}/cancel")  # a second click does no harm
         rest = [line for _, line in arrivals(client)]
-    assert any(line.startswith(f"hermes  run {number}    cancelled: cancelled by alice") for line in rest), (
+    assert any(line.startswith(f"hermes  run {number}    cancelled by alice") for line in rest), (
         rest
     )
     assert service.api(f"/runs/{number}")["state"] == "cancelled"
