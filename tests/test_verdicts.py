@@ -161,9 +161,7 @@ def test_running_run_can_be_cancelled(service: Service) -> None:
             assert http.post(f"/api/v1/runs/{number}/cancel").is_success
             http.post(f"/api/v1/runs/{number}/cancel")  # a second click does no harm
         rest = [line for _, line in arrivals(client)]
-    assert any(line.startswith(f"hermes  run {number}    cancelled by alice") for line in rest), (
-        rest
-    )
+    assert any(line.startswith(f"hermes  run {number}    cancelled by alice") for line in rest), rest
     assert service.api(f"/runs/{number}")["state"] == "cancelled"
 
 
