@@ -8,7 +8,7 @@ import re
 import shlex
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from hermes.units import parse_size_bytes, parse_span_s
 
@@ -58,9 +58,16 @@ def _to_text(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-Span = Annotated[float, BeforeValidator(parse_span_s)]
-Size = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=1 << 20)]
-Text = Annotated[str, BeforeValidator(_to_text), Field(max_length=4096)]
+_SPAN_SCHEMA = {
+    "type": ["string", "number"],
+    "description": "seconds, or 90s, 15m, 1h30m",
+    "examples": ["15m"],
+}
+_SIZE_SCHEMA = {"type": ["string", "integer"], "description": "bytes, or 512M, 4G", "examples": ["4G"]}
+_TEXT_SCHEMA = {"type": ["string", "number", "boolean"], "maxLength": 4096}
+Span = Annotated[float, BeforeValidator(parse_span_s), WithJsonSchema(_SPAN_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=1 << 20), WithJsonSchema(_SIZE_SCHEMA)]
+Text = Annotated[str, BeforeValidator(_to_text), Field(max_length=4096), WithJsonSchema(_TEXT_SCHEMA)]
 Path = Annotated[str, AfterValidator(_inside), Field(min_length=1, max_length=1024)]
 Capability = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^\d{1,2}\.\d$")]
 
@@ -181,3 +188,8 @@ def from_ancestor(old: AncestorManifest) -> Manifest:
         public=old.scope == "public",
         gpu=GpuPart(count=None if old.gpuCapable is None else int(old.gpuCapable)),
     )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of `hermes.toml`, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}

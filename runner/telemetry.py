@@ -96,13 +96,13 @@ class Telemetry:
         await self.context.doorbell.ring(CHANGED)
 
     def summary(self, ending: Ending) -> dict[str, Any]:
-        """The line under a finished run."""
-        limit = self.box.task.limits.memory_bytes
-        figures: dict[str, Any] = {
-            "wall_s": round(ending.exit.wall_s, 3),
-            "cpu_s": round(self.cpu_s, 3),
-            "peak_memory_bytes": limit if ending.exit.out_of_memory else self.peak_memory_bytes,
-        }
+        """The line under a finished run; what was over before it was seen is left out, not shown as 0."""
+        figures: dict[str, Any] = {"wall_s": round(ending.exit.wall_s, 3)}
+        peak_bytes = self.peak_memory_bytes
+        if ending.exit.out_of_memory:
+            peak_bytes = self.box.task.limits.memory_bytes
+        if peak_bytes:
+            figures |= {"cpu_s": round(self.cpu_s, 3), "peak_memory_bytes": peak_bytes}
         if self.box.task.gpus:
             figures |= {
                 "gpu_busy_s": round(self.gpu_busy_s, 3),

@@ -131,3 +131,12 @@ def test_without_a_valid_token_there_is_nothing(service: Service, header: str | 
             assert answer.status_code == 401, path
             assert answer.headers["www-authenticate"] == "Bearer"
             assert ErrorAnswer.model_validate(answer.json()).error.code == "unauthorized"
+
+
+def test_the_schema_of_the_manifest_is_there_for_editors(service: Service) -> None:
+    with service.client("") as nobody:
+        schema = nobody.get("/api/v1/manifest.schema.json").json()
+    assert {"build", "run", "gpu", "ranks", "on", "handler"} <= set(schema["properties"])
+    run = schema["$defs"]["RunPart"]["properties"]
+    assert "string" in run["timeout"]["type"] and "string" in run["memory"]["type"]
+    assert schema["additionalProperties"] is False

@@ -1,5 +1,6 @@
 """`hermes up` in the foreground: it ends when it is told to, in good order."""
 
+import json
 import os
 import signal
 import subprocess
@@ -59,3 +60,15 @@ def test_a_setting_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=False)
     assert done.returncode == 1
     assert "HERMES_EXECUTOR='podman': must be one of auto, docker, local" in done.stderr
+
+
+def test_the_journal_is_one_json_line_for_each_transition_with_its_ids(tmp_path: Path) -> None:
+    one = Service(tmp_path / "data", {"HERMES_EXECUTOR": "local", "HERMES_LOG": "json"})
+    one.token = one.add_user(one.user)
+    one.start()
+    run = one.run_of(one.push("ancestor-config"))
+    assert one.stop() == 0
+    journal = [json.loads(line.partition("| ")[2]) for line in one.log.splitlines() if "| {" in line]
+    steps = [line for line in journal if line.get("id") == run["id"] and line["event"].startswith("run ")]
+    assert [line["event"] for line in steps] == ["run queued", "run starting", "run running", "run succeeded"]
+    assert all(line["timestamp"] and line["level"] == "info" and line["process"] for line in steps)

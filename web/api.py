@@ -3,10 +3,11 @@
 from pydantic import BaseModel
 from sqlalchemy import select
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
+from hermes.manifest import json_schema
 from hermes.repos import get_readable, visible_to
 from hermes.tables import Build, Repo, Run, User
 from hermes.threads import in_thread
@@ -48,7 +49,12 @@ class Api:
             Route(f"{v1}/builds/{{build}}/cancel", self.cancel_build, methods=["POST"]),
             Route(f"{v1}/repos/{{owner}}/{{repo}}/commits/{{sha}}", self.commit),
             Route(f"{v1}/gpus", self.gpus),
+            Route(f"{v1}/manifest.schema.json", self.manifest_schema),
         ]
+
+    async def manifest_schema(self, _request: Request) -> Response:
+        """For editors, which have no token."""
+        return JSONResponse(json_schema(), media_type="application/schema+json")
 
     async def _user(self, request: Request) -> User:
         return (await program(request, self.site.context)).user
