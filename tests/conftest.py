@@ -91,9 +91,10 @@ def bob(service: Service) -> str:
     return service.add_user("bob")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, headless."""
+    """Chromium, headless. Not for the whole session: its event loop runs until it ends, and asynchronous
+    tests of other modules have one of their own."""
     with sync_playwright() as playwright:
         path = CHROMIUM if Path(CHROMIUM).exists() else None
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
