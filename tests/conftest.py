@@ -1,6 +1,7 @@
 """Fixtures: one whole service for all tests that do not break it, the browser, and the verbs."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -31,6 +32,16 @@ def missing(what: str) -> None:
     if os.environ.get("CI"):
         pytest.fail(f"{what} is missing, and CI is set")
     pytest.skip(f"{what} is missing")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unmounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Disks of boxes whose service a test has killed for good would keep pytest from deleting its folders."""
+    yield
+    base = str(tmp_path_factory.getbasetemp())
+    points = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines() if base in line]
+    for point in points:
+        subprocess.run(["umount", "--lazy", point], check=False)
 
 
 @pytest.fixture(scope="session")
