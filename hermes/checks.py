@@ -1,12 +1,16 @@
 """What can be found wrong before anything starts. Imports little: `hermes up` holds it all its life."""
 
 import os
+import re
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
 from hermes.errors import SettingsError
 from hermes.settings import Settings
+
+GIT_VERSION = (2, 39)  # what Debian 12 has; nothing older was tried
 
 
 def check_data_directory(data: Path) -> None:
@@ -21,6 +25,18 @@ def check_data_directory(data: Path) -> None:
             f"HERMES_DATA={str(data)!r}: cannot write there ({error.strerror}); "
             "make it writable for this user, or set HERMES_DATA to another directory"
         ) from None
+
+
+def check_git() -> None:
+    """Raises SettingsError when git is missing or too old to receive pushes as we need it."""
+    try:
+        words = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        raise SettingsError("git is not installed: apt-get install git") from None
+    version = re.search(r"(\d+)\.(\d+)", words)
+    if version is None or (int(version[1]), int(version[2])) < GIT_VERSION:
+        needed = ".".join(map(str, GIT_VERSION))
+        raise SettingsError(f"{words.strip()} is too old: Hermes needs git {needed} or newer")
 
 
 def open_socket(settings: Settings) -> socket.socket:

@@ -6,7 +6,6 @@ with "database is locked" under load whatever the time-out says. What is acknowl
 """
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -93,10 +92,3 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("hermes_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def integrity_errors(path: Path) -> list[str]:
-    """What SQLite's own check finds wrong with a database file; empty if nothing."""
-    with sqlite3.connect(path) as connection:
-        rows = connection.execute("PRAGMA integrity_check").fetchall()
-    return [row[0] for row in rows if row[0] != "ok"]

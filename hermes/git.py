@@ -11,7 +11,6 @@ from pathlib import Path
 
 from hermes.errors import Unavailable
 
-MIN_VERSION = (2, 39)
 _LIMITS = ("prlimit", "--as=8589934592", "--cpu=600", "--core=0", "--")
 _ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",

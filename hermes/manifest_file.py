@@ -14,7 +14,6 @@ from hermes.errors import ManifestError
 from hermes.manifest import NOT_YET, RULES, AncestorManifest, Manifest, from_ancestor
 
 MAX_BYTES = 256 << 10
-MAX_DEPTH = 32
 Place = tuple[int, int]
 M = TypeVar("M", bound=BaseModel)
 

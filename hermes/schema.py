@@ -10,7 +10,6 @@ from sqlalchemy import Connection, text
 
 from hermes.database import Database
 from hermes.errors import SettingsError
-from hermes.tables import Base
 
 _LOCK = 4_276_215  # PostgreSQL's advisory lock: two processes that start together migrate one after the other
 
@@ -40,6 +39,3 @@ async def migrate(database: Database) -> None:
     async with database.write() as session:
         connection = await session.connection()
         await connection.run_sync(_upgrade)
-
-
-METADATA = Base.metadata

@@ -15,6 +15,7 @@ from hermes.executors.container import hardening
 from hermes.executors.docker import DockerExecutor
 from hermes.executors.engine import connect
 from hermes.settings import Settings
+from tests.conftest import missing
 from tests.service import Pushed, Service, wait_for
 from tests.test_executors import Bench
 
@@ -82,7 +83,7 @@ def test_gpus_are_asked_for_by_uuid_and_never_all(tmp_path: Path) -> None:
 
 def test_the_disk_of_a_run_is_bounded_exactly(engine: None, tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("bounded disks need root")
+        missing("root, which bounded disks need,")
 
     async def fill() -> tuple[int, bytes]:
         executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}")

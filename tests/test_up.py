@@ -72,3 +72,18 @@ def test_the_journal_is_one_json_line_for_each_transition_with_its_ids(tmp_path:
     steps = [line for line in journal if line.get("id") == run["id"] and line["event"].startswith("run ")]
     assert [line["event"] for line in steps] == ["run queued", "run starting", "run running", "run succeeded"]
     assert all(line["timestamp"] and line["level"] == "info" and line["process"] for line in steps)
+
+
+@pytest.mark.parametrize(
+    ("says", "words"), [("git version 2.25.1", "is too old"), (None, "git is not installed")]
+)
+def test_a_git_that_is_missing_or_too_old_is_said_with_the_next_step(
+    tmp_path: Path, says: str | None, words: str
+) -> None:
+    if says:
+        (tmp_path / "git").write_text(f"#!/bin/sh\necho {says}\n")
+        (tmp_path / "git").chmod(0o755)
+    env = os.environ | {"PATH": str(tmp_path), "HERMES_DATA": str(tmp_path / "data")}
+    command = [sys.executable, "-m", "hermes", "up"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1 and words in done.stderr and "Traceback" not in done.stderr
