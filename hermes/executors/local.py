@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -22,7 +23,8 @@ from hermes.logs import MIXED
 from hermes.threads import in_thread
 
 _WATCH_S = 0.05
-_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OUR_CUDA = Path(sys.prefix) / "cuda" / "bin"  # where scripts/ensure-cuda puts one, if the machine has none
+_PATH = f"/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{_OUR_CUDA}"
 
 
 @dataclass
