@@ -34,6 +34,7 @@ class _Handle:
     usage: Usage = field(default_factory=lambda: Usage(0.0, 0, 0))
     out_of_memory: bool = False
     followed: bool = False
+    watcher: threading.Thread | None = None
     began: float = field(default_factory=time.monotonic)
 
 
@@ -108,7 +109,11 @@ class LocalExecutor:
         while kill_all(name):
             time.sleep(0.01)
         handle = self._handles.pop(name, None)
-        if handle is not None and not handle.followed and handle.process.stdout is not None:
+        if handle is None:
+            return
+        if handle.watcher is not None:  # its last act is to kill by name, and the name may be used again
+            handle.watcher.join()
+        if not handle.followed and handle.process.stdout is not None:
             handle.process.stdout.close()
 
     async def close(self) -> None:
@@ -131,7 +136,8 @@ class LocalExecutor:
             start_new_session=True,
         )
         handle = self._handles[task.name] = _Handle(process, folder)
-        threading.Thread(target=_watch, args=(handle, task), daemon=True, name="watch").start()
+        handle.watcher = threading.Thread(target=_watch, args=(handle, task), daemon=True, name="watch")
+        handle.watcher.start()
         return handle
 
 
