@@ -129,7 +129,7 @@ class BuildWork:
         self, session: AsyncSession, job: Job[Build], event: Event, reason: str, **values: int
     ) -> None:
         row = await session.get(Build, job.row.id)
-        if row is not None and row.attempt == job.row.attempt and row.lease_owner == job.owner:
+        if row is not None and job.owns(row):
             await move(session, row, event, reason, **values)
 
 

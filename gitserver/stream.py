@@ -18,7 +18,7 @@ from hermes.plan import Plan
 from hermes.process import Context
 from hermes.states import State
 from hermes.tables import Build, Push, Run
-from hermes.words import build_end
+from hermes.words import bad_end
 
 _KEEP_ALIVE_S = 5.0
 
@@ -103,11 +103,11 @@ async def _verdict(context: Context, received: Received) -> bytes:
     for change, push, run in received.applied:
         build = await _build_of(context, push, change.plan)
         if build is not None and build.state is not State.BUILT:
-            return band(FATAL, f"build {build.id} {build_end(build)}\n".encode())
+            return band(FATAL, f"build {build.id} {bad_end(build)}\n".encode())
         if run is None:
             continue
         async with context.database.read() as session:
             now = await session.get_one(Run, run.id)
         if now.state is not State.SUCCEEDED:
-            return band(FATAL, f"run {run.id} {now.state.replace('_', ' ')}: {now.reason}\n".encode())
+            return band(FATAL, f"run {run.id} {bad_end(now)}\n".encode())
     return b""

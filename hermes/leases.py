@@ -4,15 +4,19 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.states import LIVE, Event, after_fault
 from hermes.tables import Build, Rank
 from hermes.transitions import move
+
+_TABLES: tuple[type[Build], type[Rank]] = (Build, Rank)
+_HOLDER = {Build: "the builder", Rank: "the runner"}
 
 
 def new_owner() -> str:
@@ -50,12 +54,9 @@ async def fault(session: AsyncSession, row: Build | Rank, reason: str, *, retry_
 async def expire(session: AsyncSession, now: float) -> int:
     """Take the work of silent owners away; returns how many leases that ended."""
     ended = 0
-    builds = select(Build).where(Build.state.in_(LIVE), Build.lease_until < now).limit(200)
-    ranks = select(Rank).where(Rank.state.in_(LIVE), Rank.lease_until < now).limit(200)
-    for build in (await session.scalars(builds)).all():
-        ended += await fault(session, build, "the builder that had it fell silent")
-    for rank in (await session.scalars(ranks)).all():
-        ended += await fault(session, rank, "the runner that had it fell silent")
+    for table in _TABLES:
+        for row in await _held(session, table, table.lease_until < now):
+            ended += await fault(session, row, f"{_HOLDER[table]} that had it fell silent")
     return ended
 
 
@@ -63,15 +64,19 @@ async def expire_dead(session: AsyncSession) -> int:
     """Take the work of killed processes of this machine away at once; their leases need not run out."""
     here = f"{socket.gethostname()}:"
     ended = 0
-    builds = select(Build).where(Build.state.in_(LIVE), Build.lease_owner.startswith(here, autoescape=True))
-    ranks = select(Rank).where(Rank.state.in_(LIVE), Rank.lease_owner.startswith(here, autoescape=True))
-    for build in (await session.scalars(builds)).all():
-        if not _is_alive(build.lease_owner):
-            ended += await fault(session, build, "the builder that had it was killed")
-    for rank in (await session.scalars(ranks)).all():
-        if not _is_alive(rank.lease_owner):
-            ended += await fault(session, rank, "the runner that had it was killed")
+    for table in _TABLES:
+        for row in await _held(session, table, table.lease_owner.startswith(here, autoescape=True)):
+            if not _is_alive(row.lease_owner):
+                ended += await fault(session, row, f"{_HOLDER[table]} that had it was killed")
     return ended
+
+
+async def _held(
+    session: AsyncSession, table: type[Build] | type[Rank], which: ColumnElement[bool]
+) -> Sequence[Build | Rank]:
+    """What somebody works on, as far as `which` holds; at most 200, the next pass sees the rest."""
+    rows = await session.scalars(select(table).where(table.state.in_(LIVE), which).limit(200))
+    return cast("Sequence[Build | Rank]", rows.all())
 
 
 def _is_alive(owner: str | None) -> bool:

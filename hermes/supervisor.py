@@ -40,6 +40,10 @@ class Job(Generic[W]):
     stop: Stop | None = None
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def owns(self, row: Build | Rank | None) -> bool:
+        """Whether the row, as it is now, is still this attempt's; else nothing may be written to it."""
+        return row is not None and row.attempt == self.row.attempt and row.lease_owner == self.owner
+
     def ask_to_stop(self, why: Stop) -> None:
         """The first reason counts."""
         if self.stop is None:
@@ -133,7 +137,7 @@ class Supervisor(Generic[W]):
         try:
             async with self.context.database.write() as session:
                 row: Build | Rank | None = await session.get(self.table, job.row.id)
-                if row is None or row.attempt != job.row.attempt or row.lease_owner != job.owner:
+                if row is None or not job.owns(row):
                     return
                 if job.stop is Stop.SHUTDOWN:
                     await give_back(session, row)

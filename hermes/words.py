@@ -5,13 +5,18 @@ from hermes.tables import Build, Rank, Run
 from hermes.units import show_size, show_span
 
 
+def bad_end(row: Build | Run) -> str:
+    """`timed out: ran longer than …`; a reason that begins with its state says it only once."""
+    state = row.state.replace("_", " ")
+    return row.reason if row.reason.startswith(state) else f"{state}: {row.reason}"
+
+
 def build_end(build: Build) -> str:
     """`built in 2.9 s`, `failed: pi.cpp:3:1: error: …`."""
     took_s = (build.ended_at or 0) - (build.started_at or build.created_at)
     if build.state is State.BUILT:
         return f"built in {show_span(took_s)}"
-    state = build.state.replace("_", " ")
-    return build.reason if build.reason.startswith(state) else f"{state}: {build.reason}"
+    return bad_end(build)
 
 
 def run_end(run: Run, ranks: list[Rank]) -> str:

@@ -11,9 +11,9 @@ _WITH_STDIN = 'input=$1; shift; exec "$@" <"$input"'
 MASTER_PORT = "9000"  # PESC's default
 
 
-def rank_command(plan: Plan, rank: Rank, world_size: int) -> tuple[str, ...]:
+def rank_command(plan: Plan, rank: Rank) -> tuple[str, ...]:
     """What is started. Arguments stay arguments: no shell reads them."""
-    values = {"rank": str(rank.number), "world_size": str(world_size), **rank.parameters}
+    values = {"rank": str(rank.number), "world_size": str(len(plan.ranks)), **rank.parameters}
     args = substitute(plan.args, values)
     handler = shlex.split(plan.handler)
     command = [*handler, *args] if handler else ["sh", "-c", _DEFAULT, "run", *args]

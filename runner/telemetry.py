@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hermes.attempt import Ending
-from hermes.executors.base import Box, Executor
+from hermes.executors.base import Box, Executor, Usage
 from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.tables import GpuSample, Rank
@@ -35,34 +35,38 @@ class Telemetry:
     gpu_busy_s: float = 0.0
     gpu_peak_memory_bytes: int = 0
     _last_at: float = field(default_factory=time.time)
+    _last_cpu_s: float = 0.0  # at `_last_at`; `cpu_s` is looked at more often
     _stored_progress: tuple[float | None, str] = (None, "")
     _waiting: list[GpuSample] = field(default_factory=list)
 
     async def keep_sampling(self) -> None:
         """Look once a period for as long as the task lives; more often at first, programs may be short."""
         for _ in range(int(PERIOD_S / _FIRST_PERIOD_S)):
-            usage = await self.executor.usage(self.box)
-            if usage is not None:
-                self.peak_memory_bytes = max(self.peak_memory_bytes, usage.peak_memory_bytes)
-                self.cpu_s = max(self.cpu_s, usage.cpu_s)
+            await self._look()
             await asyncio.sleep(_FIRST_PERIOD_S)
         while True:
             await self.sample()
             await asyncio.sleep(PERIOD_S)
 
+    async def _look(self) -> Usage | None:
+        """What the box uses now; totals and peaks follow."""
+        usage = await self.executor.usage(self.box)
+        if usage is not None:
+            self.cpu_s = max(self.cpu_s, usage.cpu_s)
+            self.peak_memory_bytes = max(self.peak_memory_bytes, usage.peak_memory_bytes)
+        return usage
+
     async def sample(self) -> None:
         """Look once; what was seen is stored every few seconds."""
         now = time.time()
-        usage = await self.executor.usage(self.box)
+        usage = await self._look()
         uses = await in_thread(self.gpus.sample, self.box.task.gpus) if self.box.task.gpus else []
         elapsed_s = max(now - self._last_at, 1e-3)
         self._count(uses, elapsed_s)
         if usage is None:
             return
-        percent = 100 * max(usage.cpu_s - self.cpu_s, 0.0) / elapsed_s
-        self.cpu_s = max(self.cpu_s, usage.cpu_s)
-        self.peak_memory_bytes = max(self.peak_memory_bytes, usage.peak_memory_bytes)
-        self._last_at = now
+        percent = 100 * max(usage.cpu_s - self._last_cpu_s, 0.0) / elapsed_s
+        self._last_at, self._last_cpu_s = now, usage.cpu_s
         self._waiting.append(
             GpuSample(
                 rank_id=self.row.id,

@@ -17,8 +17,8 @@ from hermes.logs import LogWriter
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED
-from hermes.states import TERMINAL, Event
-from hermes.supervisor import Job
+from hermes.states import Event
+from hermes.supervisor import Job, Stop
 from hermes.tables import Artifact, Build, Rank, Run
 from hermes.threads import in_thread
 from hermes.transitions import move
@@ -52,14 +52,14 @@ class RankWork:
                 scanner = ProgressScanner(writer.write)
                 watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
                 ending = await self._follow(job, box, watch, plan.timeout_s)
-                verdict = judge(ending, plan, await self._cancelled_by(run))
+                by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
+                verdict = judge(ending, plan, by)
                 kept = await self._keep(box, plan, writer)
                 writer.close()
                 await self._settle(job, verdict, kept, watch, ending)
         finally:
             writer.close()
-        if await self._is_over(rank):
-            await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))
+        await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
 
     async def _look_up(self, rank: Rank) -> tuple[Run, Build]:
         async with self.context.database.read() as session:
@@ -71,7 +71,7 @@ class RankWork:
         return Task(
             name=box_name(self.context, rank),
             image=plan.reference,
-            command=rank_command(plan, rank, len(plan.ranks)),
+            command=rank_command(plan, rank),
             tree=self.context.paths.image(build.id),
             limits=Limits(slot["cpus"], slot["memory_bytes"], self.context.settings.disk),
             env=rank_env(plan, run, rank, build.commit_sha, self.context.settings.public_url),
@@ -82,7 +82,7 @@ class RankWork:
     async def _started(self, job: Job[Rank]) -> None:
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, job.row.id)
-            if row.attempt != job.row.attempt or not await move(session, row, Event.START):
+            if not job.owns(row) or not await move(session, row, Event.START):
                 raise Fenced
         await self.context.doorbell.ring(CHANGED)
 
@@ -136,17 +136,11 @@ class RankWork:
         }
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, rank.id)
-            if row.attempt != rank.attempt or row.lease_owner != job.owner:
-                raise Fenced
-            if not await move(session, row, verdict.event, verdict.reason, **values):
+            if not job.owns(row) or not await move(session, row, verdict.event, verdict.reason, **values):
                 raise Fenced
             session.add_all(_artifact(rank, each) for each in kept)
         await self.context.doorbell.ring(CHANGED)
         log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending))
-
-    async def _is_over(self, rank: Rank) -> bool:
-        async with self.context.database.read() as session:
-            return (await session.get_one(Rank, rank.id)).state in TERMINAL
 
 
 def _forget(checkpoint: Path) -> None:

@@ -133,9 +133,15 @@ class DockerExecutor:
 
     def _ping(self) -> str:
         version = str(self._client().version()["Version"])
+        if self._find_disks():
+            return version
+        return f"{version}, disk limits not enforced (that needs root)"
+
+    def _find_disks(self) -> bool:
+        """Whether bounded disks can be mounted here, found by doing it once."""
         if self._has_disks is None:
             self._has_disks = disks.can_mount(self._base)
-        return version if self._has_disks else f"{version}, disk limits not enforced (that needs root)"
+        return self._has_disks
 
     def _start(self, task: Task) -> _Handle:
         self._remove(task.name)  # of an earlier life with the same name
@@ -165,9 +171,7 @@ class DockerExecutor:
 
     def _binds(self, task: Task) -> list[str]:
         """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
-        if self._has_disks is None:
-            self._has_disks = disks.can_mount(self._base)
-        if not self._has_disks:
+        if not self._find_disks():
             return self._volumes(task)
         own = self._base / task.name
         disks.make_disk(own / "disk.img", task.limits.disk_bytes)
@@ -228,7 +232,7 @@ class DockerExecutor:
             self._remove_container(name)
         finally:  # with the engine away too: the sweep finds the container by its name later
             own = self._base / name
-            for point in (*own.glob("*"),):
+            for point in list(own.glob("*")):
                 disks.unmount(point)
             shutil.rmtree(own, ignore_errors=True)
 
