@@ -1,14 +1,45 @@
-"""Who is at the door: HTTP Basic with a token as the password; 401 makes git ask again."""
+"""Who is at the door, and what they may do there: the same for HTTP and SSH.
+
+HTTP Basic with a token as the password; 401 makes git ask again, and only when asking can help."""
 
 import base64
 import binascii
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from hermes.accounts import Identity, identify, is_stale, mark_used
-from hermes.errors import Refused
+from hermes.errors import NotFound, Refused, UserError
+from hermes.git import init_bare
+from hermes.login import count_failure, sign_in
 from hermes.process import Context
+from hermes.repos import find_repo, get_or_make_writable, get_readable
+from hermes.tables import Repo, User
+from hermes.threads import in_thread
+
+_SCOPES = ("all", "push", "read")
+
+
+class SignInNeeded(UserError):
+    """Nobody said who they are, and it matters."""
+
+    code = "unauthorized"
+    status = 401
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks: a user (None: nobody signed in), what their token is good for, where they are."""
+
+    user: User | None
+    scope: str = "all"
+    repo_id: int | None = None  # a deploy token's
+    address: str = ""
+
+    @property
+    def key(self) -> str:
+        """For what is counted per user."""
+        return self.user.name if self.user else f"address {self.address}"
 
 
 def ask_for_token() -> Response:
@@ -17,24 +48,24 @@ def ask_for_token() -> Response:
     return PlainTextResponse(words, 401, {"WWW-Authenticate": 'Basic realm="hermes", charset="UTF-8"'})
 
 
-async def who(request: Request, context: Context) -> Identity | None:
-    """The identity behind the request; None: ask. Raises Refused when the token is another user's."""
-    credentials = _basic(request.headers.get("authorization", ""))
+async def who(request: Request, context: Context) -> Caller:
+    """Raises SignInNeeded for a wrong token, TooMany for many of them, Refused for another user's."""
+    address = request.client.host if request.client else ""
+    header = request.headers.get("authorization")
+    if header is None:
+        return Caller(None, address=address)
+    credentials = _basic(header)
     if credentials is None:
-        return None
+        count_failure(context, address)
+        raise SignInNeeded("credentials that cannot be read")
     name, secret = credentials
-    async with context.database.read() as session:
-        identity = await identify(session, secret)
+    identity = await sign_in(context, secret, address, name[:80], _SCOPES)
     if identity is None:
-        return None
-    if name and name != identity.user.name:
-        raise Refused(
-            f"this token belongs to {identity.user.name}, not to {name[:80]}", "correct the remote's URL"
-        )
-    if is_stale(identity.token):
-        async with context.database.write() as session:
-            await mark_used(session, identity.token)
-    return identity
+        raise SignInNeeded("this token is not valid (any more)")
+    user, token = identity
+    if name and name != user.name and token.repo_id is None:
+        raise Refused(f"this token belongs to {user.name}, not to {name[:80]}", "correct the remote's URL")
+    return Caller(user, token.scope, token.repo_id, address)
 
 
 def _basic(header: str) -> tuple[str, str] | None:
@@ -46,3 +77,44 @@ def _basic(header: str) -> tuple[str, str] | None:
     except (binascii.Error, UnicodeDecodeError):
         return None
     return name, secret
+
+
+async def readable(context: Context, caller: Caller, owner: str, name: str) -> Repo:
+    """The repo to fetch from. Raises NotFound; SignInNeeded instead when nobody is signed in, so that a
+    stranger cannot tell a hidden repository from one that does not exist."""
+    try:
+        if caller.user is None and context.settings.anonymous == "none":
+            raise NotFound("there is nothing without an account")
+        async with context.database.read() as session:
+            repo = await get_readable(session, caller.user, owner, name)
+        _check_deploy_token(caller, repo, owner, name)
+    except NotFound:
+        if caller.user is None:
+            raise SignInNeeded("sign in to see it") from None
+        raise
+    return repo
+
+
+async def writable(context: Context, caller: Caller, owner: str, name: str) -> Repo:
+    """The repo to push to; its owner's first push makes it. Raises SignInNeeded, NotFound or Refused."""
+    if caller.user is None:
+        raise SignInNeeded("sign in to push")
+    if caller.scope == "read":
+        await readable(context, caller, owner, name)
+        raise Refused("this token is only for fetching", "push with a token of the scope push or all")
+    async with context.database.read() as session:
+        known = await find_repo(session, owner, name)
+    if known is not None or caller.repo_id is not None:
+        _check_deploy_token(caller, known, owner, name)
+    begin = context.database.write if known is None else context.database.read
+    async with begin() as session:
+        repo = await get_or_make_writable(session, caller.user, owner, name)
+    path = context.paths.repo(repo.id)
+    if not path.exists():
+        await in_thread(init_bare, path)
+    return repo
+
+
+def _check_deploy_token(caller: Caller, repo: Repo | None, owner: str, name: str) -> None:
+    if caller.repo_id is not None and (repo is None or repo.id != caller.repo_id):
+        raise NotFound(f"there is no repository {owner[:80]}/{name[:80]} that this token is for")

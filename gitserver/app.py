@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from dulwich.protocol import pkt_line
@@ -9,34 +10,28 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gitserver import child
-from gitserver.access import ask_for_token, who
-from gitserver.body import drain, read_body
+from gitserver import lfs
+from gitserver.access import Caller, SignInNeeded, ask_for_token, readable, who, writable
+from gitserver.body import Body, read_body
 from gitserver.protocol import FLUSH, BadProtocol
-from gitserver.push import Receiver, read_head
+from gitserver.push import Door, Receiver, read_head
 from gitserver.stream import answer
-from hermes.accounts import Identity
-from hermes.errors import Unavailable, UserError
-from hermes.git import init_bare
-from hermes.images import ImageTable
+from hermes.errors import TooMany, Unavailable, UserError
 from hermes.journal import log
-from hermes.process import Context
-from hermes.repos import find_repo, get_or_make_writable, get_readable
 from hermes.tables import Repo
-from hermes.threads import in_thread
 
 _NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "X-Accel-Buffering": "no"}
 _PROGRAMS = ("git-receive-pack", "git-upload-pack")
-_PROBE = FLUSH  # what git sends to see whether its credentials work
-Handler = Callable[[Request, Identity], Awaitable[Response]]
+_MAX_FETCH_BYTES = 64 << 20  # of a request that says what the client has and wants
+_HEAD_BYTES = 1 << 20  # commands before a pack
+Handler = Callable[[Request, Caller], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
 class GitServer:
     """The handlers; `closing` ends the streams when the service stops."""
 
-    context: Context
-    images: ImageTable
+    door: Door
     closing: asyncio.Event
 
     def routes(self) -> list[Route]:
@@ -46,37 +41,42 @@ class GitServer:
             Route(f"{base}/info/refs", self._guard(self.info_refs), methods=["GET"]),
             Route(f"{base}/git-receive-pack", self._guard(self.receive_pack), methods=["POST"]),
             Route(f"{base}/git-upload-pack", self._guard(self.upload_pack), methods=["POST"]),
+            Route(f"{base}/info/lfs/{{path:path}}", lfs.answer, methods=["GET", "POST"]),
         ]
 
     def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """Identity first; every error as words that git shows."""
+        """Who it is first; every error as words that git shows."""
 
         async def guarded(request: Request) -> Response:
             try:
-                identity = await who(request, self.context)
-                if identity is None:
-                    return ask_for_token()
-                return await handler(request, identity)
+                return await handler(request, await who(request, self.door.context))
+            except SignInNeeded:
+                return ask_for_token()
+            except TooMany as error:
+                return PlainTextResponse(_words(error), 429, {"Retry-After": str(error.wait_s)})
             except UserError as error:
                 return PlainTextResponse(_words(error), error.status)
             except BadProtocol as error:
                 return PlainTextResponse(f"not a git request: {error}\n", 400)
             except Unavailable as error:
                 log.warning("git request failed", path=request.url.path, error=str(error))
-                return PlainTextResponse(f"{error}; try again\n", 503, {"Retry-After": "10"})
+                return PlainTextResponse(
+                    "the server cannot do this now; try again\n", 503, {"Retry-After": "10"}
+                )
 
         return guarded
 
-    async def info_refs(self, request: Request, identity: Identity) -> Response:
+    async def info_refs(self, request: Request, caller: Caller) -> Response:
         """The advertisement of refs; for a push it makes the repository of a new name."""
         service = request.query_params.get("service", "")
         if service not in _PROGRAMS:
             raise UserError("only git's smart protocol is spoken here", "use a git of this century")
         writes = service == "git-receive-pack"
-        repo = await (self._writable if writes else self._readable)(request, identity)
+        repo = await self._repo(request, caller, writes=writes)
         protocol = request.headers.get("git-protocol", "")
         program = service.removeprefix("git-")
-        refs = await child.advertise(self.context.paths.repo(repo.id), program, "" if writes else protocol)
+        path = self.door.context.paths.repo(repo.id)
+        refs = await self.door.git.advertise(path, program, "" if writes else protocol)
         head = (
             b""
             if protocol == "version=2" and not writes
@@ -84,37 +84,39 @@ class GitServer:
         )
         return Response(head + refs, media_type=f"application/x-{service}-advertisement", headers=_NO_CACHE)
 
-    async def upload_pack(self, request: Request, identity: Identity) -> Response:
+    async def upload_pack(self, request: Request, caller: Caller) -> Response:
         """A fetch or a clone."""
         self._check_type(request, "git-upload-pack")
-        repo = await self._readable(request, identity)
-        body = read_body(request, 64 << 20)
-        stream = child.upload(self.context.paths.repo(repo.id), body, request.headers.get("git-protocol", ""))
+        repo = await self._repo(request, caller, writes=False)
+        body = Body(read_body(request, _MAX_FETCH_BYTES), self.door.context.settings.push_time)
+        path, protocol = self.door.context.paths.repo(repo.id), request.headers.get("git-protocol", "")
+        stream = self.door.git.upload(path, body, protocol, caller.key, "--stateless-rpc")
         first = await anext(stream, b"")  # the head of the response goes out after the request was read
 
         async def whole() -> AsyncIterator[bytes]:
-            yield first
-            async for chunk in stream:
-                yield chunk
+            async with aclosing(stream):
+                yield first
+                async for chunk in stream:
+                    yield chunk
 
         return StreamingResponse(
             whole(), media_type="application/x-git-upload-pack-result", headers=_NO_CACHE
         )
 
-    async def receive_pack(self, request: Request, identity: Identity) -> Response:
+    async def receive_pack(self, request: Request, caller: Caller) -> Response:
         """A push, and all that follows from it."""
         self._check_type(request, "git-receive-pack")
         owner, name = request.path_params["owner"], request.path_params["name"]
-        repo = await self._writable(request, identity)
-        chunks = read_body(request, self.context.settings.push_size + (1 << 20))
+        settings = self.door.context.settings
+        repo = await self._repo(request, caller, writes=True)
+        body = Body(read_body(request, settings.push_size + _HEAD_BYTES), settings.push_time)
         kind = "application/x-git-receive-pack-result"
-        data, head = await read_head(chunks)
-        if not head.commands and data == _PROBE:
-            await drain(chunks)
+        head = await read_head(body)
+        if not head.commands:  # git's probe, to see whether its credentials work
+            await body.discard()
             return Response(b"", media_type=kind, headers=_NO_CACHE)
-        receiver = Receiver(self.context, self.images, identity, repo, name)
-        received = await receiver.receive(data, head, chunks)
-        stream = answer(self.context, received, f"{owner}/{name}", self.closing)
+        received = await Receiver(self.door, caller, repo, owner, name).receive(head, body)
+        stream = answer(self.door.context, received, f"{owner}/{name}", self.closing)
         return StreamingResponse(stream, media_type=kind, headers=_NO_CACHE)
 
     def _check_type(self, request: Request, service: str) -> None:
@@ -122,23 +124,11 @@ class GitServer:
         if request.headers.get("content-type") != f"application/x-{service}-request":
             raise UserError(f"the content type must be application/x-{service}-request")
 
-    async def _readable(self, request: Request, identity: Identity) -> Repo:
-        async with self.context.database.read() as session:
-            return await get_readable(
-                session, identity.user, request.path_params["owner"], request.path_params["name"]
-            )
-
-    async def _writable(self, request: Request, identity: Identity) -> Repo:
-        owner, name = request.path_params["owner"], request.path_params["name"]
-        async with self.context.database.read() as session:
-            known = await find_repo(session, owner, name) is not None
-        begin = self.context.database.read if known else self.context.database.write
-        async with begin() as session:
-            repo = await get_or_make_writable(session, identity.user, owner, name)
-        path = self.context.paths.repo(repo.id)
-        if not path.exists():
-            await in_thread(init_bare, path)
-        return repo
+    async def _repo(self, request: Request, caller: Caller, *, writes: bool) -> Repo:
+        find = writable if writes else readable
+        return await find(
+            self.door.context, caller, request.path_params["owner"], request.path_params["name"]
+        )
 
 
 def _words(error: UserError) -> str:

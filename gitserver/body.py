@@ -1,12 +1,17 @@
-"""The body of a request as bounded, inflated chunks; one reader at a time."""
+"""The bytes of one request: bounded in size and time, inflated, with what was read ahead put back."""
 
+import asyncio
+import time
 import zlib
 from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
 from hermes.errors import UserError
-from hermes.units import show_size
+from hermes.units import show_limit, show_size
+
+_SLOW_AFTER_S = 60.0
+_LEAST_BYTES_PER_S = 1024
 
 
 class TooLarge(UserError):
@@ -16,8 +21,63 @@ class TooLarge(UserError):
     status = 413
 
 
+class TooSlow(UserError):
+    """The bytes do not come, or not in time."""
+
+    code = "too_slow"
+    status = 408
+
+
+class Body:
+    """Bytes that a client sends, in order. One reader at a time.
+
+    Raises TooSlow when they take longer than `limit_s`, or after a minute come at less than 1 KiB/s: a
+    repository's lock and a git program are not held for somebody who sends a byte now and then."""
+
+    def __init__(self, chunks: AsyncIterator[bytes], limit_s: float) -> None:
+        self._chunks, self._limit_s = chunks, limit_s
+        self._began = time.monotonic()
+        self._size = 0
+        self._ahead = b""
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if ahead := self._ahead:
+            self._ahead = b""
+            return ahead
+        passed = time.monotonic() - self._began
+        if passed > _SLOW_AFTER_S and self._size < passed * _LEAST_BYTES_PER_S:
+            raise TooSlow(f"the push comes at less than {_LEAST_BYTES_PER_S} bytes a second", "push again")
+        try:
+            async with asyncio.timeout(max(self._limit_s - passed, 0)):
+                chunk = await anext(self._chunks)
+        except TimeoutError:
+            raise TooSlow(
+                f"the push took longer than {show_limit(self._limit_s)} to arrive", "push it in parts"
+            ) from None
+        self._size += len(chunk)
+        return chunk
+
+    def put_back(self, data: bytes) -> None:
+        """To be read again first."""
+        self._ahead = data + self._ahead
+
+    def enough(self) -> None:
+        """Git has all it needs. Over HTTP the rest is still read: clients listen only then."""
+
+    async def discard(self) -> None:
+        """Read the rest and forget it: clients listen to an answer only when all of theirs was taken."""
+        async for _ in self:
+            pass
+
+
 async def read_body(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
     """The chunks as they come. Raises TooLarge, or UserError for what cannot be inflated."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared[:20]) > limit_bytes:
+        raise _too_large(limit_bytes)  # at once: nobody waits for the end of a terabyte
     inflate = zlib.decompressobj(31) if request.headers.get("content-encoding") == "gzip" else None
     size = 0
     stream = request.stream()
@@ -30,20 +90,20 @@ async def read_body(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
             chunk = inflate.unconsumed_tail if inflate else b""
             size += len(part)
             if size > limit_bytes:
-                await drain(stream)
-                raise TooLarge(f"the request has more than {show_size(limit_bytes)}", "push less at a time")
+                await _drain(stream, limit_bytes)
+                raise _too_large(limit_bytes)
             if part:
                 yield part
 
 
-async def drain(chunks: AsyncIterator[bytes]) -> None:
-    """Read the rest and forget it: clients listen to an answer only when all of theirs was taken."""
-    async for _ in chunks:
-        pass
+async def _drain(stream: AsyncIterator[bytes], limit_bytes: int) -> None:
+    """What a well-meaning client still sends; not more than once over what is allowed."""
+    size = 0
+    async for chunk in stream:
+        size += len(chunk)
+        if size > limit_bytes:
+            return
 
 
-async def after(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """What was read already, then the rest."""
-    yield head
-    async for chunk in chunks:
-        yield chunk
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(f"the push has more than {show_size(limit_bytes)}", "push less at a time")

@@ -2,23 +2,29 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from gitserver.body import Body
+from gitserver.places import Places
 from hermes.errors import Unavailable
-from hermes.git import git_command, git_env
+from hermes.git import GitLimits, git_command, git_env
+from hermes.settings import Settings
 
 HOOKS = Path(__file__).parent / "hooks"
 _MAX_ANSWER_BYTES = 4 << 20
 _END_S = 10.0
-_AT_ONCE = asyncio.Semaphore(8)  # pack programs at a time
+_PIPE = asyncio.subprocess.PIPE
 
 #: Measured in docs/performance.md and by git's own documentation of each key (git-scm.com/docs/git-config).
 _CONFIG = {
     "core.hooksPath": str(HOOKS.absolute()),
     "core.fsync": "all",
     "core.bigFileThreshold": "16m",
+    "core.packedGitWindowSize": "32m",  # a clone of a large file maps it in parts
+    "pack.threads": "4",
+    "pack.windowMemory": "256m",
     "receive.fsckObjects": "true",
     "receive.fsck.zeroPaddedFilemode": "ignore",
     "receive.fsck.missingSpaceBeforeDate": "ignore",
@@ -36,78 +42,97 @@ _CONFIG = {
 Ask = Callable[[Path | None], Awaitable[bool]]
 
 
-def _command(repo: Path, program: str, *args: str, max_bytes: int = 0) -> list[str]:
-    config = _CONFIG | ({"receive.maxInputSize": str(max_bytes)} if max_bytes else {})
-    flags = [word for key, value in config.items() for word in ("-c", f"{key}={value}")]
-    whole = git_command(repo)
-    return [*whole[:-1], *flags, program, "--stateless-rpc", *args, str(repo)]
+class Git:
+    """Git's programs for this instance. Pushes and fetches have places of their own, so that many slow
+    clones do not keep a push waiting."""
 
+    def __init__(self, settings: Settings) -> None:
+        self._limits = GitLimits(settings.git_memory, settings.git_time, offline=True)
+        self._pushes, self._fetches = Places(settings.git_slots), Places(settings.git_slots)
+        self._push_bytes = settings.push_size
 
-async def advertise(repo: Path, program: str, protocol: str) -> bytes:
-    """The refs, as the first answer of both programs."""
-    command = _command(repo, program, "--http-backend-info-refs")
-    async with _AT_ONCE:
+    @property
+    def at_work(self) -> int:
+        """Pushes and fetches that are packed now."""
+        return self._pushes.taken + self._fetches.taken
+
+    def _command(self, repo: Path, program: str, *args: str) -> list[str]:
+        config = _CONFIG | {"receive.maxInputSize": str(self._push_bytes)}
+        flags = [word for key, value in config.items() for word in ("-c", f"{key}={value}")]
+        whole = git_command(repo, limits=self._limits)
+        return [*whole[:-1], *flags, program, *args, str(repo)]
+
+    async def advertise(self, repo: Path, program: str, protocol: str) -> bytes:
+        """The refs, as the first answer of both programs."""
+        command = self._command(repo, program, "--stateless-rpc", "--http-backend-info-refs")
         child = await asyncio.create_subprocess_exec(
-            *command, env=_env(protocol), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            *command, env=_env(protocol), stdin=asyncio.subprocess.DEVNULL, stdout=_PIPE
         )
         output, _ = await child.communicate()
-    if child.returncode != 0:
-        raise Unavailable(f"git {program} ended with {child.returncode}")
-    return output
+        if child.returncode != 0:
+            raise Unavailable(f"git {program} ended with {child.returncode}")
+        return output
+
+    async def upload(
+        self, repo: Path, body: AsyncIterator[bytes], protocol: str, who: str, *args: str
+    ) -> AsyncGenerator[bytes]:
+        """Serve a fetch or a clone for `who`: git's own answer, as it comes. `--stateless-rpc` in `args`:
+        over HTTP, where the whole request is read first; else both sides talk at once."""
+        async with self._fetches.take(who):
+            child = await asyncio.create_subprocess_exec(
+                *self._command(repo, "upload-pack", *args), env=_env(protocol), stdin=_PIPE, stdout=_PIPE
+            )
+            assert child.stdout is not None
+            feeding = asyncio.create_task(_feed(child, body))
+            try:
+                if "--stateless-rpc" in args:
+                    await feeding
+                while chunk := await child.stdout.read(1 << 16):
+                    yield chunk
+            finally:
+                feeding.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await feeding
+                await _end(child)
+
+    async def receive(self, repo: Path, body: Body, ask: Ask, who: str) -> bytes:
+        """Let git receive a push of `who`; `ask` is called with the quarantine and says whether it may go on.
+
+        Returns git's whole answer. Raises Unavailable if git gave none."""
+        async with self._pushes.take(who):
+            ask_read, ask_write = os.pipe()
+            verdict_read, verdict_write = os.pipe()
+            env = _env("") | {"HERMES_ASK_FD": str(ask_write), "HERMES_VERDICT_FD": str(verdict_read)}
+            try:
+                child = await asyncio.create_subprocess_exec(
+                    *self._command(repo, "receive-pack", "--stateless-rpc"),
+                    env=env,
+                    stdin=_PIPE,
+                    stdout=_PIPE,
+                    pass_fds=(ask_write, verdict_read),
+                )
+            finally:
+                os.close(ask_write)
+                os.close(verdict_read)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(_feed(child, body))
+                    tasks.create_task(_gate(ask_read, verdict_write, ask))
+                    answer = await _answer(child)
+                    body.enough()
+                await child.wait()
+            except BaseExceptionGroup as group:
+                raise group.exceptions[0] from None
+            finally:
+                os.close(verdict_write)
+                await _end(child)
+        if not answer:
+            raise Unavailable(f"git receive-pack ended with {child.returncode}")
+        return answer
 
 
 def _env(protocol: str) -> dict[str, str]:
     return git_env({"GIT_PROTOCOL": protocol} if protocol in ("version=1", "version=2") else {})
-
-
-async def upload(repo: Path, body: AsyncIterator[bytes], protocol: str) -> AsyncIterator[bytes]:
-    """Serve a fetch or a clone: git's own answer, as it comes."""
-    async with _AT_ONCE:
-        child = await asyncio.create_subprocess_exec(
-            *_command(repo, "upload-pack"),
-            env=_env(protocol),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert child.stdout is not None
-        try:
-            await _feed(child, body)
-            while chunk := await child.stdout.read(1 << 16):
-                yield chunk
-        finally:
-            await _end(child)
-
-
-async def receive(repo: Path, body: AsyncIterator[bytes], ask: Ask, max_bytes: int) -> bytes:
-    """Let git receive a push; `ask` is called with the quarantine and says whether it may go on.
-
-    Returns git's whole answer. Raises Unavailable if git gave none."""
-    ask_read, ask_write = os.pipe()
-    verdict_read, verdict_write = os.pipe()
-    env = _env("") | {"HERMES_ASK_FD": str(ask_write), "HERMES_VERDICT_FD": str(verdict_read)}
-    async with _AT_ONCE:
-        try:
-            child = await asyncio.create_subprocess_exec(
-                *_command(repo, "receive-pack", max_bytes=max_bytes),
-                env=env,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                pass_fds=(ask_write, verdict_read),
-            )
-        finally:
-            os.close(ask_write)
-            os.close(verdict_read)
-        try:
-            _fed, answer, _asked = await asyncio.gather(
-                _feed(child, body), _answer(child), _gate(ask_read, verdict_write, ask)
-            )
-            await child.wait()
-        finally:
-            os.close(verdict_write)
-            await _end(child)
-    if not answer:
-        raise Unavailable(f"git receive-pack ended with {child.returncode}")
-    return answer
 
 
 async def _gate(ask_fd: int, verdict_fd: int, ask: Ask) -> None:

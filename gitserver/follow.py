@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from sqlalchemy import select
 
+from gitserver.voice import Voice
 from hermes import logs, words
 from hermes.instance import gpu_names
 from hermes.process import Context
@@ -27,27 +28,26 @@ _PATIENCE_S = 0.7  # before waiting is worth a line
 
 
 class Follower:
-    """Follows one build and its run; `last_byte` knows whether a line of ours needs a line end before it."""
+    """Follows one build and its run, and says it with a voice."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, voice: Voice) -> None:
         self._context = context
         self._bell = context.doorbell.bell(CHANGED)
-        self._at_line_start = True
+        self._voice = voice
+        self.say = voice.say
+        self._doing, self._since = "", time.monotonic()
 
     def close(self) -> None:
         """Nobody listens any more."""
         self._context.doorbell.forget(self._bell)
 
-    def say(self, text: str) -> bytes:
-        """A line of ours."""
-        start = b"" if self._at_line_start else b"\n"
-        self._at_line_start = True
-        return start + f"hermes  {text}\n".encode()
+    def still(self) -> bytes:
+        """A line for somebody who has seen nothing for a while."""
+        return self.say(f"{self._doing}, {show_span(time.monotonic() - self._since)}")
 
-    def _pass(self, data: bytes) -> bytes:
-        if data:
-            self._at_line_start = data.endswith(b"\n")
-        return data
+    def _does(self, what: str) -> None:
+        if what != self._doing:
+            self._doing, self._since = what, time.monotonic()
 
     async def build(self, build_id: int) -> AsyncGenerator[bytes]:
         """From queued to its end. An empty chunk is a sign of life."""
@@ -61,6 +61,7 @@ class Follower:
         yield self.say(f"{name}  {build.state}  {page}")
         attempt = told = 0
         while build.state not in TERMINAL:
+            self._does(f"{name}  still {build.state}")
             if build.state is State.BUILDING and build.attempt > attempt:
                 attempt = build.attempt
                 yield self.say(f"{name}  with {build.plan['image']}{_try(attempt)}")
@@ -103,6 +104,7 @@ class Follower:
             if run.state is State.QUEUED and now - began > _PATIENCE_S:
                 async with self._context.database.read() as session:
                     why = await waiting_for(session, run)
+                self._does(f"run {run_id}    still waiting: {why}")
                 if why != said and (now - said_at > _SAY_AGAIN_S or said_at < 0):
                     said, said_at = why, now
                     yield self.say(f"run {run_id}    waiting: {why}")
@@ -115,6 +117,7 @@ class Follower:
         while True:
             if rank.started_at and rank.attempt > attempt and rank.state is not State.QUEUED:
                 attempt = rank.attempt
+                self._does(f"run {run_id}    still running, no output")
                 yield self.say(f"run {run_id}    {await self._started(rank)}{_try(attempt)}")
                 async for data in self._log("rank", rank):
                     yield data
@@ -138,10 +141,11 @@ class Follower:
     async def _follow_ranks(self, run_id: int, ranks: list[Rank]) -> AsyncGenerator[bytes]:
         """All logs at once, whole lines, each with its rank in front; the queue is short, so readers wait."""
         lines: asyncio.Queue[bytes | None] = asyncio.Queue(64)
+        self._does(f"run {run_id}    still running, no output")
 
         async def pump(rank: Rank) -> None:
             tag, rest = f"[{rank.number}] ".encode(), b""
-            follower = Follower(self._context)
+            follower = Follower(self._context, self._voice.plain())
             try:
                 async for data in follower._follow_rank(rank.id, run_id):
                     *whole, rest = (rest + data).split(b"\n")
@@ -162,7 +166,7 @@ class Follower:
                 except TimeoutError:
                     line = b""
                 left -= line is None
-                yield self._pass(line or b"")
+                yield self._voice.pass_on(line or b"")
         finally:
             for task in pumps:
                 task.cancel()
@@ -173,7 +177,7 @@ class Follower:
         over = False
         async with aclosing(logs.tail(path)) as chunks:
             async for _offset, data in chunks:
-                yield self._pass(data)
+                yield self._voice.pass_on(data)
                 if not data and over:
                     return
                 over = not data and not await self._is_current(row)

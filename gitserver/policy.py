@@ -1,19 +1,28 @@
 """What a push may do, and what it asks for. Looks at quarantined objects through limited git children."""
 
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
-from hermes.errors import ManifestError, Refused, UserError
+from gitserver import branches, lfs
+from gitserver.quarantine import ObjectLimits, check_objects
+from hermes.errors import ManifestError, Refused, Unavailable
 from hermes.manifest import NAMES, Manifest
 from hermes.manifest_file import MAX_BYTES, read_manifest
-from hermes.names import check_branch
+from hermes.objects import Objects, open_objects
 from hermes.options import PushOptions
 from hermes.plan import Instance, Plan, Tree, make_plan
-from hermes.pushes import RefUpdate
-from hermes.tree import Entry, TreeLimits, list_tree, read_blob, subject_of
+from hermes.pushes import TAGS, RefUpdate
+from hermes.tree import Entry, TreeLimits, check_link, list_tree
 
-MAX_COMMANDS = 16
-_BRANCH, _TAG = "refs/heads/", "refs/tags/"
+_MAX_LINK = 4096
+#: What other services read in the message of the newest commit (docs.github.com: skipping workflow runs).
+_SKIP = re.compile(
+    r"\[(?:skip ci|ci skip|no ci|skip actions|actions skip|skip hermes|hermes skip)\]"
+    r"|^skip-checks:\s*true\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -30,36 +39,58 @@ class Change:
 class PushPolicy:
     """Everything that decides about one push."""
 
-    repo: Path
-    repo_name: str
-    limits: TreeLimits
+    repo: branches.Target
+    trees: TreeLimits
+    objects: ObjectLimits
     here: Instance
     options: PushOptions
 
+    def check_received(self, quarantine: Path | None) -> None:
+        """What has come, whatever refs it is for. Raises Refused."""
+        if quarantine is not None:
+            check_objects(self.repo.path, quarantine, self.objects)
+
     def look(self, update: RefUpdate, quarantine: Path | None) -> Change:
         """What this update starts. Raises UserError when it is refused."""
-        short = update.ref.removeprefix(_BRANCH).removeprefix(_TAG)
+        branches.check_update(self.repo, update, quarantine)
+        short = update.short
         if update.is_delete:
             return Change(update, words=f"{short} deleted; its runs and logs stay")
-        if update.ref.startswith(_TAG):
+        if update.ref.startswith(TAGS):
             return Change(update, words=f"tag {short} stored; tags start nothing, push a branch to run it")
-        subject = subject_of(self.repo, update.new_sha, quarantine)
+        with open_objects(self.repo.path, quarantine) as objects:
+            message = _message(objects, update.new_sha)
+            subject = message.partition("\n")[0][:200]
+            if why := self._is_skipped(message):
+                return Change(update, None, subject, f"{short} stored; nothing started ({why})")
+            return self._look_at_tree(update, subject, objects, quarantine)
+
+    def _is_skipped(self, message: str) -> str:
         if "skip" in self.options:
-            return Change(update, None, subject, f"{short} stored; nothing started (skip)")
-        entries = list_tree(self.repo, update.new_sha, self.limits, quarantine)
-        manifest, is_ancestor = self._manifest(entries, quarantine)
+            return "skip"
+        found = _SKIP.search(message)
+        return f"the commit message says {found[0].strip()}" if found else ""
+
+    def _look_at_tree(
+        self, update: RefUpdate, subject: str, objects: Objects, quarantine: Path | None
+    ) -> Change:
+        entries = _list(self.repo.path, update.new_sha, self.trees, quarantine)
+        manifest, is_ancestor = self._manifest(entries, objects)
         wanted = manifest.on.push
-        if wanted is not None and short not in wanted:
-            words = (
-                f"{short} stored; nothing started: the manifest's on.push is {', '.join(wanted) or 'empty'}"
-            )
-            return Change(update, None, subject, words)
+        if wanted is not None and not any(fnmatchcase(update.short, each) for each in wanted):
+            words = f"nothing started: the manifest's on.push is {', '.join(wanted) or 'empty'}"
+            return Change(update, None, subject, f"{update.short} stored; {words}")
+        for entry in entries.values():
+            if entry.is_link:
+                check_link(entry, _target(objects, entry))
+        tree = Tree(frozenset(entries), self.repo.name, self.options.parameters)
         runs = "build-only" not in self.options
-        tree = Tree(frozenset(entries), self.repo_name, self.options.parameters)
         plan = make_plan(manifest, tree, self.here, ancestor=is_ancestor, runs=runs)
+        if more := lfs.warnings(objects, entries):
+            plan = plan.model_copy(update={"warnings": [*plan.warnings, *more]})
         return Change(update, plan, subject)
 
-    def _manifest(self, entries: dict[str, Entry], quarantine: Path | None) -> tuple[Manifest, bool]:
+    def _manifest(self, entries: dict[str, Entry], objects: Objects) -> tuple[Manifest, bool]:
         for name in NAMES:
             entry = entries.get(name)
             if entry is None:
@@ -70,21 +101,36 @@ class PushPolicy:
                 raise ManifestError(
                     f"{entry.size_bytes} bytes; a manifest has at most {MAX_BYTES}", f"{name}:1:1"
                 )
-            data = read_blob(self.repo, entry, quarantine)
-            return read_manifest(name, data, self.options.overrides), name.endswith(".json")
+            return read_manifest(name, objects.read(entry.sha), self.options.overrides), name.endswith(
+                ".json"
+            )
         return read_manifest(NAMES[0], b"", self.options.overrides), False
 
 
-def check_count(commands: tuple[RefUpdate, ...]) -> None:
-    """Raises Refused when one push is to move too many refs, or one of them twice."""
-    if len({command.ref for command in commands}) < len(commands):
-        raise Refused("a push can move a ref only once", "push one commit to each ref")
-    if len(commands) > MAX_COMMANDS:
-        raise Refused(f"{len(commands)} refs in one push; at most {MAX_COMMANDS}", "push them in parts")
+def _message(objects: Objects, sha: str) -> str:
+    """Of a commit. Raises Refused when it is none."""
+    info = objects.info(sha)
+    if info is None:
+        raise Refused(f"commit {sha[:7]} is not in the push", "git fsck in your repository, then push again")
+    if info.kind != "commit":
+        raise Refused(f"{sha[:7]} is not a commit", "a branch can only point to a commit")
+    _headers, _, message = objects.read(sha).partition(b"\n\n")
+    return message.decode("utf-8", "replace").strip()
 
 
-def check_ref(ref: str) -> None:
-    """What can be refused before the pack is read. Raises UserError."""
-    if not ref.startswith((_BRANCH, _TAG)):
-        raise UserError(f"{ref[:80]!r} is not a branch or a tag", "push to refs/heads/… or refs/tags/…")
-    check_branch(ref.split("/", 2)[2])
+def _list(repo: Path, sha: str, limits: TreeLimits, quarantine: Path | None) -> dict[str, Entry]:
+    """The tree of a commit that has just come: what git cannot read of it, its sender has left out."""
+    try:
+        return list_tree(repo, sha, limits, quarantine)
+    except Unavailable as error:
+        if "out of memory" in str(error).lower():
+            raise
+        raise Refused(
+            f"objects of commit {sha[:7]} are missing", "git fsck in your repository, then push again"
+        ) from None
+
+
+def _target(objects: Objects, entry: Entry) -> str:
+    if entry.size_bytes > _MAX_LINK:
+        raise Refused(f"{entry.path!a} is a link of {entry.size_bytes} bytes", "use a relative link")
+    return objects.read(entry.sha).decode("utf-8", "surrogateescape")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dulwich.protocol import pkt_line
 
+from hermes.errors import Refused
 from hermes.pushes import RefUpdate
 
 MAX_HEAD_BYTES = 64 << 10
@@ -27,11 +28,27 @@ class PushHead:
     commands: tuple[RefUpdate, ...]
     capabilities: frozenset[str]
     options: tuple[str, ...]
+    size_bytes: int = 0  # where the pack begins
 
     @property
     def has_sideband(self) -> bool:
         """Whether we can talk to the user."""
         return "side-band-64k" in self.capabilities
+
+    @property
+    def has_pack(self) -> bool:
+        """Whether a pack follows: not when refs are only deleted."""
+        return any(not command.is_delete for command in self.commands)
+
+    @property
+    def refs(self) -> list[str]:
+        """What is to be moved."""
+        return [command.ref for command in self.commands]
+
+    @property
+    def at_terminal(self) -> bool:
+        """Whether somebody looks: git asks for quiet when its own stderr is no terminal (send-pack.c)."""
+        return "quiet" not in self.capabilities
 
 
 def parse_head(data: bytes) -> PushHead | None:
@@ -43,7 +60,7 @@ def parse_head(data: bytes) -> PushHead | None:
     commands, capabilities = [], frozenset[str]()
     for line in lines:
         if line.startswith(b"push-cert"):
-            raise BadProtocol("signed pushes are not supported")
+            raise BadProtocol("signed pushes are not supported, push without --signed")
         if line.startswith(b"shallow "):
             continue
         command, _, rest = line.partition(b"\0")
@@ -55,9 +72,18 @@ def parse_head(data: bytes) -> PushHead | None:
         found = _section(data, end)
         if found is None:
             return None
-        options, _end = found
+        options, end = found
     texts = tuple(option.decode("utf-8", "replace") for option in options)
-    return PushHead(tuple(commands), capabilities, texts)
+    return PushHead(tuple(commands), capabilities, texts, end)
+
+
+def pack_objects(header: bytes) -> int:
+    """How many objects a pack says it has, from its first 12 bytes (gitformat-pack). Raises Refused."""
+    if len(header) < 12 or header[:4] != b"PACK":
+        raise Refused("the pack is broken: it has no head", "push again")
+    if int.from_bytes(header[4:8]) not in (2, 3):
+        raise Refused(f"the pack is broken: version {int.from_bytes(header[4:8])}", "push again")
+    return int.from_bytes(header[8:12])
 
 
 def _command(line: bytes) -> RefUpdate:
@@ -102,11 +128,12 @@ def band(number: int, data: bytes) -> bytes:
 
 
 def report(head: PushHead, reasons: dict[str, str], words: str) -> bytes:
-    """A whole answer of ours to a push that is refused: what is shown above, and a reason for each ref."""
+    """A whole answer of ours: what is shown above, and a reason for each ref that is refused ("": not)."""
     lines = [pkt_line(b"unpack ok\n")]
     for command in head.commands:
         reason = reasons.get(command.ref, "another ref of this push was refused")
-        lines.append(pkt_line(f"ng {command.ref} {_one_line(reason)}\n".encode()))
+        verdict = f"ng {command.ref} {_one_line(reason)}" if reason else f"ok {command.ref}"
+        lines.append(pkt_line(f"{verdict}\n".encode()))
     body = b"".join(lines) + FLUSH
     if not head.has_sideband:
         return body
@@ -117,21 +144,42 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())[:900]
 
 
-def accepted_refs(output: bytes, head: PushHead) -> set[str]:
-    """The refs that git says it moved, from its whole answer."""
-    body = _report_of(output) if head.has_sideband else output
+@dataclass(frozen=True)
+class GitReport:
+    """What git's receive-pack answered: refs with its reason against each ("": moved), and its words."""
+
+    unpack: str  # ok, or why not
+    refs: dict[str, str]
+    words: str
+
+    @property
+    def moved(self) -> set[str]:
+        """The refs that git says it moved."""
+        return {ref for ref, reason in self.refs.items() if not reason}
+
+
+def read_report(output: bytes, head: PushHead) -> GitReport:
+    """From git's whole answer. Format: report-status in gitprotocol-pack."""
+    body, words = _bands(output) if head.has_sideband else (output, b"")
     section = _section(body, 0) if body else None
-    lines = section[0] if section else []
-    return {line[3:].decode("utf-8", "replace") for line in lines if line.startswith(b"ok ")}
+    unpack, refs = "", {}
+    for line in section[0] if section else []:
+        kind, _, rest = line.decode("utf-8", "replace").partition(" ")
+        ref, _, reason = rest.partition(" ")
+        if kind == "unpack":
+            unpack = rest
+        elif kind in ("ok", "ng"):
+            refs[ref] = "" if kind == "ok" else reason or "refused"
+    return GitReport(unpack, refs, words.decode("utf-8", "replace"))
 
 
-def _report_of(output: bytes) -> bytes:
-    body, at = b"", 0
-    while len(output) >= at + 4:
+def _bands(output: bytes) -> tuple[bytes, bytes]:
+    """What came on the bands of the report and of the progress."""
+    found, at = {REPORT: b"", PROGRESS: b"", FATAL: b""}, 0
+    while len(output) >= at + 5:
         length = _length(output[at : at + 4])
         if length == 0:
             break
-        if output[at + 4 : at + 5] == bytes([REPORT]):
-            body += output[at + 5 : at + length]
+        found[output[at + 4]] = found.get(output[at + 4], b"") + output[at + 5 : at + length]
         at += length
-    return body
+    return found[REPORT], found[PROGRESS]

@@ -3,27 +3,32 @@
 The order is what makes an accepted push safe: a crash between any two of these steps loses nothing that
 was acknowledged, and what it leaves as `received` is resolved by looking at the ref (hermes.reconcile)."""
 
-from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitserver import child, protocol
-from gitserver.body import TooLarge, after, drain
-from gitserver.policy import Change, PushPolicy, check_count, check_ref
+from gitserver import branches, protocol, reattach
+from gitserver.access import Caller
+from gitserver.advice import advice, broken
+from gitserver.body import Body, TooLarge, TooSlow
+from gitserver.child import Git
+from gitserver.policy import Change, PushPolicy
+from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
-from hermes.accounts import Identity
-from hermes.errors import HermesError, Unavailable, UserError
+from hermes.errors import HermesError, TooMany, UserError
+from hermes.git import set_head
 from hermes.images import ImageTable
 from hermes.instance import look_at_instance
 from hermes.journal import log
 from hermes.options import PushOptions, parse_options
 from hermes.process import Context
 from hermes.queue import BUILDS, CHANGED, RANKS
-from hermes.tables import Push, Repo, Run
+from hermes.tables import Push, Repo, Run, User
 from hermes.threads import in_thread
+from hermes.throttle import Throttle
 from hermes.tree import TreeLimits
 
-Chunks = AsyncIterator[bytes]
+_HEADER_BYTES = 12  # of a pack
 
 
 @dataclass
@@ -35,89 +40,134 @@ class Received:
     options: PushOptions = field(default_factory=PushOptions)
     applied: list[tuple[Change, Push, Run | None]] = field(default_factory=list)
     refused: bool = False
+    follow: int = 0  # a run to show besides
 
 
-async def read_head(chunks: Chunks) -> tuple[bytes, protocol.PushHead]:
-    """The commands at the start of the body. Raises BadProtocol."""
+async def read_head(body: Body) -> protocol.PushHead:
+    """The commands at the start; the pack's own head is read ahead as well. Raises BadProtocol."""
     data = b""
-    async for chunk in chunks:
+    head: protocol.PushHead | None = None
+    async for chunk in body:
         data += chunk
-        head = protocol.parse_head(data)
-        if head is not None:
-            return data, head
-    raise protocol.BadProtocol("the request ended in the middle of its commands")
+        head = head or protocol.parse_head(data)
+        if head is None:
+            continue
+        if not head.has_pack or len(data) >= head.size_bytes + _HEADER_BYTES:
+            break
+    if head is None:
+        raise protocol.BadProtocol("the request ended in the middle of its commands")
+    body.put_back(data)
+    return head
+
+
+@dataclass(frozen=True)
+class Door:
+    """What all pushes share."""
+
+    context: Context
+    images: ImageTable
+    git: Git
+    rate: Throttle
 
 
 class Receiver:
     """Receives one push into one repository."""
 
-    def __init__(
-        self, context: Context, images: ImageTable, identity: Identity, repo: Repo, name: str
-    ) -> None:
-        self._context, self._images = context, images
-        self._identity, self._repo, self._name = identity, repo, name
-        self._path: Path = context.paths.repo(repo.id)
+    def __init__(self, door: Door, caller: Caller, repo: Repo, owner: str, name: str) -> None:
+        assert caller.user is not None
+        self._door, self._context = door, door.context
+        self._user: User = caller.user
+        self._repo = repo
+        path = door.context.paths.repo(repo.id)
+        self._target = branches.Target(path, owner, name, repo.default_branch, repo.protected)
         self._reasons: dict[str, str] = {}
         self._words = ""
         self._changes: list[tuple[Change, Push]] = []
 
-    async def receive(self, data: bytes, head: protocol.PushHead, chunks: Chunks) -> Received:
+    async def receive(self, head: protocol.PushHead, body: Body) -> Received:
         """Take the push or refuse it, in words. Raises Unavailable for faults of ours."""
         ref = head.commands[0].ref if head.commands else ""
         try:
-            check_count(head.commands)
             options = parse_options(list(head.options))
-            for command in head.commands:
-                ref = command.ref
-                check_ref(ref)
+            if run := await reattach.asked_for(self._context, self._user, self._repo, head, options):
+                await body.discard()
+                answer = protocol.report(head, dict.fromkeys(head.refs, ""), "")
+                return Received(answer, head, options, follow=run)
+            await self._look_at_head(head, body)
         except UserError as error:
-            await drain(chunks)
+            await _discard(body)
             return self._refuse(head, error, ref)
+        return await self._receive(head, body, options, ref)
+
+    async def _receive(self, head: protocol.PushHead, body: Body, options: PushOptions, ref: str) -> Received:
         policy = await self._policy(options)
-
-        async def ask(quarantine: Path | None) -> bool:
-            return await self._decide(policy, head, quarantine)
-
-        limit = self._context.settings.push_size
         try:
-            answer = await child.receive(self._path, after(data, chunks), ask, limit)
-        except TooLarge as error:
+            answer = await self._door.git.receive(
+                self._target.path,
+                body,
+                lambda quarantine: self._decide(policy, head, quarantine),
+                self._user.name,
+            )
+        except (TooLarge, TooSlow) as error:
             return self._refuse(head, error, ref)
         if self._reasons:
             return self._refused(head)
-        moved = protocol.accepted_refs(answer, head)
-        applied = await self._apply(moved)
-        return Received(answer, head, options, applied, refused=not moved)
+        report = protocol.read_report(answer, head)
+        if report.unpack != "ok":
+            return self._refuse(head, broken(report.words, self._target.path), ref)
+        applied = await self._apply(report.moved)
+        if more := advice(report.refs.values()):
+            answer = protocol.band(protocol.PROGRESS, more.encode()) + answer if head.has_sideband else answer
+        return Received(answer, head, options, applied, refused=not report.moved)
+
+    async def _look_at_head(self, head: protocol.PushHead, body: Body) -> None:
+        """What can be refused before the pack is read. Raises UserError."""
+        settings = self._context.settings
+        wait_s = self._door.rate.wait_s(self._user.name)
+        if wait_s:
+            raise TooMany(f"more than {settings.push_rate} pushes in a minute", wait_s)
+        self._door.rate.count(self._user.name)
+        branches.check_commands(head.commands, settings.push_refs)
+        for command in head.commands:
+            try:
+                branches.check_ref(command.ref)
+            except UserError as error:
+                self._note(command.ref, error)
+                raise
+        if head.has_pack:
+            ahead = await anext(body, b"")
+            body.put_back(ahead)
+            header = ahead[head.size_bytes : head.size_bytes + _HEADER_BYTES]
+            check_count(protocol.pack_objects(header), ObjectLimits.of(settings))
+        path = self._target.path
+        await in_thread(branches.check_room, path, head.commands, settings.repo_refs, settings.repo_size)
 
     async def _policy(self, options: PushOptions) -> PushPolicy:
         settings = self._context.settings
         async with self._context.database.read() as session:
-            here = await look_at_instance(session, settings, self._images)
-        limits = TreeLimits(settings.tree_files, settings.tree_size)
-        return PushPolicy(self._path, self._name, limits, here, options)
+            here = await look_at_instance(session, settings, self._door.images)
+        trees = TreeLimits(settings.tree_files, settings.tree_size)
+        return PushPolicy(self._target, trees, ObjectLimits.of(settings), here, options)
 
     async def _decide(self, policy: PushPolicy, head: protocol.PushHead, quarantine: Path | None) -> bool:
         """Look at every update; record the push if all are good. Runs while git waits in its hook."""
-        changes = []
-        for update in head.commands:
-            try:
-                changes.append(await in_thread(policy.look, update, quarantine))
-            except HermesError as error:
-                self._note(update.ref, error)
-                return False
+        changes, ref = [], head.commands[0].ref
         try:
+            await in_thread(policy.check_received, quarantine)
+            for update in head.commands:
+                ref = update.ref
+                changes.append(await in_thread(policy.look, update, quarantine))
             await self._record(changes)
-        except Unavailable as error:
-            self._note(head.commands[0].ref, error)
+        except HermesError as error:
+            self._note(ref, error)
             return False
         return True
 
     async def _record(self, changes: list[Change]) -> None:
         async with self._context.database.write() as session:
-            user_id = self._identity.user.id
             for change in changes:
                 push = await pushes.receive(
-                    session, self._repo, user_id, change.update, change.plan, change.subject
+                    session, self._repo, self._user.id, change.update, change.plan, change.subject
                 )
                 self._changes.append((change, push))
 
@@ -131,6 +181,9 @@ class Receiver:
                     applied.append((change, push, await pushes.apply(session, push)))
                 else:
                     await pushes.abandon(session, push, "git refused the ref")
+            repo = await session.get_one(Repo, self._repo.id)
+        if repo.default_branch != self._target.default_branch:
+            await in_thread(set_head, self._target.path, repo.default_branch)
         await self._context.doorbell.ring(BUILDS, RANKS, CHANGED)
         return applied
 
@@ -142,9 +195,15 @@ class Receiver:
         log.info("push refused", repo=self._repo.id, ref=ref, reason=words)
 
     def _refuse(self, head: protocol.PushHead, error: UserError, ref: str) -> Received:
-        self._note(ref, error)
+        if not self._reasons:
+            self._note(ref, error)
         return self._refused(head)
 
     def _refused(self, head: protocol.PushHead) -> Received:
-        answer = protocol.report(head, self._reasons, self._words)
-        return Received(answer, head, refused=True)
+        return Received(protocol.report(head, self._reasons, self._words), head, refused=True)
+
+
+async def _discard(body: Body) -> None:
+    """What the client still sends; if it goes on for too long, it may meet a closed door."""
+    with suppress(UserError):
+        await body.discard()

@@ -11,8 +11,10 @@ from contextlib import aclosing
 from sqlalchemy import select
 
 from gitserver.follow import Follower
+from gitserver.policy import Change
 from gitserver.protocol import FATAL, FLUSH, KEEP_ALIVE, PROGRESS, band
 from gitserver.push import Received
+from gitserver.voice import Voice
 from hermes.journal import log
 from hermes.plan import Plan
 from hermes.process import Context
@@ -20,7 +22,30 @@ from hermes.states import State
 from hermes.tables import Build, Push, Run
 from hermes.words import bad_end
 
-_KEEP_ALIVE_S = 5.0
+_KEEP_ALIVE_S = 5.0  # an empty packet, which git does not show: for proxies
+_STILL_S = 30.0  # a line, for people
+
+
+class _Pulse:
+    """When something was last sent, and last seen."""
+
+    def __init__(self) -> None:
+        self._sent_at = self._seen_at = time.monotonic()
+
+    def shown(self) -> None:
+        """The user has seen something."""
+        self._sent_at = self._seen_at = time.monotonic()
+
+    def sign(self, follower: Follower) -> bytes:
+        """What silence calls for now, if anything."""
+        now = time.monotonic()
+        if now - self._seen_at > _STILL_S:
+            self.shown()
+            return band(PROGRESS, follower.still())
+        if now - self._sent_at > _KEEP_ALIVE_S:
+            self._sent_at = now
+            return KEEP_ALIVE
+        return b""
 
 
 async def answer(
@@ -31,17 +56,17 @@ async def answer(
         yield received.answer
         return
     yield received.answer.removesuffix(FLUSH)
-    follower = Follower(context)
+    voice = Voice(received.head.at_terminal, received.options.numbers.get("width", 0))
+    follower = Follower(context, voice)
     try:
-        last_at = time.monotonic()
+        pulse = _Pulse()
         async with aclosing(_words(context, follower, received, where)) as chunks:
             async for data in chunks:
                 if data:
-                    yield band(PROGRESS, data.replace(b"\0", b""))  # git shows nothing behind a NUL
-                    last_at = time.monotonic()
-                elif time.monotonic() - last_at > _KEEP_ALIVE_S:
-                    yield KEEP_ALIVE
-                    last_at = time.monotonic()
+                    yield band(PROGRESS, data)
+                    pulse.shown()
+                elif sign := pulse.sign(follower):
+                    yield sign
                 if closing.is_set():
                     yield band(
                         PROGRESS, follower.say("the service restarts; all goes on, see the page above")
@@ -62,25 +87,43 @@ async def _words(
     context: Context, follower: Follower, received: Received, where: str
 ) -> AsyncGenerator[bytes]:
     for change, push, run in received.applied:
-        for warning in change.plan.warnings if change.plan else ():
-            yield follower.say(f"warning: {warning}")
-        build = await _build_of(context, push, change.plan)
-        if build is None:
-            yield follower.say(change.words)
-            continue
-        page = f"{context.settings.public_url}/{where}/commit/{push.new_sha[:12]}"
-        yield follower.say(f"{push.ref.removeprefix('refs/heads/')} at {push.new_sha[:7]}  {page}")
-        if "detach" in received.options:
-            continue
-        async with aclosing(follower.build(build.id)) as chunks:
+        async with aclosing(_of_push(context, follower, received, where, (change, push, run))) as chunks:
             async for data in chunks:
                 yield data
-        if run is not None and (await _get_build(context, build.id)).state is State.BUILT:
-            async with aclosing(follower.run(run.id)) as chunks:
-                async for data in chunks:
-                    yield data
-        elif run is not None:
-            yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
+    if received.follow:
+        yield follower.say(f"run {received.follow}    {context.settings.public_url}/runs/{received.follow}")
+        async with aclosing(follower.run(received.follow)) as chunks:
+            async for data in chunks:
+                yield data
+
+
+async def _of_push(
+    context: Context,
+    follower: Follower,
+    received: Received,
+    where: str,
+    what: tuple[Change, Push, Run | None],
+) -> AsyncGenerator[bytes]:
+    change, push, run = what
+    for warning in change.plan.warnings if change.plan else ():
+        yield follower.say(f"warning: {warning}")
+    build = await _build_of(context, push, change.plan)
+    if build is None:
+        yield follower.say(change.words)
+        return
+    page = f"{context.settings.public_url}/{where}/commit/{push.new_sha[:12]}"
+    yield follower.say(f"{push.ref.removeprefix('refs/heads/')} at {push.new_sha[:7]}  {page}")
+    if "detach" in received.options:
+        return
+    async with aclosing(follower.build(build.id)) as chunks:
+        async for data in chunks:
+            yield data
+    if run is not None and (await _get_build(context, build.id)).state is State.BUILT:
+        async with aclosing(follower.run(run.id)) as chunks:
+            async for data in chunks:
+                yield data
+    elif run is not None:
+        yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
 
 
 async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | None:
@@ -100,14 +143,14 @@ async def _get_build(context: Context, build_id: int) -> Build:
 
 async def _verdict(context: Context, received: Received) -> bytes:
     """Band 3 makes the client exit 1, with the refs truthfully shown as moved."""
-    for change, push, run in received.applied:
+    runs = [run.id for _, _, run in received.applied if run is not None]
+    for change, push, _ in received.applied:
         build = await _build_of(context, push, change.plan)
         if build is not None and build.state is not State.BUILT:
             return band(FATAL, f"build {build.id} {bad_end(build)}\n".encode())
-        if run is None:
-            continue
+    for run_id in [*runs, *([received.follow] if received.follow else [])]:
         async with context.database.read() as session:
-            now = await session.get_one(Run, run.id)
+            now = await session.get_one(Run, run_id)
         if now.state is not State.SUCCEEDED:
-            return band(FATAL, f"run {run.id} {bad_end(now)}\n".encode())
+            return band(FATAL, f"run {run_id} {bad_end(now)}\n".encode())
     return b""

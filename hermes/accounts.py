@@ -16,6 +16,13 @@ _PREFIX = "hermes_"
 _USED_EVERY_S = 60.0
 
 
+SCOPES = {
+    "all": "everything you may do: git, pages, API",
+    "push": "push and fetch by git",
+    "read": "fetch by git",
+}
+
+
 class Identity(NamedTuple):
     """Who asks, and with which token."""
 
@@ -52,9 +59,16 @@ async def get_user(session: AsyncSession, name: str) -> User:
 
 
 async def add_token(
-    session: AsyncSession, user: User, name: str, *, scope: str = "all", life_s: float | None = None
+    session: AsyncSession,
+    user: User,
+    name: str,
+    *,
+    scope: str = "all",
+    life_s: float | None = None,
+    repo_id: int | None = None,
 ) -> str:
-    """Make a token; what is returned is the only copy of the secret."""
+    """Make a token; what is returned is the only copy of the secret. With `repo_id` it is a deploy token:
+    good for git in that repository only."""
     secret = _PREFIX + secrets.token_urlsafe(32)
     now = time.time()
     session.add(
@@ -63,6 +77,7 @@ async def add_token(
             digest=_digest(secret),
             name=name,
             scope=scope,
+            repo_id=repo_id,
             created_at=now,
             expires_at=now + life_s if life_s else None,
         )
@@ -71,14 +86,14 @@ async def add_token(
     return secret
 
 
-async def identify(session: AsyncSession, secret: str, scope: str = "all") -> Identity | None:
-    """Whose secret this is, if it is valid now and of this scope."""
+async def identify(session: AsyncSession, secret: str, *scopes: str) -> Identity | None:
+    """Whose secret this is, if it is valid now and of one of these scopes (none named: `all`)."""
     if not secret.startswith(_PREFIX) or len(secret) > 200:
         return None
     found = await session.execute(
         select(User, Token)
         .join(Token, Token.user_id == User.id)
-        .where(Token.digest == _digest(secret), Token.scope == scope)
+        .where(Token.digest == _digest(secret), Token.scope.in_(scopes or ("all",)))
     )
     row = found.first()
     if row is None or row[1].revoked_at or (row[1].expires_at or time.time() + 1) <= time.time():

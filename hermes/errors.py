@@ -4,6 +4,7 @@ HermesError
 ├── UserError            the user can fix it: shown to them word for word, with the next step
 │   ├── ManifestError    the manifest is wrong at a line and a column
 │   ├── Refused          not allowed here, or impossible on this instance
+│   ├── TooMany          too often; again after `wait_s`
 │   └── NotFound         no such thing, or not visible to this user
 ├── Unavailable          ours: engine, database or disk does not answer; retrying later may help
 ├── Fenced               another owner took over this attempt: stop, write nothing more
@@ -41,6 +42,17 @@ class Refused(UserError):
 
     code = "refused"
     status = 403
+
+
+class TooMany(UserError):
+    """Too often: again after `wait_s` seconds."""
+
+    code = "too_many"
+    status = 429
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        self.wait_s = max(int(wait_s) + 1, 1)
+        super().__init__(message, f"try again in {self.wait_s} s")
 
 
 class NotFound(UserError):

@@ -15,6 +15,8 @@ WORDS = {
     "skip": "store the commits, start nothing",
     "build-only": "build, and stop there",
 }
+_ALIASES = {"ci.skip": "skip"}  # as elsewhere
+_NUMBERS = {"follow": (1, 2**53), "width": (20, 1000)}  # for the stream: name=N, least and most
 _OVERRIDES: dict[tuple[str, str], Callable[[str], Any]] = {
     ("run", "args"): shlex.split,
     ("run", "timeout"): str,
@@ -26,7 +28,9 @@ _OVERRIDES: dict[tuple[str, str], Callable[[str], Any]] = {
     ("gpu", "capability"): str,
     ("ranks", "repeat"): int,
 }
-_HELP = "options: " + ", ".join([*WORDS, *(f"{a}.{b}=…" for a, b in _OVERRIDES), "NAME=VALUE"])
+_HELP = "options: " + ", ".join(
+    [*WORDS, *(f"{a}=N" for a in _NUMBERS), *(f"{a}.{b}=…" for a, b in _OVERRIDES), "NAME=VALUE"]
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class PushOptions:
     words: frozenset[str] = frozenset()
     overrides: dict[tuple[str, str], Any] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)  # follow: a run's; width: the terminal's columns
 
     def __contains__(self, word: str) -> bool:
         return word in self.words
@@ -46,6 +51,7 @@ def parse_options(options: list[str]) -> PushOptions:
     words: set[str] = set()
     overrides: dict[tuple[str, str], Any] = {}
     parameters: dict[str, str] = {}
+    numbers: dict[str, int] = {}
     for option in options:
         name, equals, value = option.partition("=")
         table, dot, key = name.partition(".")
@@ -53,14 +59,24 @@ def parse_options(options: list[str]) -> PushOptions:
             words.add(_known_word(option))
         elif dot:
             overrides[table, key] = _override(table, key, value)
+        elif name in _NUMBERS:
+            numbers[name] = _number(name, value)
         elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
             parameters[name] = value
         else:
             raise UserError(f"push option {option[:80]!r} is not understood", _HELP)
-    return PushOptions(frozenset(words), overrides, parameters)
+    return PushOptions(frozenset(words), overrides, parameters, numbers)
+
+
+def _number(name: str, value: str) -> int:
+    least, most = _NUMBERS[name]
+    if not (value.isascii() and value.isdecimal() and len(value) < 17 and least <= int(value) <= most):
+        raise UserError(f"push option {name}={value[:80]}: must be a number from {least} to {most}")
+    return int(value)
 
 
 def _known_word(word: str) -> str:
+    word = _ALIASES.get(word, word)
     if word in WORDS:
         return word
     near = difflib.get_close_matches(word, WORDS, n=1)

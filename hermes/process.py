@@ -16,6 +16,9 @@ from hermes.paths import Paths
 from hermes.queue import Doorbell
 from hermes.schema import migrate
 from hermes.settings import Settings, load_settings
+from hermes.throttle import Throttle
+
+_FAILURES_WINDOW_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Context:
     paths: Paths
     database: Database
     doorbell: Doorbell
+    failures: Throttle  # of people who could not say who they are
 
 
 @asynccontextmanager
@@ -37,7 +41,8 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     try:
         await migrate(database)
         doorbell.start()
-        yield Context(settings, Paths(settings.data), database, doorbell)
+        failures = Throttle(settings.login_failures, _FAILURES_WINDOW_S)
+        yield Context(settings, Paths(settings.data), database, doorbell, failures)
     finally:
         await doorbell.close()
         await database.close()

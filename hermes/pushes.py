@@ -17,7 +17,7 @@ from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Push, Rank, Repo, Run
 from hermes.transitions import move, note
 
-DEFAULT_BRANCHES = ("refs/heads/main", "refs/heads/master")
+BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,16 @@ class RefUpdate:
     def is_delete(self) -> bool:
         """Whether the ref is to go."""
         return set(self.new_sha) == {"0"}
+
+    @property
+    def is_create(self) -> bool:
+        """Whether the ref is new."""
+        return set(self.old_sha) == {"0"}
+
+    @property
+    def short(self) -> str:
+        """The ref as people call it."""
+        return self.ref.removeprefix(BRANCHES).removeprefix(TAGS)
 
 
 async def receive(
@@ -56,11 +66,15 @@ async def receive(
 
 async def apply(session: AsyncSession, push: Push) -> Run | None:
     """The ref has moved: queue what the push asks for. A second call changes nothing and returns None."""
-    if not await _settle(session, push, "applied") or push.plan is None:
+    if not await _settle(session, push, "applied"):
+        return None
+    repo = (await session.scalars(select(Repo).where(Repo.id == push.repo_id))).one()
+    if not repo.default_branch and push.ref.startswith(BRANCHES):  # the first one, as everywhere
+        repo.default_branch = push.ref.removeprefix(BRANCHES)
+    if push.plan is None:
         return None
     plan = Plan.model_validate(push.plan)
-    repo = (await session.scalars(select(Repo).where(Repo.id == push.repo_id))).one()
-    if push.ref in DEFAULT_BRANCHES:  # what a side branch says of it does not open a repository
+    if push.ref == BRANCHES + repo.default_branch:  # what a side branch says does not open a repository
         repo.public = plan.public
     build = await _build_for(session, push, plan)
     return await queue_run(session, build, plan, push.user_id, "push", push.id) if plan.runs else None

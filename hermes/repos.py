@@ -6,10 +6,12 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.accounts import find_user
-from hermes.errors import NotFound, Refused
+from hermes.accounts import find_user, get_user
+from hermes.errors import NotFound, Refused, UserError
 from hermes.names import check_name
 from hermes.tables import Collaborator, Repo, User
+
+ROLES = ("read", "write")
 
 
 async def find_repo(session: AsyncSession, owner: str, name: str) -> Repo | None:
@@ -21,9 +23,9 @@ async def find_repo(session: AsyncSession, owner: str, name: str) -> Repo | None
 
 
 def visible_to(user: User | None) -> ColumnElement[bool]:
-    """A condition on Repo: what this user may see. Nobody (None) sees nothing."""
+    """A condition on Repo: what this user may see. Somebody without an account (None) sees what is public."""
     if user is None:
-        return Repo.id.is_(None)
+        return Repo.public.is_(True)
     if user.is_admin:
         return Repo.id.is_not(None)
     shared = select(Collaborator.repo_id).where(Collaborator.user_id == user.id)
@@ -82,3 +84,34 @@ async def _make(session: AsyncSession, user: User, owner: str, name: str) -> Rep
         found = select(Repo).where(Repo.owner_id == user.id, Repo.name == name)
         return (await session.scalars(found)).one()
     return repo
+
+
+def may_manage(user: User, repo: Repo) -> bool:
+    """Whether this user may change the repo's settings: its owner, and admins."""
+    return user.is_admin or repo.owner_id == user.id
+
+
+async def list_collaborators(session: AsyncSession, repo: Repo) -> list[tuple[User, str]]:
+    """Users with their roles, by name."""
+    found = select(User, Collaborator.role).join(Collaborator, Collaborator.user_id == User.id)
+    rows = await session.execute(found.where(Collaborator.repo_id == repo.id).order_by(User.name))
+    return [(user, role) for user, role in rows.all()]
+
+
+async def set_collaborator(session: AsyncSession, repo: Repo, name: str, role: str) -> None:
+    """Let somebody `read` or `write`. Raises UserError for a role or a user that cannot be."""
+    if role not in ROLES:
+        raise UserError(f"a collaborator's role is {' or '.join(ROLES)}, not {role[:80]!r}")
+    user = await get_user(session, name)
+    if user.id == repo.owner_id:
+        raise UserError(f"{name} is the owner", "the owner may do everything already")
+    await session.merge(Collaborator(repo_id=repo.id, user_id=user.id, role=role))
+
+
+async def remove_collaborator(session: AsyncSession, repo: Repo, name: str) -> None:
+    """Take somebody's role away. Raises NotFound."""
+    user = await find_user(session, name)
+    row = None if user is None else await session.get(Collaborator, (repo.id, user.id))
+    if row is None:
+        raise NotFound(f"{name[:80]!r} is not a collaborator")
+    await session.delete(row)

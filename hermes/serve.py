@@ -11,6 +11,8 @@ import uvicorn
 from starlette.applications import Starlette
 
 from gitserver.app import GitServer
+from gitserver.child import Git
+from gitserver.push import Door
 from hermes import journal
 from hermes.checks import open_socket
 from hermes.errors import HermesError
@@ -19,6 +21,7 @@ from hermes.journal import log
 from hermes.process import Context, open_context
 from hermes.reconcile import keep_reconciling
 from hermes.settings import Settings, load_settings
+from hermes.throttle import Throttle
 from web.app import Pages
 
 _GRACE_S = 5  # for requests that are at work when the service stops
@@ -40,7 +43,9 @@ class Server(uvicorn.Server):
 def make_app(context: Context, closing: asyncio.Event) -> Starlette:
     """Everything that answers on the port."""
     images = load_images(context.settings.images)
-    git = GitServer(context, images, closing)
+    settings = context.settings
+    door = Door(context, images, Git(settings), Throttle(settings.push_rate, 60.0))
+    git = GitServer(door, closing)
     pages = Pages(context, images, closing)
 
     @asynccontextmanager

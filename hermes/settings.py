@@ -1,5 +1,6 @@
 """Every setting of an instance: one line each, read once from the environment by an entry point."""
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -31,6 +32,19 @@ def _port(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) < 65536:
         raise ValueError("must be a port number from 1 to 65535")
     return int(text)
+
+
+def _port_or_none(text: str) -> int:
+    return 0 if text == "0" else _port(text)
+
+
+def _addresses(text: str) -> str:
+    for each in filter(None, text.split(",")):
+        try:
+            ipaddress.ip_network(each.strip())
+        except ValueError:
+            raise ValueError("must be IP addresses or networks, by commas (127.0.0.1,10.0.0.0/8)") from None
+    return text.replace(" ", "")
 
 
 def _url(text: str) -> str:
@@ -70,7 +84,23 @@ class Settings:
     memory: int = _setting(0, parse_size_bytes, "memory that runs may hold together; 0: 90 % of this machine")
     disk: int = _setting(2 << 30, parse_size_bytes, "writable disk of one build or one rank")
     max_timeout: float = _setting(86400.0, parse_span_s, "longest `timeout` a manifest may ask for")
+    ssh_port: int = _setting(2222, _port_or_none, "port of git over SSH; 0: none")
+    proxies: str = _setting("", _addresses, "addresses or networks of reverse proxies, by commas, whose X-Forwarded-For and -Proto are believed")
+    anonymous: str = _setting("read", _one_of("read", "none"), "what people without an account may do with public repositories over git")
     push_size: int = _setting(512 << 20, parse_size_bytes, "largest push, compressed, as it comes over the wire")
+    push_objects: int = _setting(500_000, _count, "most objects in a push")
+    push_unpacked: int = _setting(16 << 30, parse_size_bytes, "all objects of a push together, inflated")
+    push_refs: int = _setting(16, _count, "most branches and tags that one push may move")
+    push_time: float = _setting(900.0, parse_span_s, "how long a push may take to arrive")
+    push_rate: int = _setting(300, _count, "pushes of one user in a minute")
+    object_size: int = _setting(512 << 20, parse_size_bytes, "largest object (file) in a push, inflated")
+    repo_size: int = _setting(10 << 30, parse_size_bytes, "largest repository on disk; pushes beyond are refused")
+    repo_refs: int = _setting(1000, _count, "most branches and tags of a repository")
+    git_memory: int = _setting(2 << 30, parse_size_bytes, "address space of one git program that serves a push or a fetch")
+    git_time: float = _setting(600.0, parse_span_s, "CPU time of one git program that serves a push or a fetch")
+    git_slots: int = _setting(32, _count, "pushes, and as many fetches, that git works on at a time, a quarter of them for one user; others wait")
+    login_failures: int = _setting(10, _count, "wrong tokens or keys from one address in five minutes, before it has to wait")
+    maintenance: float = _setting(600.0, parse_span_s, "how long a repository is left alone after a push before it is packed anew")
     tree_size: int = _setting(256 << 20, parse_size_bytes, "largest tree of a commit that is built, all files together")
     tree_files: int = _setting(20_000, _count, "most files in a commit that is built")
     log_size: int = _setting(16 << 20, parse_size_bytes, "bytes kept from the start of a log; 1 MiB of its end is kept besides")

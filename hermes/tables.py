@@ -36,11 +36,25 @@ class Token(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
     digest: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
-    scope: Mapped[str] = mapped_column(default="all")  # all: pushes and API; session: a browser
+    scope: Mapped[str] = mapped_column(default="all")  # accounts.SCOPES; session: a browser
+    repo_id: Mapped[int | None] = mapped_column(ForeignKey("repo.id"))  # a deploy token: good for this only
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     last_used_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+
+
+class SshKey(Base):
+    """A public key that signs its user in over SSH."""
+
+    __tablename__ = "ssh_key"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    fingerprint: Mapped[str] = mapped_column(unique=True)  # SHA256:…, as ssh-keygen -l shows it
+    public_key: Mapped[str]  # type and base64, without the comment
+    name: Mapped[str]
+    created_at: Mapped[float]
+    last_used_at: Mapped[float | None]
 
 
 class Repo(Base):
@@ -52,6 +66,8 @@ class Repo(Base):
     owner_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     name: Mapped[str]
     public: Mapped[bool] = mapped_column(default=False)
+    default_branch: Mapped[str] = mapped_column(default="")  # "": nothing was pushed yet
+    protected: Mapped[bool] = mapped_column(default=False)  # its default branch: no force, no delete
     created_at: Mapped[float]
 
 

@@ -4,16 +4,15 @@ git lists and reads because it tells the size of an object before its content, i
 walk is git's and iterative, and what comes out is counted while it comes. Nothing is ever checked out.
 """
 
-import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from hermes.errors import Refused, Unavailable
-from hermes.git import git_command, quarantine_env
+from hermes.git import git_child
+from hermes.objects import open_objects
 from hermes.units import show_size
 
 OWNER_ID = 65534  # nobody: who the files belong to inside a box
@@ -45,6 +44,16 @@ class Entry:
         """Neither a link nor a submodule."""
         return self.mode not in (_SYMLINK, _GITLINK)
 
+    @property
+    def is_link(self) -> bool:
+        """A symbolic link."""
+        return self.mode == _SYMLINK
+
+    @property
+    def is_submodule(self) -> bool:
+        """Another repository's commit."""
+        return self.mode == _GITLINK
+
 
 def list_tree(
     repo: Path, commit: str, limits: TreeLimits, quarantine: Path | None = None
@@ -52,7 +61,7 @@ def list_tree(
     """All entries by path. Raises Refused, with the path at fault, when the tree cannot be built here."""
     entries: dict[str, Entry] = {}
     total = 0
-    with _child(repo, quarantine, "ls-tree", "-r", "-l", "-z", "--full-tree", commit) as child:
+    with git_child(repo, quarantine, "ls-tree", "-r", "-l", "-z", "--full-tree", commit) as child:
         for line in _split_nul(child.stdout):
             entry = _entry(line)
             total += entry.size_bytes
@@ -94,73 +103,46 @@ def _split_nul(stream: IO[bytes] | None) -> Iterator[bytes]:
         yield from whole
 
 
-def read_blob(repo: Path, entry: Entry, quarantine: Path | None = None) -> bytes:
-    """The content of one entry; look at its size first."""
-    with _child(repo, quarantine, "cat-file", "blob", entry.sha) as child:
-        assert child.stdout is not None
-        return child.stdout.read()
-
-
-def subject_of(repo: Path, commit: str, quarantine: Path | None = None) -> str:
-    """The first line of a commit's message, at most 200 characters. Raises Refused if it is no commit."""
-    with _child(repo, quarantine, "cat-file", "--batch") as child:
-        assert child.stdin is not None and child.stdout is not None
-        child.stdin.write(commit.encode() + b"\n")
-        child.stdin.flush()
-        kind = child.stdout.readline().split()[1:2]
-        if kind != [b"commit"]:
-            raise Refused(f"{commit[:7]} is not a commit", "a branch can only point to a commit")
-        child.stdin.close()
-        head = child.stdout.read(1 << 16)
-    _headers, _, message = head.partition(b"\n\n")
-    return message.decode("utf-8", "replace").strip().partition("\n")[0][:200]
-
-
 def export_tar(repo: Path, commit: str, entries: dict[str, Entry], target: Path, mtime: int) -> list[str]:
     """Write the tree as a tar; returns the paths of submodules, which are left out.
 
     Raises Refused for a link that leaves the tree."""
     submodules = []
     with (
-        _child(repo, None, "cat-file", "--batch") as child,
+        open_objects(repo) as objects,
         tarfile.open(
             target, "w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
         ) as tar,
     ):
-        assert child.stdin is not None and child.stdout is not None
         for folder in _folders(entries):
             tar.addfile(_member(folder, tarfile.DIRTYPE, 0o755, mtime))
         for entry in entries.values():
-            if entry.mode == _GITLINK:
+            if entry.is_submodule:
                 submodules.append(entry.path)
                 continue
-            child.stdin.write(entry.sha.encode() + b"\n")
-            child.stdin.flush()
-            _add(tar, entry, _content(child.stdout, entry), mtime)
-            child.stdout.read(1)  # the line end after the content
+            with objects.open(entry.sha) as (info, content):
+                if info.size_bytes != entry.size_bytes:
+                    raise Unavailable(f"object {entry.sha} cannot be read")
+                _add(tar, entry, content, mtime)
     return submodules
 
 
-def _content(stream: IO[bytes], entry: Entry) -> IO[bytes]:
-    header = stream.readline().split()
-    if len(header) != 3 or int(header[2]) != entry.size_bytes:
-        raise Unavailable(f"object {entry.sha} cannot be read")
-    return stream
-
-
 def _add(tar: tarfile.TarFile, entry: Entry, content: IO[bytes], mtime: int) -> None:
-    if entry.mode == _SYMLINK:
+    if entry.is_link:
         member = _member(entry.path, tarfile.SYMTYPE, 0o777, mtime)
         member.linkname = content.read(entry.size_bytes).decode("utf-8", "surrogateescape")
-        if not _stays_inside(entry.path, member.linkname):
-            raise Refused(
-                f"{entry.path!a} is a link that leaves the repository", "use a relative link inside it"
-            )
+        check_link(entry, member.linkname)
         tar.addfile(member)
         return
     member = _member(entry.path, tarfile.REGTYPE, _MODES[entry.mode], mtime)
     member.size = entry.size_bytes
     tar.addfile(member, content)
+
+
+def check_link(entry: Entry, target: str) -> None:
+    """Raises Refused for a symbolic link that leaves the tree."""
+    if not _stays_inside(entry.path, target):
+        raise Refused(f"{entry.path!a} is a link that leaves the repository", "use a relative link inside it")
 
 
 def _stays_inside(path: str, link: str) -> bool:
@@ -189,25 +171,3 @@ def _folders(entries: dict[str, Entry]) -> list[str]:
                 break
             folders.add(path)
     return sorted(folders)
-
-
-@contextmanager
-def _child(repo: Path, quarantine: Path | None, *args: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """A git child that is gone when the block ends; a failure of git's is an error of ours."""
-    with subprocess.Popen(
-        git_command(repo, *args),
-        env=quarantine_env(repo, quarantine),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as child:
-        try:
-            yield child
-        except BaseException:
-            child.kill()
-            raise
-        assert child.stdin is not None and child.stdout is not None
-        child.stdin.close()
-        child.stdout.close()
-        if child.wait(60) not in (0, -13):  # -13: we stopped reading
-            raise Unavailable(f"git {args[0]} failed")

@@ -113,6 +113,7 @@ class Service:
     data: Path
     env: dict[str, str]
     port: int = field(default_factory=free_port)
+    ssh_port: int = field(default_factory=free_port)
     user: str = "alice"
     token: str = ""
     process: "subprocess.Popen[bytes] | None" = None
@@ -131,7 +132,12 @@ class Service:
     def environment(self) -> dict[str, str]:
         """Of every process of this instance."""
         own = {k: v for k, v in os.environ.items() if not k.startswith("HERMES_")}
-        return own | {"HERMES_DATA": str(self.data), "HERMES_PORT": str(self.port), **self.env}
+        return own | {
+            "HERMES_DATA": str(self.data),
+            "HERMES_PORT": str(self.port),
+            "HERMES_SSH_PORT": str(self.ssh_port),
+            **self.env,
+        }
 
     def start(self) -> "Service":
         """Start `hermes up` and wait until a push would run."""

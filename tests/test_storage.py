@@ -309,13 +309,14 @@ async def test_every_step_is_an_event(world: World) -> None:
 
 async def test_the_schema_of_a_newer_program_is_refused(world: World) -> None:
     async with world.database.write() as session:
+        current = await session.scalar(text("SELECT version_num FROM alembic_version"))
         await session.execute(text("UPDATE alembic_version SET version_num = 'from_the_future'"))
     try:
         with pytest.raises(SettingsError, match="newer Hermes"):
             await migrate(world.database)
     finally:
         async with world.database.write() as session:
-            await session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            await session.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": current})
     await migrate(world.database)
 
 

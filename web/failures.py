@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from hermes.errors import UserError
+from hermes.errors import TooMany, UserError
 from hermes.journal import log
 from web.guard import HEADERS
 from web.look import Look
@@ -39,6 +39,8 @@ class Failures:
         answer = self._answer(request, error.status, error.code, str(error), error.hint)
         if error.status == 401:
             answer.headers["WWW-Authenticate"] = "Bearer"
+        if isinstance(error, TooMany):
+            answer.headers["Retry-After"] = str(error.wait_s)
         return answer
 
     async def unavailable(self, request: Request, error: Exception) -> Response:

@@ -6,9 +6,11 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.accounts import add_token, identify, revoke
+from hermes.accounts import add_token, revoke
+from hermes.errors import TooMany
+from hermes.login import sign_in as check
 from web.site import Site
-from web.visitor import COOKIE, SESSION_LIFE_S, SignInNeeded, set_cookie
+from web.visitor import COOKIE, SESSION_LIFE_S, SignInNeeded, address, set_cookie
 
 
 def safe_next(target: str) -> str:
@@ -44,8 +46,13 @@ def routes(site: Site) -> list[Route]:
     async def sign_in(request: Request) -> Response:
         fields = await request.form()
         secret, target = str(fields.get("token", "")).strip(), safe_next(str(fields.get("next", "/")))
-        async with site.context.database.read() as session:
-            identity = await identify(session, secret)
+        try:
+            identity = await check(site.context, secret, address(request))
+        except TooMany as error:
+            values = {"target": target, "message": f"{error}: {error.hint}."}
+            answer = site.look.page(request, "signin.html", values, error.status)
+            answer.headers["Retry-After"] = str(error.wait_s)
+            return answer
         if identity is None:
             words = "This token is not valid: it is misspelt, revoked or expired."
             return site.look.page(request, "signin.html", {"target": target, "message": words}, 401)

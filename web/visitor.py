@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from hermes.accounts import Identity, identify, is_stale, mark_used
 from hermes.errors import UserError
+from hermes.login import sign_in
 from hermes.process import Context
 
 COOKIE = "hermes_session"
@@ -28,23 +29,31 @@ async def visitor(request: Request, context: Context) -> Identity:
     """By token if one is sent, else by cookie. Raises SignInNeeded."""
     if bearer(request) is not None:
         return await program(request, context)
-    return await _check(request, context, request.cookies.get(COOKIE, ""), "session")
+    async with context.database.read() as session:
+        identity = await identify(session, request.cookies.get(COOKIE, ""), "session")
+    if identity is not None and is_stale(identity.token):
+        async with context.database.write() as session:
+            await mark_used(session, identity.token)
+    return _remember(request, identity, "nobody is signed in")
 
 
 async def program(request: Request, context: Context) -> Identity:
     """By token only, so that no other site can use a browser's cookie. Raises SignInNeeded."""
-    return await _check(request, context, bearer(request) or "", "all")
+    secret = bearer(request)
+    if not secret:
+        return _remember(request, None, "nobody is signed in")
+    identity = await sign_in(context, secret, address(request))
+    return _remember(request, identity, "this token is not valid (any more)")
 
 
-async def _check(request: Request, context: Context, secret: str, scope: str) -> Identity:
-    async with context.database.read() as session:
-        identity = await identify(session, secret, scope)
+def address(request: Request) -> str:
+    """Where the request comes from."""
+    return request.client.host if request.client else ""
+
+
+def _remember(request: Request, identity: Identity | None, otherwise: str) -> Identity:
     if identity is None:
-        words = "this token is not valid (any more)" if secret else "nobody is signed in"
-        raise SignInNeeded(words, "send a token as `Authorization: Bearer hermes_…`")
-    if is_stale(identity.token):
-        async with context.database.write() as session:
-            await mark_used(session, identity.token)
+        raise SignInNeeded(otherwise, "send a token as `Authorization: Bearer hermes_…`")
     request.state.user = identity.user  # error pages show it too
     return identity
 

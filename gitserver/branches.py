@@ -1,0 +1,100 @@
+"""What a push may do to branches and tags: names, numbers, and the protection that an owner has set."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from hermes.errors import Refused, Unavailable, UserError
+from hermes.git import run_git
+from hermes.names import check_branch
+from hermes.pushes import BRANCHES, TAGS, RefUpdate
+from hermes.units import show_size
+
+
+@dataclass(frozen=True)
+class Target:
+    """The repository of a push, as far as its policy goes."""
+
+    path: Path
+    owner: str
+    name: str
+    default_branch: str = ""
+    protected: bool = False
+
+
+def check_commands(commands: tuple[RefUpdate, ...], most: int) -> None:
+    """Raises UserError when one push is to move too many refs, or one of them twice, or a bad name."""
+    if len({command.ref for command in commands}) < len(commands):
+        raise Refused("a push can move a ref only once", "push one commit to each ref")
+    if len(commands) > most:
+        raise Refused(
+            f"{len(commands)} refs in one push; at most {most}",
+            "push them in parts, or raise HERMES_PUSH_REFS",
+        )
+
+
+def check_ref(ref: str) -> None:
+    """What can be refused before the pack is read. Raises UserError."""
+    if not ref.startswith((BRANCHES, TAGS)):
+        raise UserError(f"{ref[:80]!r} is not a branch or a tag", "push to refs/heads/… or refs/tags/…")
+    check_branch(ref.split("/", 2)[2])
+
+
+def check_room(repo: Path, commands: tuple[RefUpdate, ...], most_refs: int, most_bytes: int) -> None:
+    """Raises Refused when the repository is full: of refs, or of bytes."""
+    known = set(_refs(repo))
+    fresh = {command.ref for command in commands if not command.is_delete} - known
+    if fresh and len(known) + len(fresh) > most_refs:
+        raise Refused(
+            f"the repository has {len(known)} branches and tags; at most {most_refs}",
+            "delete some (git push gpu --delete NAME), or raise HERMES_REPO_REFS",
+        )
+    size_bytes = _size_bytes(repo)
+    if fresh and size_bytes > most_bytes:
+        raise Refused(
+            f"the repository has {show_size(size_bytes)}; at most {show_size(most_bytes)}",
+            "push to a new one without the large files, or raise HERMES_REPO_SIZE",
+        )
+
+
+def _refs(repo: Path) -> Iterator[str]:
+    """All refs, from git's own two places (gitrepository-layout): loose files and packed-refs."""
+    for path in (repo / "refs").rglob("*"):
+        if path.is_file() and path.suffix != ".lock":
+            yield str(path.relative_to(repo))
+    with suppress(FileNotFoundError):
+        for line in (repo / "packed-refs").read_text(errors="replace").splitlines():
+            if line[:1] not in ("#", "^"):
+                yield line.partition(" ")[2]
+
+
+def _size_bytes(repo: Path) -> int:
+    """Of the packs: pushes are stored in nothing else."""
+    size = 0
+    for path in (repo / "objects" / "pack").glob("*.pack"):
+        with suppress(FileNotFoundError):  # maintenance has just put it into another one
+            size += path.stat().st_size
+    return size
+
+
+def check_update(target: Target, update: RefUpdate, quarantine: Path | None) -> None:
+    """The protection that a repository's owner has switched on. Raises Refused."""
+    if not target.protected or update.is_create:
+        return
+    hint = f"its owner can lift the protection: {target.owner}/{target.name} → Settings"
+    if update.ref.startswith(TAGS):
+        raise Refused(f"tags are protected here: {update.short} stays as it is", hint)
+    if update.ref != BRANCHES + target.default_branch:
+        return
+    if update.is_delete:
+        raise Refused(f"{update.short} is protected: it cannot be deleted", hint)
+    try:
+        run_git(
+            target.path, "merge-base", "--is-ancestor", update.old_sha, update.new_sha, quarantine=quarantine
+        )
+    except Unavailable:
+        raise Refused(
+            f"{update.short} is protected: the push would rewrite its history (no force)",
+            f"git pull --rebase, then push without --force; {hint}",
+        ) from None

@@ -1,0 +1,32 @@
+"""Checks a secret at the door and counts what fails, by address and by the name that was claimed."""
+
+from hermes.accounts import Identity, identify, is_stale, mark_used
+from hermes.errors import TooMany
+from hermes.process import Context
+
+
+def count_failure(context: Context, address: str, name: str = "") -> None:
+    """Somebody could not say who they are. Raises TooMany when this address or this name failed too often.
+
+    Only failures are turned away: a right token passes from an address that others spoil."""
+    keys = [f"address {address}", *([f"user {name}"] if name else [])]
+    for key in keys:
+        context.failures.count(key)
+    wait_s = max(context.failures.wait_s(key) for key in keys)
+    if wait_s:
+        raise TooMany("too many failed sign-ins", wait_s)
+
+
+async def sign_in(
+    context: Context, secret: str, address: str, name: str = "", scopes: tuple[str, ...] = ("all",)
+) -> Identity | None:
+    """Whose secret it is; None: nobody's, and that was counted. Raises TooMany."""
+    async with context.database.read() as session:
+        identity = await identify(session, secret, *scopes)
+    if identity is None:
+        count_failure(context, address, name)
+        return None
+    if is_stale(identity.token):
+        async with context.database.write() as session:
+            await mark_used(session, identity.token)
+    return identity
