@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from hermes.errors import Refused
+from gitserver.body import too_large
+from hermes.errors import Refused, UserError
 
 _ADVICE = {
     "shallow update not allowed": "this clone is shallow: git fetch --unshallow, from where you cloned it",
@@ -12,7 +13,7 @@ _ADVICE = {
     "failed to update ref": "another push was faster, or a ref of that name is in the way: git fetch",
     "fetch first": "somebody else has pushed: git pull --rebase, then push",
 }
-_BROKEN_HINT = "git fsck in your repository says more; a clone of a good copy helps"
+_BROKEN_HINT = "`git fsck --strict` in your repository says more"
 _MAX_WORDS = 160
 
 
@@ -22,10 +23,12 @@ def advice(reasons: Iterable[str]) -> str:
     return "".join(f"hermes  {words}\n" for words in sorted(found))
 
 
-def broken(words: str, repo: Path) -> Refused:
+def broken(words: str, repo: Path, push_bytes: int) -> UserError:
     """What git could not take in, from what it wrote to the user; nothing of our own paths."""
     lines = [line for line in re.split(r"[\r\n]+", words) if re.match(r"(error|fatal|warning): ", line)]
     reason = re.sub(r"^\w+: ", "", lines[0]) if lines else "git could not read it"
+    if "maximum allowed size" in reason:
+        return too_large("push", push_bytes)
     reason = reason.replace(str(repo), "").replace(str(repo.absolute()), "")
     reason = re.sub(r"(?<![\w.])/\S*", "…", reason)[:_MAX_WORDS]
     return Refused(f"the pack is broken: {reason}", _BROKEN_HINT)

@@ -88,7 +88,7 @@ class GitServer:
         """A fetch or a clone."""
         self._check_type(request, "git-upload-pack")
         repo = await self._repo(request, caller, writes=False)
-        body = Body(read_body(request, _MAX_FETCH_BYTES), self.door.context.settings.push_time)
+        body = Body(read_body(request, _MAX_FETCH_BYTES, "request"), self.door.context.settings.push_time)
         path, protocol = self.door.context.paths.repo(repo.id), request.headers.get("git-protocol", "")
         stream = self.door.git.upload(path, body, protocol, caller.key, "--stateless-rpc")
         first = await anext(stream, b"")  # the head of the response goes out after the request was read
@@ -109,7 +109,7 @@ class GitServer:
         owner, name = request.path_params["owner"], request.path_params["name"]
         settings = self.door.context.settings
         repo = await self._repo(request, caller, writes=True)
-        body = Body(read_body(request, settings.push_size + _HEAD_BYTES), settings.push_time)
+        body = Body(read_body(request, settings.push_size + _HEAD_BYTES, "push"), settings.push_time)
         kind = "application/x-git-receive-pack-result"
         head = await read_head(body)
         if not head.commands:  # git's probe, to see whether its credentials work

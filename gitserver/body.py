@@ -73,11 +73,11 @@ class Body:
             pass
 
 
-async def read_body(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
+async def read_body(request: Request, limit_bytes: int, what: str) -> AsyncIterator[bytes]:
     """The chunks as they come. Raises TooLarge, or UserError for what cannot be inflated."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit_bytes:
-        raise _too_large(limit_bytes)  # at once: nobody waits for the end of a terabyte
+        raise too_large(what, limit_bytes)  # at once: nobody waits for the end of a terabyte
     inflate = zlib.decompressobj(31) if request.headers.get("content-encoding") == "gzip" else None
     size = 0
     stream = request.stream()
@@ -91,7 +91,7 @@ async def read_body(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
             size += len(part)
             if size > limit_bytes:
                 await _drain(stream, limit_bytes)
-                raise _too_large(limit_bytes)
+                raise too_large(what, limit_bytes)
             if part:
                 yield part
 
@@ -105,5 +105,6 @@ async def _drain(stream: AsyncIterator[bytes], limit_bytes: int) -> None:
             return
 
 
-def _too_large(limit_bytes: int) -> TooLarge:
-    return TooLarge(f"the push has more than {show_size(limit_bytes)}", "push less at a time")
+def too_large(what: str, limit_bytes: int) -> TooLarge:
+    """In words."""
+    return TooLarge(f"the {what} has more than {show_size(limit_bytes)}", "push less at a time")

@@ -114,7 +114,7 @@ class Receiver:
             return self._refused(head)
         report = protocol.read_report(answer, head)
         if report.unpack != "ok":
-            return self._refuse(head, broken(report.words, self._target.path), ref)
+            return self._refuse(head, self._broken(report.words), ref)
         applied = await self._apply(report.moved)
         if more := advice(report.refs.values()):
             answer = protocol.band(protocol.PROGRESS, more.encode()) + answer if head.has_sideband else answer
@@ -198,6 +198,9 @@ class Receiver:
         if not self._reasons:
             self._note(ref, error)
         return self._refused(head)
+
+    def _broken(self, words: str) -> UserError:
+        return broken(words, self._target.path, self._context.settings.push_size)
 
     def _refused(self, head: protocol.PushHead) -> Received:
         return Received(protocol.report(head, self._reasons, self._words), head, refused=True)

@@ -1,5 +1,6 @@
 """Signing in and out: a token in, a session cookie out. No passwords."""
 
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -8,7 +9,7 @@ from starlette.routing import Route
 
 from hermes.accounts import add_token, revoke
 from hermes.errors import TooMany
-from hermes.login import sign_in as check
+from hermes.login import sign_in
 from web.site import Site
 from web.visitor import COOKIE, SESSION_LIFE_S, SignInNeeded, address, set_cookie
 
@@ -36,32 +37,37 @@ def browser_name(agent: str) -> str:
     return f"{browser} on {system}" if system else browser
 
 
+def _wait(site: Site, request: Request, target: str, error: TooMany) -> Response:
+    values = {"target": target, "message": f"{error}: {error.hint}."}
+    answer = site.look.page(request, "signin.html", values, error.status)
+    answer.headers["Retry-After"] = str(error.wait_s)
+    return answer
+
+
+async def _sign_in(site: Site, request: Request) -> Response:
+    fields = await request.form()
+    secret, target = str(fields.get("token", "")).strip(), safe_next(str(fields.get("next", "/")))
+    try:
+        identity = await sign_in(site.context, secret, address(request))
+    except TooMany as error:
+        return _wait(site, request, target, error)
+    if identity is None:
+        words = "This token is not valid: it is misspelt, revoked or expired."
+        return site.look.page(request, "signin.html", {"target": target, "message": words}, 401)
+    agent = browser_name(request.headers.get("user-agent", ""))
+    async with site.context.database.write() as session:
+        cookie = await add_token(session, identity.user, agent, scope="session", life_s=SESSION_LIFE_S)
+    answer = RedirectResponse(target, 303)
+    set_cookie(answer, cookie, site.context.settings.public_url)
+    return answer
+
+
 def routes(site: Site) -> list[Route]:
     """Open to everybody."""
 
     async def form(request: Request) -> Response:
         target = safe_next(request.query_params.get("next", "/"))
         return site.page(request, "signin.html", target=target, message="")
-
-    async def sign_in(request: Request) -> Response:
-        fields = await request.form()
-        secret, target = str(fields.get("token", "")).strip(), safe_next(str(fields.get("next", "/")))
-        try:
-            identity = await check(site.context, secret, address(request))
-        except TooMany as error:
-            values = {"target": target, "message": f"{error}: {error.hint}."}
-            answer = site.look.page(request, "signin.html", values, error.status)
-            answer.headers["Retry-After"] = str(error.wait_s)
-            return answer
-        if identity is None:
-            words = "This token is not valid: it is misspelt, revoked or expired."
-            return site.look.page(request, "signin.html", {"target": target, "message": words}, 401)
-        agent = browser_name(request.headers.get("user-agent", ""))
-        async with site.context.database.write() as session:
-            cookie = await add_token(session, identity.user, agent, scope="session", life_s=SESSION_LIFE_S)
-        answer = RedirectResponse(target, 303)
-        set_cookie(answer, cookie, site.context.settings.public_url)
-        return answer
 
     async def sign_out(request: Request) -> Response:
         answer = RedirectResponse("/signin", 303)
@@ -77,6 +83,6 @@ def routes(site: Site) -> list[Route]:
 
     return [
         Route("/signin", form, methods=["GET"]),
-        Route("/signin", sign_in, methods=["POST"]),
+        Route("/signin", partial(_sign_in, site), methods=["POST"]),
         Route("/signout", sign_out, methods=["POST"]),
     ]
