@@ -39,17 +39,36 @@ def check_git() -> None:
         raise SettingsError(f"{words.strip()} is too old: Hermes needs git {needed} or newer")
 
 
-def open_socket(settings: Settings) -> socket.socket:
-    """The listening socket, opened before anything else starts. Raises SettingsError with the next step."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def open_sockets(settings: Settings) -> tuple[socket.socket, socket.socket | None]:
+    """The listening sockets of HTTP and of SSH, if it is wanted. Raises SettingsError with the next step."""
+    http = _open(
+        settings.host, settings.port, f"set HERMES_PORT (for example HERMES_PORT={settings.port + 1})"
+    )
+    if not settings.ssh_port:
+        return http, None
+    try:
+        return http, _open(settings.host, settings.ssh_port, "set HERMES_SSH_PORT (0: no git over SSH)")
+    except SettingsError:
+        http.close()
+        raise
+
+
+def check_ports(settings: Settings) -> None:
+    """Raises SettingsError when a port is taken."""
+    for listener in filter(None, open_sockets(settings)):
+        listener.close()
+
+
+def _open(host: str, port: int, otherwise: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio sets TCP_NODELAY only where the protocol is named; without it each answer waits 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.host, settings.port))
+        listener.bind((host, port))
     except OSError as error:
+        listener.close()
         raise SettingsError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); "
-            f"stop what uses the port, or set HERMES_PORT (for example HERMES_PORT={settings.port + 1})"
+            f"cannot listen on {host}:{port} ({error.strerror}); stop what uses the port, or {otherwise}"
         ) from None
     return listener

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hermes.accounts import add_token, add_user, find_user
-from hermes.checks import check_data_directory, open_socket
+from hermes.checks import check_data_directory, check_ports
 from hermes.database import Database
 from hermes.errors import Unavailable
 from hermes.executors import LOCAL_WARNING
@@ -38,7 +38,7 @@ def run_demo(settings: Settings, once: bool, only: tuple[str, ...]) -> int:
     """0 if every sample produced what its expect.toml says."""
     console = Console(highlight=False)
     check_data_directory(settings.data)
-    open_socket(settings).close()
+    check_ports(settings)
     with _service(settings) as service, tempfile.TemporaryDirectory(prefix="hermes-demo-") as scratch:
         client = _wait_until_up(settings, service, console)
         token = _make_user(settings)

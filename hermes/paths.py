@@ -49,6 +49,11 @@ class Paths:
         return self.root / "spool" / "boxes"
 
     @property
+    def ssh_host_key(self) -> Path:
+        """What clients know this server by, over SSH."""
+        return self.root / "ssh_host_ed25519_key"
+
+    @property
     def redis_socket(self) -> Path:
         """The private Redis that `hermes up` starts."""
         return self.root / "redis.sock"

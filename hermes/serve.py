@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import uvicorn
 from starlette.applications import Starlette
@@ -13,12 +13,13 @@ from starlette.applications import Starlette
 from gitserver.app import GitServer
 from gitserver.child import Git
 from gitserver.push import Door
+from gitserver.ssh import serving
 from hermes import journal
-from hermes.checks import open_socket
+from hermes.checks import open_sockets
 from hermes.errors import HermesError
 from hermes.images import load_images
 from hermes.journal import log
-from hermes.process import Context, open_context
+from hermes.process import open_context
 from hermes.reconcile import keep_reconciling
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
@@ -40,13 +41,11 @@ class Server(uvicorn.Server):
         super().handle_exit(sig, frame)  # type: ignore[arg-type]
 
 
-def make_app(context: Context, closing: asyncio.Event) -> Starlette:
+def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     """Everything that answers on the port."""
-    images = load_images(context.settings.images)
-    settings = context.settings
-    door = Door(context, images, Git(settings), Throttle(settings.push_rate, 60.0))
+    context = door.context
     git = GitServer(door, closing)
-    pages = Pages(context, images, closing)
+    pages = Pages(context, door.images, closing)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -62,22 +61,27 @@ def make_app(context: Context, closing: asyncio.Event) -> Starlette:
     )
 
 
-async def serve(settings: Settings, listener: socket.socket) -> None:
+async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | None) -> None:
     """Serve until SIGTERM or SIGINT."""
-    async with open_context(settings) as context:
+    async with open_context(settings) as context, AsyncExitStack() as stack:
         closing = asyncio.Event()
+        images = load_images(settings.images)
+        door = Door(context, images, Git(settings), Throttle(settings.push_rate, 60.0))
+        if ssh is not None:
+            await stack.enter_async_context(serving(door, closing, ssh))
         config = uvicorn.Config(
-            make_app(context, closing),
+            make_app(door, closing),
             loop="asyncio",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_GRACE_S,
             timeout_keep_alive=30,
             server_header=False,
-            proxy_headers=False,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=settings.proxies,
         )
         log.info("serving", url=settings.public_url, data=str(settings.data.absolute()))
-        await Server(config, closing).serve(sockets=[listener])
+        await Server(config, closing).serve(sockets=[http])
 
 
 def main() -> None:
@@ -85,9 +89,9 @@ def main() -> None:
     try:
         settings = load_settings()
         journal.configure(settings.log, "serve")
-        listener = open_socket(settings)
+        http, ssh = open_sockets(settings)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        asyncio.run(serve(settings, listener))
+        asyncio.run(serve(settings, http, ssh))
     except HermesError as error:
         sys.exit(f"hermes serve: {error}")
     except KeyboardInterrupt:

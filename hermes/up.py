@@ -17,7 +17,7 @@ from honcho.manager import Manager
 from honcho.printer import Printer
 from honcho.process import Process
 
-from hermes.checks import check_data_directory, check_git, open_socket
+from hermes.checks import check_data_directory, check_git, check_ports
 from hermes.redis_server import find_server, socket_path
 from hermes.settings import Settings
 
@@ -83,7 +83,7 @@ def up(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C. Raises SettingsError when it cannot begin."""
     check_git()
     check_data_directory(settings.data)
-    open_socket(settings).close()
+    check_ports(settings)
     env = os.environ | {
         "HERMES_DATA": str(settings.data.absolute()),
         "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",

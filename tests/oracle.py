@@ -38,6 +38,14 @@ _SERVER = {
     "uploadpack.allowFilter": "true",
     "uploadpack.allowReachableSHA1InWant": "true",
 }
+#: Ours: nothing is built here, and scripts push faster and sign in worse than people.
+_INSTANCE = {
+    "HERMES_EXECUTOR": "local",
+    "HERMES_REDIS_URL": "none",
+    "HERMES_PUSH_RATE": "100000",
+    "HERMES_LOGIN_FAILURES": "100000",
+    "HERMES_SSH_PORT": "0",
+}
 
 
 def run(*words: str, cwd: Path, env: dict[str, str] | None = None, data: bytes = b"") -> Done:
@@ -253,8 +261,13 @@ class Pair:
 
 
 @contextmanager
-def pair(service: Service, work: Path) -> Iterator[Pair]:
+def pair(work: Path) -> Iterator[Pair]:
     """Both servers, up."""
     (work / "bare").mkdir()
+    service = Service(work / "hermes", _INSTANCE)
+    service.token = service.add_user(service.user)
+    service.start()
     with gits_own(work / "bare") as git:
         yield Pair(git, ours(service), history(work / "template"), work)
+    assert service.stop() == 0, service.log[-3000:]
+    assert "Traceback" not in service.log, service.log[service.log.index("Traceback") - 500 :][:4000]

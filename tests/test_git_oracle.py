@@ -13,12 +13,11 @@ import pytest
 
 from tests.git_operations import OPERATIONS, Operation
 from tests.oracle import Client, Pair, Side, output, pair
-from tests.service import Service
 
 
 @pytest.fixture(scope="module")
-def servers(local_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with pair(local_service, tmp_path_factory.mktemp("oracle")) as both:
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    with pair(tmp_path_factory.mktemp("oracle")) as both:
         yield both
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import click
 from sqlalchemy import func, select
@@ -14,7 +14,8 @@ from hermes.checks import check_data_directory
 from hermes.database import Database
 from hermes.schema import migrate
 from hermes.settings import load_settings
-from hermes.tables import Repo, User
+from hermes.ssh_keys import add_key, list_keys, remove_key
+from hermes.tables import Repo, SshKey, User
 
 T = TypeVar("T")
 
@@ -100,3 +101,57 @@ def token_add(user_name: str, name: str) -> None:
             return await add_token(session, await get_user(session, user_name), name)
 
     click.echo(with_database(act))
+
+
+@admin.group()
+def key() -> None:
+    """Public keys of accounts, for git over SSH."""
+
+
+@key.command("add")
+@click.argument("user_name", metavar="USER")
+@click.argument("file", type=click.File(), default="-")
+@click.option("--name", default="", help="What to call it; default: the comment in the key.")
+def key_add(user_name: str, file: TextIO, name: str) -> None:
+    """Let the public key in FILE (default: stdin) sign USER in."""
+    text = file.read()
+
+    async def act(database: Database) -> SshKey:
+        async with database.write() as session:
+            return await add_key(session, await get_user(session, user_name), text, name)
+
+    made = with_database(act)
+    click.echo(f"{made.fingerprint} ({made.name}) signs {user_name} in over SSH")
+
+
+@key.command("list")
+@click.argument("user_name", metavar="USER")
+@click.option("--json", "as_json", is_flag=True, help="JSON, one array.")
+def key_list(user_name: str, as_json: bool) -> None:
+    """The public keys of USER."""
+
+    async def act(database: Database) -> list[SshKey]:
+        async with database.read() as session:
+            return await list_keys(session, await get_user(session, user_name))
+
+    found = with_database(act)
+    if as_json:
+        fields = ("id", "name", "fingerprint", "public_key", "created_at", "last_used_at")
+        click.echo(json.dumps([{field: getattr(each, field) for field in fields} for each in found]))
+        return
+    for each in found:
+        click.echo(f"{each.id:5}  {each.fingerprint}  {each.name}")
+
+
+@key.command("remove")
+@click.argument("user_name", metavar="USER")
+@click.argument("key_id", type=int)
+def key_remove(user_name: str, key_id: int) -> None:
+    """Let the key KEY_ID (see `hermes admin key list`) sign USER in no more."""
+
+    async def act(database: Database) -> None:
+        async with database.write() as session:
+            await remove_key(session, await get_user(session, user_name), key_id)
+
+    with_database(act)
+    click.echo(f"key {key_id} removed")
