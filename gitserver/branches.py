@@ -8,7 +8,7 @@ from pathlib import Path
 from hermes.errors import Refused, Unavailable, UserError
 from hermes.git import run_git
 from hermes.names import check_branch
-from hermes.pushes import BRANCHES, TAGS, RefUpdate
+from hermes.pushes import BRANCHES, HIDDEN, TAGS, RefUpdate
 from hermes.units import show_size
 
 
@@ -59,14 +59,16 @@ def check_room(repo: Path, commands: tuple[RefUpdate, ...], most_refs: int, most
 
 
 def _refs(repo: Path) -> Iterator[str]:
-    """All refs, from git's own two places (gitrepository-layout): loose files and packed-refs."""
-    for path in (repo / "refs").rglob("*"):
-        if path.is_file() and path.suffix != ".lock":
-            yield str(path.relative_to(repo))
+    """Branches and tags, from git's own two places (gitrepository-layout): loose files and packed-refs."""
+    for part in ("heads", "tags"):
+        for path in (repo / "refs" / part).rglob("*"):
+            if path.is_file() and path.suffix != ".lock":
+                yield str(path.relative_to(repo))
     with suppress(FileNotFoundError):
         for line in (repo / "packed-refs").read_text(errors="replace").splitlines():
-            if line[:1] not in ("#", "^"):
-                yield line.partition(" ")[2]
+            ref = line.partition(" ")[2]
+            if ref.startswith((BRANCHES, TAGS)):
+                yield ref
 
 
 def _size_bytes(repo: Path) -> int:
@@ -79,22 +81,38 @@ def _size_bytes(repo: Path) -> int:
 
 
 def check_update(target: Target, update: RefUpdate, quarantine: Path | None) -> None:
-    """The protection that a repository's owner has switched on. Raises Refused."""
-    if not target.protected or update.is_create:
+    """The protection that a repository's owner has switched on. Raises Refused.
+
+    What the update leaves behind is kept: every commit that was accepted has a page and may be queued."""
+    if update.is_create or not _leaves_behind(target.path, update, quarantine):
         return
     hint = f"its owner can lift the protection: {target.owner}/{target.name} → Settings"
-    if update.ref.startswith(TAGS):
+    if target.protected and update.ref.startswith(TAGS):
         raise Refused(f"tags are protected here: {update.short} stays as it is", hint)
-    if update.ref != BRANCHES + target.default_branch:
-        return
-    if update.is_delete:
-        raise Refused(f"{update.short} is protected: it cannot be deleted", hint)
-    try:
-        run_git(
-            target.path, "merge-base", "--is-ancestor", update.old_sha, update.new_sha, quarantine=quarantine
-        )
-    except Unavailable:
+    if target.protected and update.ref == BRANCHES + target.default_branch:
+        if update.is_delete:
+            raise Refused(f"{update.short} is protected: it cannot be deleted", hint)
         raise Refused(
             f"{update.short} is protected: the push would rewrite its history (no force)",
             f"git pull --rebase, then push without --force; {hint}",
-        ) from None
+        )
+    _keep(target.path, update)
+
+
+def _leaves_behind(repo: Path, update: RefUpdate, quarantine: Path | None) -> bool:
+    """Whether objects are no longer reachable by this ref afterwards."""
+    if update.is_delete or update.ref.startswith(TAGS):
+        return True
+    try:
+        run_git(repo, "merge-base", "--is-ancestor", update.old_sha, update.new_sha, quarantine=quarantine)
+    except Unavailable:
+        return True
+    return False
+
+
+def _keep(repo: Path, update: RefUpdate) -> None:
+    """A ref that clients do not see: maintenance does not throw away what the update leaves behind."""
+    with suppress(Unavailable):  # the ref is not there: git will refuse the update itself
+        current = run_git(repo, "rev-parse", "--verify", "--quiet", update.ref).decode().strip()
+        if current == update.old_sha:
+            run_git(repo, "update-ref", f"{HIDDEN}/{current}", current)

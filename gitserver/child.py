@@ -10,6 +10,7 @@ from gitserver.body import Body
 from gitserver.places import Places
 from hermes.errors import Unavailable
 from hermes.git import GitLimits, git_command, git_env
+from hermes.pushes import HIDDEN
 from hermes.settings import Settings
 
 HOOKS = Path(__file__).parent / "hooks"
@@ -37,6 +38,7 @@ _CONFIG = {
     "uploadpack.allowFilter": "true",
     "uploadpack.allowReachableSHA1InWant": "true",
     "gc.auto": "0",
+    "transfer.hideRefs": HIDDEN,
 }
 
 Ask = Callable[[Path | None], Awaitable[bool]]

@@ -18,6 +18,7 @@ from hermes.tables import Build, Push, Rank, Repo, Run
 from hermes.transitions import move, note
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
+HIDDEN = "refs/hermes/keep"  # what branches and tags have left behind
 
 
 @dataclass(frozen=True)

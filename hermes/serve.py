@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 
 from gitserver.app import GitServer
 from gitserver.child import Git
+from gitserver.maintenance import keep_maintaining
 from gitserver.push import Door
 from gitserver.ssh import serving
 from hermes import journal
@@ -49,9 +50,11 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        reconciling = asyncio.create_task(keep_reconciling(context))
+        always = [keep_reconciling(context), keep_maintaining(context, door.git)]
+        tasks = [asyncio.create_task(each) for each in always]
         yield
-        reconciling.cancel()
+        for task in tasks:
+            task.cancel()
 
     return Starlette(
         routes=[*git.routes(), *pages.routes()],
