@@ -18,8 +18,8 @@ _COLOURS = {
 }  # fmt: skip
 _VERDICT = re.compile(r"(?<![\w/-])(" + "|".join(_COLOURS) + r")\b")
 #: Control sequences of terminals (ECMA-48): CSI, OSC and the two-byte ones.
-_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>78])")
-_OPEN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200}\x1b?)?\Z")
+_ESCAPE = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[ -/]+[0-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_=>78])")
+_OPEN = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[ -/]+|\][^\x07\x1b]{0,200}\x1b?)?\Z")
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Why a run waits, in words: for its build, for a runner, for what somebody holds; and its place."""
 
+import statistics
 import time
 
 from sqlalchemy import and_, func, or_, select
@@ -11,6 +12,8 @@ from hermes.repos import visible_to
 from hermes.states import LIVE, State
 from hermes.tables import Build, Rank, Repo, Run, User
 from hermes.units import show_span
+
+_EARLIER = 5  # runs that tell how long the next one takes
 
 
 async def waiting_for(session: AsyncSession, run: Run) -> str:
@@ -47,7 +50,7 @@ async def _last_reason(session: AsyncSession, run: Run) -> str:
 
 
 async def _holder(session: AsyncSession, of_gpus: bool, viewer_id: int) -> str:
-    """`GPU 0 (H200) held by bob/nbody (run 5), at most 2 m 10 s left`: the one with the least time left."""
+    """`GPU 0 (H200) held by bob/nbody (run 5), about 2 m 10 s left`: the one with the least time left."""
     viewer = await session.get_one(User, viewer_id)
     visible = select(Repo.id).where(visible_to(viewer)).scalar_subquery()
     rows = await session.execute(
@@ -61,13 +64,28 @@ async def _holder(session: AsyncSession, of_gpus: bool, viewer_id: int) -> str:
     best, least_s = "", float("inf")
     for rank, run, repo, owner, may_know in rows.all():
         held = [names.get(uuid, uuid) for uuid in (rank.slot or {}).get("gpus", [])]
-        left_s = Plan.model_validate(run.plan).timeout_s - (time.time() - (rank.claimed_at or time.time()))
-        if (held or not of_gpus) and left_s < least_s:
+        if of_gpus and not held:
+            continue
+        left_s, how = await _left_s(session, rank, run)
+        if left_s < least_s:
             who = f"{owner}/{repo} (run {run.id})" if may_know else owner
             least_s = left_s
             what = " and ".join(held) if held else "the CPUs"
-            best = f"{what} held by {who}, at most {show_span(max(round(left_s), 1))} left"
+            best = f"{what} held by {who}, {how} {show_span(max(round(left_s), 1))} left"
     return best
+
+
+async def _left_s(session: AsyncSession, rank: Rank, run: Run) -> tuple[float, str]:
+    """How long a rank will still run: `about`, by what its repository's last runs took, or `at most`, by its
+    limit, when there were none or it takes longer this time."""
+    now = time.time()
+    passed_s = now - (rank.started_at or rank.claimed_at or now)
+    earlier = select(Run).where(Run.repo_id == run.repo_id, Run.state == State.SUCCEEDED)
+    rows = (await session.scalars(earlier.order_by(Run.id.desc()).limit(_EARLIER))).all()
+    spans = [each.ended_at - each.started_at for each in rows if each.ended_at and each.started_at]
+    if spans and (left_s := statistics.median(spans) - passed_s) > 0:
+        return left_s, "about"
+    return Plan.model_validate(run.plan).timeout_s - passed_s, "at most"
 
 
 def _ordinal(number: int) -> str:
