@@ -17,6 +17,7 @@ from hermes.boxes import box_name
 from hermes.errors import Refused, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
 from hermes.logs import LogWriter
+from hermes.objects import open_objects
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED, RANKS
@@ -72,9 +73,11 @@ class BuildWork:
     def _export(self, build: Build, target: Path) -> list[str]:
         settings = self._context.settings
         repo = self._context.paths.repo(build.repo_id)
-        entries = list_tree(repo, build.commit_sha, TreeLimits(settings.tree_files, settings.tree_size))
+        limits = TreeLimits(settings.tree_files, settings.tree_size)
         target.parent.mkdir(parents=True, exist_ok=True)
-        submodules = export_tar(repo, build.commit_sha, entries, target, int(time.time()))
+        with open_objects(repo) as objects:
+            entries = list_tree(objects, build.commit_sha, limits)
+            submodules = export_tar(objects, entries, target, int(time.time()))
         return [
             f"submodule {path!r} is not fetched; commit its files if the build needs them"
             for path in submodules

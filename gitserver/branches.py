@@ -1,5 +1,6 @@
 """What a push may do to branches and tags: names, numbers, and the protection that an owner has set."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,8 +9,11 @@ from pathlib import Path
 from hermes.errors import Refused, Unavailable, UserError
 from hermes.git import run_git
 from hermes.names import check_branch
+from hermes.objects import Objects
 from hermes.pushes import BRANCHES, HIDDEN, TAGS, RefUpdate
 from hermes.units import show_size
+
+_FEW_COMMITS = 20
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def check_room(repo: Path, commands: tuple[RefUpdate, ...], most_refs: int, most
             "delete some (git push gpu --delete NAME), or raise HERMES_REPO_REFS",
         )
     size_bytes = _size_bytes(repo)
-    if fresh and size_bytes > most_bytes:
+    if size_bytes > most_bytes and not all(command.is_delete for command in commands):
         raise Refused(
             f"the repository has {show_size(size_bytes)}; at most {show_size(most_bytes)}",
             "push to a new one without the large files, or raise HERMES_REPO_SIZE",
@@ -61,9 +65,9 @@ def check_room(repo: Path, commands: tuple[RefUpdate, ...], most_refs: int, most
 def _refs(repo: Path) -> Iterator[str]:
     """Branches and tags, from git's own two places (gitrepository-layout): loose files and packed-refs."""
     for part in ("heads", "tags"):
-        for path in (repo / "refs" / part).rglob("*"):
-            if path.is_file() and path.suffix != ".lock":
-                yield str(path.relative_to(repo))
+        for folder, _, names in os.walk(repo / "refs" / part):  # it does not mind folders that vanish
+            inside = os.path.relpath(folder, repo)
+            yield from (f"{inside}/{name}" for name in names if not name.endswith(".lock"))
     with suppress(FileNotFoundError):
         for line in (repo / "packed-refs").read_text(errors="replace").splitlines():
             ref = line.partition(" ")[2]
@@ -80,11 +84,13 @@ def _size_bytes(repo: Path) -> int:
     return size
 
 
-def check_update(target: Target, update: RefUpdate, quarantine: Path | None) -> None:
+def check_update(target: Target, update: RefUpdate, objects: Objects, quarantine: Path | None) -> None:
     """The protection that a repository's owner has switched on. Raises Refused.
 
     What the update leaves behind is kept: every commit that was accepted has a page and may be queued."""
-    if update.is_create or not _leaves_behind(target.path, update, quarantine):
+    if update.is_create or _is_ahead(objects, update):
+        return
+    if not _leaves_behind(target.path, update, quarantine):
         return
     hint = f"its owner can lift the protection: {target.owner}/{target.name} → Settings"
     if target.protected and update.ref.startswith(TAGS):
@@ -99,6 +105,23 @@ def check_update(target: Target, update: RefUpdate, quarantine: Path | None) -> 
     _keep(target.path, update)
 
 
+def _is_ahead(objects: Objects, update: RefUpdate) -> bool:
+    """Whether it is seen at once that the new commit follows the old one; most pushes are a few commits."""
+    if update.is_delete or update.ref.startswith(TAGS):
+        return False
+    seen, next_ = 0, [update.new_sha]
+    while next_ and seen < _FEW_COMMITS:
+        info = objects.info(sha := next_.pop(0))
+        if sha == update.old_sha:
+            return info is not None
+        if info is None or info.kind != "commit":
+            return False
+        head = objects.read(sha).partition(b"\n\n")[0]
+        next_ += [line[7:].decode() for line in head.split(b"\n") if line.startswith(b"parent ")]
+        seen += 1
+    return False
+
+
 def _leaves_behind(repo: Path, update: RefUpdate, quarantine: Path | None) -> bool:
     """Whether objects are no longer reachable by this ref afterwards."""
     if update.is_delete or update.ref.startswith(TAGS):
@@ -111,8 +134,11 @@ def _leaves_behind(repo: Path, update: RefUpdate, quarantine: Path | None) -> bo
 
 
 def _keep(repo: Path, update: RefUpdate) -> None:
-    """A ref that clients do not see: maintenance does not throw away what the update leaves behind."""
-    with suppress(Unavailable):  # the ref is not there: git will refuse the update itself
+    """A ref that clients do not see: maintenance does not throw away what the update leaves behind. Raises
+    Unavailable when it cannot be made; then the update must not happen either."""
+    try:
         current = run_git(repo, "rev-parse", "--verify", "--quiet", update.ref).decode().strip()
-        if current == update.old_sha:
-            run_git(repo, "update-ref", f"{HIDDEN}/{current}", current)
+    except Unavailable:  # the ref is not there: git will refuse the update itself
+        return
+    if current == update.old_sha:
+        run_git(repo, "update-ref", f"{HIDDEN}/{current}", current)

@@ -1,15 +1,15 @@
 """Git's receive-pack and upload-pack as children of the server: fed, read, bounded, ended with SIGTERM."""
 
 import asyncio
-import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 from gitserver.body import Body
+from gitserver.gate import Ask, Gate
 from gitserver.places import Places
 from hermes.errors import Unavailable
-from hermes.git import GitLimits, git_command, git_env
+from hermes.git import GitLimits, git_env
 from hermes.pushes import HIDDEN
 from hermes.settings import Settings
 
@@ -36,12 +36,15 @@ _CONFIG = {
     "receive.denyDeleteCurrent": "ignore",
     "receive.denyNonFastForwards": "false",
     "uploadpack.allowFilter": "true",
+    "uploadpackfilter.allow": "false",  # sparse and combined ones walk a tree once for each of its paths
+    "uploadpackfilter.blob:none.allow": "true",
+    "uploadpackfilter.blob:limit.allow": "true",
+    "uploadpackfilter.tree.allow": "true",
+    "uploadpackfilter.object:type.allow": "true",
     "uploadpack.allowReachableSHA1InWant": "true",
     "gc.auto": "0",
     "transfer.hideRefs": HIDDEN,
 }
-
-Ask = Callable[[Path | None], Awaitable[bool]]
 
 
 class Git:
@@ -58,18 +61,29 @@ class Git:
         """Pushes and fetches that are packed now."""
         return self._pushes.taken + self._fetches.taken
 
-    def _command(self, repo: Path, program: str, *args: str) -> list[str]:
+    async def _start(
+        self, fence: list[str], words: list[str], protocol: str = "", gate: "Gate | None" = None
+    ) -> asyncio.subprocess.Process:
         config = _CONFIG | {"receive.maxInputSize": str(self._push_bytes)}
         flags = [word for key, value in config.items() for word in ("-c", f"{key}={value}")]
-        whole = git_command(repo, limits=self._limits)
-        return [*whole[:-1], *flags, program, *args, str(repo)]
+        env = {"GIT_PROTOCOL": protocol} if protocol in ("version=1", "version=2") else {}
+        child = await asyncio.create_subprocess_exec(
+            *fence,
+            "git",
+            *flags,
+            *words,
+            env=git_env(env | (gate.env if gate else {})),
+            stdin=_PIPE,
+            stdout=_PIPE,
+            pass_fds=gate.fds if gate else (),
+        )
+        self._limits.hold(child.pid)
+        return child
 
     async def advertise(self, repo: Path, program: str, protocol: str) -> bytes:
         """The refs, as the first answer of both programs."""
-        command = self._command(repo, program, "--stateless-rpc", "--http-backend-info-refs")
-        child = await asyncio.create_subprocess_exec(
-            *command, env=_env(protocol), stdin=asyncio.subprocess.DEVNULL, stdout=_PIPE
-        )
+        words = [program, "--stateless-rpc", "--http-backend-info-refs", str(repo)]
+        child = await self._start([], words, protocol)  # it reads refs and nothing of a client's
         output, _ = await child.communicate()
         if child.returncode != 0:
             raise Unavailable(f"git {program} ended with {child.returncode}")
@@ -81,9 +95,8 @@ class Git:
         """Serve a fetch or a clone for `who`: git's own answer, as it comes. `--stateless-rpc` in `args`:
         over HTTP, where the whole request is read first; else both sides talk at once."""
         async with self._fetches.take(who):
-            child = await asyncio.create_subprocess_exec(
-                *self._command(repo, "upload-pack", *args), env=_env(protocol), stdin=_PIPE, stdout=_PIPE
-            )
+            words = ["upload-pack", *args, str(repo)]
+            child = await self._start(self._limits.prefix(), words, protocol)
             assert child.stdout is not None
             feeding = asyncio.create_task(_feed(child, body))
             try:
@@ -102,54 +115,24 @@ class Git:
 
         Returns git's whole answer. Raises Unavailable if git gave none."""
         async with self._pushes.take(who):
-            ask_read, ask_write = os.pipe()
-            verdict_read, verdict_write = os.pipe()
-            env = _env("") | {"HERMES_ASK_FD": str(ask_write), "HERMES_VERDICT_FD": str(verdict_read)}
-            try:
-                child = await asyncio.create_subprocess_exec(
-                    *self._command(repo, "receive-pack", "--stateless-rpc"),
-                    env=env,
-                    stdin=_PIPE,
-                    stdout=_PIPE,
-                    pass_fds=(ask_write, verdict_read),
-                )
-            finally:
-                os.close(ask_write)
-                os.close(verdict_read)
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(_feed(child, body))
-                    tasks.create_task(_gate(ask_read, verdict_write, ask))
-                    answer = await _answer(child)
-                    body.enough()
-                await child.wait()
-            except BaseExceptionGroup as group:
-                raise group.exceptions[0] from None
-            finally:
-                os.close(verdict_write)
-                await _end(child)
+            with closing(Gate()) as gate:
+                words = ["receive-pack", "--stateless-rpc", str(repo)]
+                child = await self._start(self._limits.prefix(), words, gate=gate)
+                gate.close_far_side()
+                try:
+                    async with asyncio.TaskGroup() as tasks:
+                        tasks.create_task(_feed(child, body))
+                        tasks.create_task(gate.keep(ask))
+                        answer = await _answer(child)
+                        body.enough()
+                    await child.wait()
+                except BaseExceptionGroup as group:
+                    raise group.exceptions[0] from None
+                finally:
+                    await _end(child)
         if not answer:
             raise Unavailable(f"git receive-pack ended with {child.returncode}")
         return answer
-
-
-def _env(protocol: str) -> dict[str, str]:
-    return git_env({"GIT_PROTOCOL": protocol} if protocol in ("version=1", "version=2") else {})
-
-
-async def _gate(ask_fd: int, verdict_fd: int, ask: Ask) -> None:
-    """Wait for the hook's question, if it comes to that, and answer it."""
-    reader = asyncio.StreamReader()
-    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(ask_fd, "rb", buffering=0)
-    )
-    try:
-        line = await reader.readline()
-        if line.endswith(b"\n"):  # else git refused the push before it asked
-            quarantine = Path(line[:-1].decode()) if line != b"\n" else None
-            os.write(verdict_fd, b"ok\n" if await ask(quarantine) else b"no\n")
-    finally:
-        transport.close()
 
 
 async def _feed(child: asyncio.subprocess.Process, body: AsyncIterator[bytes]) -> None:

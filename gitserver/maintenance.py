@@ -8,15 +8,17 @@ Nothing that was ever pushed is pruned: what a branch leaves behind is kept by a
 (branches.py). What is thrown away after a day is what pushes that died have left."""
 
 import asyncio
+import os
+import re
 import shutil
-import subprocess
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitserver.child import Git
-from hermes.git import GitLimits, git_command, git_env
+from hermes.errors import Unavailable
+from hermes.git import GitLimits, git_command, git_env, run_bounded
 from hermes.journal import log
 from hermes.process import Context
 from hermes.threads import in_thread
@@ -25,6 +27,8 @@ _STAMP, _FULL = "hermes-maintained", "hermes-repacked"  # files whose times say 
 _MANY_PACKS = 50  # too many to wait for a quiet time: each makes every look-up slower
 _FULL_AFTER_S = 7 * 86400.0
 _LEFT_AFTER_S = 86400.0
+_LOCKED_S = 3600.0  # much longer than any git of ours holds a lock
+_PATIENCE_S = 600  # how long an idle moment is waited for: one slow clone must not keep it off for ever
 _STEP_S = 3600.0
 _QUIETLY = ("nice", "-n", "19", "ionice", "-c", "3")
 _CONFIG = {
@@ -59,20 +63,26 @@ def look(repo: Path) -> State:
 
 
 def _time_of(path: Path) -> float:
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         return path.stat().st_mtime
     return 0.0
 
 
 async def keep_maintaining(context: Context, git: Git) -> None:
     """For ever; a repository that is due at a time."""
-    quiet_s = context.settings.maintenance
+    repos, quiet_s = context.paths.root / "repos", context.settings.maintenance
+    limits = GitLimits(context.settings.git_memory, context.settings.git_time)
+    started = time.time()
+    await asyncio.sleep(min(quiet_s, 60.0))
+    await in_thread(clear, repos, started)
     while True:
-        await asyncio.sleep(min(quiet_s, 60.0))
-        for repo in await in_thread(_due, context.paths.root / "repos", quiet_s):
-            while git.at_work:
+        for repo in await in_thread(_due, repos, quiet_s):
+            for _ in range(_PATIENCE_S):
+                if not git.at_work:
+                    break
                 await asyncio.sleep(1.0)
-            await in_thread(maintain, repo, GitLimits(context.settings.git_memory, context.settings.git_time))
+            await in_thread(maintain, repo, limits)
+        await asyncio.sleep(min(quiet_s, 60.0))
 
 
 def _due(repos: Path, quiet_s: float) -> list[Path]:
@@ -87,13 +97,18 @@ def maintain(repo: Path, limits: GitLimits) -> bool:
     """All steps for one repository; False when one of them failed, which was logged."""
     began, before = time.monotonic(), look(repo)
     full = time.time() - before.repacked_at > _FULL_AFTER_S
-    _sweep(repo)
     steps = [["pack-refs", "--all"], _repack(full), ["commit-graph", "write", "--reachable", "--split"]]
-    ok = all(_step(repo, limits, step) for step in steps)
-    for name in (_STAMP, *((_FULL,) if full and ok else ())):  # failed or not: again after the next push
-        (repo / name).touch()
-    seconds, left = round(time.monotonic() - began, 2), look(repo).packs
-    log.info("repository maintained", repo=repo.name, packs=before.packs, left=left, seconds=seconds)
+    try:
+        _sweep(repo)
+        ok = all(_step(repo, limits, step) for step in steps)
+        for name in (_STAMP, *((_FULL,) if full and ok else ())):  # failed or not: again after the next push
+            (repo / name).touch()
+    except OSError as error:  # the repository is gone, or the disk is full
+        log.warning("maintenance failed", repo=repo.name, step="files", error=str(error))
+        return False
+    if ok:
+        seconds, left = round(time.monotonic() - began, 2), look(repo).packs
+        log.info("repository maintained", repo=repo.name, packs=before.packs, left=left, seconds=seconds)
     return ok
 
 
@@ -106,24 +121,55 @@ def _repack(full: bool) -> list[str]:
 
 def _step(repo: Path, limits: GitLimits, step: list[str]) -> bool:
     flags = [word for key, value in _CONFIG.items() for word in ("-c", f"{key}={value}")]
-    command = [*_QUIETLY, *git_command(repo, *flags, *step, limits=limits)]
+    command = [*_QUIETLY, *git_command(repo, *flags, *step)]
     try:
-        done = subprocess.run(command, env=git_env(), capture_output=True, timeout=_STEP_S, check=False)
-        words = done.stderr.decode(errors="replace").strip()[-300:] if done.returncode else ""
-    except (OSError, subprocess.TimeoutExpired) as error:
-        words = str(error)
-    if words:
-        log.warning("maintenance failed", repo=repo.name, step=step[0], error=words)
-    return not words
+        code, _, words = run_bounded(command, git_env(), limits, _STEP_S)
+    except Unavailable as error:
+        code, words = 1, str(error)
+    if code == 0:
+        return True
+    log.warning("maintenance failed", repo=repo.name, step=step[0], error=words[-300:])
+    return False
+
+
+def clear(repos: Path, started: float) -> None:
+    """After a crash or a power cut: locks of programs that are gone would refuse every push of a branch, and
+    git never removes them. What was there before this process, and still is, has no owner."""
+    for path in repos.glob("*"):
+        if path.suffix == ".git":
+            _unlock(path, started)
+        elif re.fullmatch(r"\d+\.[0-9a-f]{8}", path.name) and _time_of(path) < started:
+            shutil.rmtree(path, ignore_errors=True)  # a repository that did not come to be (init_bare)
 
 
 def _sweep(repo: Path) -> None:
-    """Quarantines and half-written packs of pushes that were killed long ago."""
-    old = time.time() - _LEFT_AFTER_S
-    objects = repo / "objects"
-    for path in (*objects.glob("*incoming-*"), *objects.glob("pack/tmp_*"), *objects.glob("tmp_*")):
-        if _time_of(path) < old:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+    """Quarantines, half-written packs and marks of pushes that were killed long ago."""
+    now, objects = time.time(), repo / "objects"
+    marks = filter(_is_mark, objects.glob("pack/*.keep"))
+    for path in (*objects.glob("*incoming-*"), *objects.glob("pack/tmp_*"), *objects.glob("tmp_*"), *marks):
+        if _time_of(path) < now - _LEFT_AFTER_S:
+            _remove(path)
+    _unlock(repo, now - _LOCKED_S)
+
+
+def _is_mark(path: Path) -> bool:
+    """Whether a push has put it beside its new pack; an operator's own is left alone."""
+    with suppress(OSError):
+        return path.read_bytes().startswith(b"receive-pack ")
+    return False
+
+
+def _unlock(repo: Path, before: float) -> None:
+    """Remove locks that are older."""
+    for folder, _, names in os.walk(repo):  # it does not mind folders that vanish
+        for path in (Path(folder, name) for name in names if name.endswith(".lock")):
+            if _time_of(path) < before:
+                log.warning("lock left behind, removed", repo=repo.name, lock=str(path.relative_to(repo)))
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gitserver import branches, lfs
 from gitserver.quarantine import ObjectLimits, check_objects
-from hermes.errors import ManifestError, Refused, Unavailable
+from hermes.errors import HermesError, ManifestError, Refused, Unavailable
 from hermes.manifest import NAMES, Manifest
 from hermes.manifest_file import MAX_BYTES, read_manifest
 from hermes.objects import Objects, open_objects
@@ -45,25 +45,36 @@ class PushPolicy:
     here: Instance
     options: PushOptions
 
-    def check_received(self, quarantine: Path | None) -> None:
-        """What has come, whatever refs it is for. Raises Refused."""
-        if quarantine is not None:
-            check_objects(self.repo.path, quarantine, self.objects)
+    def examine(
+        self, updates: tuple[RefUpdate, ...], quarantine: Path | None
+    ) -> tuple[list[Change], tuple[str, HermesError] | None]:
+        """What all updates start; or the ref that is refused, or cannot be looked at now, and why."""
+        changes, ref = [], updates[0].ref
+        try:
+            with open_objects(self.repo.path, quarantine) as objects:
+                if quarantine is not None:
+                    check_objects(objects, quarantine, self.objects)
+                for update in updates:
+                    ref = update.ref
+                    changes.append(self._look(update, objects, quarantine))
+        except HermesError as error:
+            return [], (ref, error)
+        return changes, None
 
-    def look(self, update: RefUpdate, quarantine: Path | None) -> Change:
-        """What this update starts. Raises UserError when it is refused."""
-        branches.check_update(self.repo, update, quarantine)
+    def _look(self, update: RefUpdate, objects: Objects, quarantine: Path | None) -> Change:
+        branches.check_update(self.repo, update, objects, quarantine)
         short = update.short
         if update.is_delete:
             return Change(update, words=f"{short} deleted; its runs and logs stay")
+        if update.old_sha == update.new_sha:  # git does not send that; libgit2 and isomorphic-git do
+            return Change(update, words=f"{short} is up to date; nothing started")
         if update.ref.startswith(TAGS):
             return Change(update, words=f"tag {short} stored; tags start nothing, push a branch to run it")
-        with open_objects(self.repo.path, quarantine) as objects:
-            message = _message(objects, update.new_sha)
-            subject = message.partition("\n")[0][:200]
-            if why := self._is_skipped(message):
-                return Change(update, None, subject, f"{short} stored; nothing started ({why})")
-            return self._look_at_tree(update, subject, objects, quarantine)
+        message = _message(objects, update.new_sha)
+        subject = message.partition("\n")[0][:200]
+        if why := self._is_skipped(message):
+            return Change(update, None, subject, f"{short} stored; nothing started ({why})")
+        return self._look_at_tree(update, subject, objects)
 
     def _is_skipped(self, message: str) -> str:
         if "skip" in self.options:
@@ -71,10 +82,8 @@ class PushPolicy:
         found = _SKIP.search(message)
         return f"the commit message says {found[0].strip()}" if found else ""
 
-    def _look_at_tree(
-        self, update: RefUpdate, subject: str, objects: Objects, quarantine: Path | None
-    ) -> Change:
-        entries = _list(self.repo.path, update.new_sha, self.trees, quarantine)
+    def _look_at_tree(self, update: RefUpdate, subject: str, objects: Objects) -> Change:
+        entries = _list(objects, update.new_sha, self.trees)
         manifest, is_ancestor = self._manifest(entries, objects)
         wanted = manifest.on.push
         if wanted is not None and not any(fnmatchcase(update.short, each) for each in wanted):
@@ -118,13 +127,11 @@ def _message(objects: Objects, sha: str) -> str:
     return message.decode("utf-8", "replace").strip()
 
 
-def _list(repo: Path, sha: str, limits: TreeLimits, quarantine: Path | None) -> dict[str, Entry]:
+def _list(objects: Objects, sha: str, limits: TreeLimits) -> dict[str, Entry]:
     """The tree of a commit that has just come: what git cannot read of it, its sender has left out."""
     try:
-        return list_tree(repo, sha, limits, quarantine)
-    except Unavailable as error:
-        if "out of memory" in str(error).lower():
-            raise
+        return list_tree(objects, sha, limits)
+    except Unavailable:
         raise Refused(
             f"objects of commit {sha[:7]} are missing", "git fsck in your repository, then push again"
         ) from None

@@ -3,6 +3,7 @@
 Source: https://git-scm.com/docs/gitprotocol-pack and gitprotocol-common (pkt-line, side-band-64k,
 report-status). Everything else is git's own business."""
 
+import re
 from dataclasses import dataclass
 
 from dulwich.protocol import pkt_line
@@ -15,6 +16,7 @@ BAND_BYTES = 65_515  # payload of one side-band-64k packet
 FLUSH = b"0000"
 KEEP_ALIVE = b"0005\x02"
 REPORT, PROGRESS, FATAL = 1, 2, 3
+_OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 class BadProtocol(ValueError):
@@ -47,8 +49,11 @@ class PushHead:
 
     @property
     def at_terminal(self) -> bool:
-        """Whether somebody looks: git asks for quiet when its own stderr is no terminal (send-pack.c)."""
-        return "quiet" not in self.capabilities
+        """Whether somebody looks: git asks for quiet when its own stderr is no terminal (send-pack.c).
+
+        Libraries never do, whatever they show the words in, so only git itself counts."""
+        is_git = any(re.match(r"agent=git/\d", each) for each in self.capabilities)
+        return is_git and "quiet" not in self.capabilities
 
 
 def parse_head(data: bytes) -> PushHead | None:
@@ -66,7 +71,11 @@ def parse_head(data: bytes) -> PushHead | None:
         command, _, rest = line.partition(b"\0")
         if rest:
             capabilities = frozenset(rest.decode("utf-8", "replace").split())
+            if "object-format=sha256" in capabilities:
+                raise BadProtocol("SHA-256 repositories are not supported")
         commands.append(_command(command))
+    if commands and not capabilities & {"report-status", "report-status-v2"}:
+        raise BadProtocol("who asks for no report (report-status) could not be told that a ref was refused")
     options: list[bytes] = []
     if "push-options" in capabilities:
         found = _section(data, end)
@@ -88,9 +97,9 @@ def pack_objects(header: bytes) -> int:
 
 def _command(line: bytes) -> RefUpdate:
     parts = line.rstrip(b"\n").decode("utf-8", "replace").split(" ", 2)
-    if len(parts) != 3 or any(len(sha) not in (40, 64) for sha in parts[:2]):
+    if len(parts) != 3 or not all(_OBJECT_ID.fullmatch(sha) for sha in parts[:2]):
         raise BadProtocol("a command that is not: old new ref")
-    if len(parts[0]) == 64:
+    if len(parts[0] + parts[1]) > 80:
         raise BadProtocol("SHA-256 repositories are not supported")
     return RefUpdate(ref=parts[2], old_sha=parts[0], new_sha=parts[1])
 

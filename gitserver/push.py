@@ -3,6 +3,7 @@
 The order is what makes an accepted push safe: a crash between any two of these steps loses nothing that
 was acknowledged, and what it leaves as `received` is resolved by looking at the ref (hermes.reconcile)."""
 
+import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from gitserver.policy import Change, PushPolicy
 from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
 from hermes.errors import HermesError, TooMany, UserError
-from hermes.git import set_head
+from hermes.git import set_head, sync_names
 from hermes.images import ImageTable
 from hermes.instance import look_at_instance
 from hermes.journal import log
@@ -100,7 +101,8 @@ class Receiver:
         return await self._receive(head, body, options, ref)
 
     async def _receive(self, head: protocol.PushHead, body: Body, options: PushOptions, ref: str) -> Received:
-        policy = await self._policy(options)
+        policy = asyncio.create_task(self._policy(options))  # while git takes the pack in
+        policy.add_done_callback(lambda task: task.cancelled() or task.exception())  # git may not ask
         try:
             answer = await self._door.git.receive(
                 self._target.path,
@@ -115,6 +117,7 @@ class Receiver:
         report = protocol.read_report(answer, head)
         if report.unpack != "ok":
             return self._refuse(head, self._broken(report.words), ref)
+        await in_thread(sync_names, self._target.path, report.moved)
         applied = await self._apply(report.moved)
         if more := advice(report.refs.values()):
             answer = protocol.band(protocol.PROGRESS, more.encode()) + answer if head.has_sideband else answer
@@ -149,23 +152,24 @@ class Receiver:
         trees = TreeLimits(settings.tree_files, settings.tree_size)
         return PushPolicy(self._target, trees, ObjectLimits.of(settings), here, options)
 
-    async def _decide(self, policy: PushPolicy, head: protocol.PushHead, quarantine: Path | None) -> bool:
+    async def _decide(
+        self, policy: "asyncio.Task[PushPolicy]", head: protocol.PushHead, quarantine: Path | None
+    ) -> bool:
         """Look at every update; record the push if all are good. Runs while git waits in its hook."""
-        changes, ref = [], head.commands[0].ref
+        fault: tuple[str, HermesError] | None
         try:
-            await in_thread(policy.check_received, quarantine)
-            for update in head.commands:
-                ref = update.ref
-                changes.append(await in_thread(policy.look, update, quarantine))
-            await self._record(changes)
+            changes, fault = await in_thread((await policy).examine, head.commands, quarantine)
+            if fault is None:
+                await self._record(changes)
         except HermesError as error:
-            self._note(ref, error)
-            return False
-        return True
+            fault = head.commands[0].ref, error
+        if fault is not None:
+            self._note(*fault)
+        return fault is None
 
     async def _record(self, changes: list[Change]) -> None:
         async with self._context.database.write() as session:
-            for change in changes:
+            for change in sorted(changes, key=lambda change: change.update.ref not in pushes.USUAL):
                 push = await pushes.receive(
                     session, self._repo, self._user.id, change.update, change.plan, change.subject
                 )

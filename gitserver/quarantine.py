@@ -3,14 +3,15 @@
 `receive.maxInputSize` bounds what comes over the wire; a few bytes can still stand for gigabytes. Git has
 inflated everything once at this point (within its memory and time); here it is decided what may stay."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hermes.errors import Refused
-from hermes.git import git_child
+from hermes.objects import Objects
 from hermes.settings import Settings
 from hermes.units import show_size
+
+_FANOUT_END = 8 + 256 * 4  # magic and version, then 256 counts
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,17 @@ def check_count(count: int, limits: ObjectLimits) -> None:
         )
 
 
-def check_objects(repo: Path, quarantine: Path, limits: ObjectLimits) -> None:
+def check_objects(objects: Objects, quarantine: Path, limits: ObjectLimits) -> None:
     """Raises Refused for an object, or all of them together, that are too large."""
     total = 0
-    for sha, size_bytes in _sizes(repo, quarantine):
-        if size_bytes > limits.size_bytes:
+    for info in objects.infos(_received(quarantine)):
+        if info.size_bytes > limits.size_bytes:
+            size, most = show_size(info.size_bytes), show_size(limits.size_bytes)
             raise Refused(
-                f"object {sha[:7]} has {show_size(size_bytes)}; at most {show_size(limits.size_bytes)}",
+                f"object {info.sha[:7]} has {size}; at most {most}",
                 "keep data of this size out of the repository, or raise HERMES_OBJECT_SIZE",
             )
-        total += size_bytes
+        total += info.size_bytes
         if total > limits.total_bytes:
             raise Refused(
                 f"the objects of the push are more than {show_size(limits.total_bytes)} together, unpacked",
@@ -53,11 +55,11 @@ def check_objects(repo: Path, quarantine: Path, limits: ObjectLimits) -> None:
             )
 
 
-def _sizes(repo: Path, quarantine: Path) -> Iterator[tuple[str, int]]:
-    """Of the received objects only: the quarantine's pack is complete in itself (index-pack --fix-thin)."""
-    ask = ("cat-file", "--batch-check=%(objectname) %(objectsize)", "--batch-all-objects", "--unordered")
-    with git_child(repo, quarantine, *ask, alone=True) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            sha, size = line.split()
-            yield sha.decode(), int(size)
+def _received(quarantine: Path) -> list[str]:
+    """The ids in the index of the one pack that git has made of a push (gitformat-pack: version 2)."""
+    ids = []
+    for path in (quarantine / "pack").glob("*.idx"):
+        data = path.read_bytes()
+        count = int.from_bytes(data[_FANOUT_END - 4 : _FANOUT_END])
+        ids += [data[at : at + 20].hex() for at in range(_FANOUT_END, _FANOUT_END + 20 * count, 20)]
+    return ids

@@ -7,29 +7,41 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from socket import socket
 from typing import Any
 
 import asyncssh
 
-from gitserver.access import Caller
 from gitserver.push import Door
+from gitserver.ssh_channel import Channel, Flow
+from gitserver.ssh_crowd import Crowd
 from gitserver.ssh_session import Session
-from hermes.errors import TooMany, Unavailable
+from hermes.errors import Refused, SettingsError, TooMany, Unavailable, UserError
 from hermes.journal import log
 from hermes.login import count_failure
-from hermes.ssh_keys import mark_key_used, owner_of_key
+from hermes.ssh_keys import owner_of_key
 
 _LOGIN_S = 20.0
-_KEEP_ALIVE_S = 15.0  # a client that is gone without a word is noticed after three of them
+_KEEP_ALIVE_S = 15.0  # of silence; a client that is gone without a word is noticed
+_KEEP_ALIVES = 2  # after so many that it does not answer, and one more pause: 45 s
+_MOST_KEYS = 20  # that one connection may try
+_MOST_CHANNELS = 10  # at a time; as OpenSSH's MaxSessions
 _END_S = 3.0
 
 
 def host_key(path: Path) -> asyncssh.SSHKey:
     """The key that clients remember this server by: made once, readable by this user only."""
-    with suppress(FileNotFoundError):
+    try:
         return asyncssh.read_private_key(path)
+    except FileNotFoundError:
+        pass
+    except (asyncssh.KeyImportError, OSError, ValueError) as error:
+        raise SettingsError(
+            f"{path}: not a host key of ours ({error}); put the right one back, or remove it and another one "
+            "is made (who has connected before is warned then)"
+        ) from None
     key = asyncssh.generate_private_key("ssh-ed25519", comment="hermes")
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
@@ -42,28 +54,42 @@ def host_key(path: Path) -> asyncssh.SSHKey:
     return key
 
 
-class _Connection(asyncssh.SSHServer):
-    """Signs one client in."""
+@dataclass(frozen=True)
+class _House:
+    """What all connections share."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._address = ""
-        self._connection: asyncssh.SSHServerConnection | None = None
+    door: Door
+    closing: asyncio.Event
+    crowd: Crowd = field(default_factory=Crowd)
+    channels: set[Channel] = field(default_factory=set)
+
+
+class _Connection(asyncssh.SSHServer):
+    """One client: signs it in, and opens its channels."""
+
+    def __init__(self, house: _House) -> None:
+        self._house, self._context = house, house.door.context
+        self.address = ""
         self._signed_in = False
-        self._offered = False
+        self._keys_tried = 0
+        self._channels = 0
+        self._user = self._fingerprint = ""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self._connection = conn
+        self._connection, self._flow = conn, Flow(conn)
         peer: Any = conn.get_extra_info("peername")
-        self._address = str(peer[0]) if peer else ""
+        self.address = str(peer[0]) if peer else ""
+        self._house.crowd.came(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._offered and not self._signed_in:
+        self._house.crowd.left(self)
+        if self._keys_tried and not self._signed_in:
             with suppress(TooMany):
-                count_failure(self._door.context, self._address)
+                count_failure(self._context, self.address)
 
-    def begin_auth(self, username: str) -> bool:
-        return True
+    def turn_away(self, reason: UserError) -> None:
+        """In words, which ssh shows."""
+        self._connection.disconnect(asyncssh.DISC_TOO_MANY_CONNECTIONS, _words(reason))
 
     def public_key_auth_supported(self) -> bool:
         return True
@@ -71,67 +97,97 @@ class _Connection(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Asked for each key that is offered, and again for the one that is proven to be there: the last
         answer before `auth_completed` is about the key that signed."""
-        assert self._connection is not None
-        self._offered = True
-        context = self._door.context
+        self._keys_tried += 1
+        fingerprint = key.get_fingerprint()
         try:
-            async with context.database.read() as session:
-                found = await owner_of_key(session, key.get_fingerprint())
+            async with self._context.database.read() as session:
+                found = await owner_of_key(session, fingerprint)
         except Unavailable as error:
             raise asyncssh.DisconnectError(asyncssh.DISC_SERVICE_NOT_AVAILABLE, "try again") from error
         if found is None:
-            if wait_s := context.failures.wait_s(f"address {self._address}"):
-                words = str(TooMany("too many failed sign-ins", wait_s).hint)
-                raise asyncssh.DisconnectError(asyncssh.DISC_BY_APPLICATION, words)
+            self._check_patience()
             return False
-        self._connection.set_extra_info(caller=Caller(found[0], address=self._address), key=found[1])
+        self._user, self._fingerprint = found[0].name, fingerprint
         return True
+
+    def _check_patience(self) -> None:
+        reason: UserError | None = None
+        if wait_s := self._context.failures.wait_s(f"address {self.address}"):
+            reason = TooMany("too many failed sign-ins", wait_s)
+        elif self._keys_tried >= _MOST_KEYS:
+            reason = Refused("none of so many keys is known here", "ssh -i KEY -o IdentitiesOnly=yes")
+        if reason is not None:
+            raise asyncssh.DisconnectError(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, _words(reason))
 
     def auth_completed(self) -> None:
         self._signed_in = True
+        self._house.crowd.signed_in(self, self._user)
+
+    def session_requested(self) -> Channel:
+        """Raises ChannelOpenError when there are too many already."""
+        if self._channels >= _MOST_CHANNELS:
+            raise asyncssh.ChannelOpenError(
+                asyncssh.OPEN_RESOURCE_SHORTAGE, f"at most {_MOST_CHANNELS} commands at a time"
+            )
+        self._channels += 1
+        channel = Channel(self._flow, self._serve, lambda: self._close(channel))
+        self._house.channels.add(channel)
+        return channel
+
+    def _close(self, channel: Channel) -> None:
+        self._channels -= 1
+        self._house.channels.discard(channel)
+
+    async def _serve(self, channel: Channel) -> None:
+        house = self._house
+        await Session(house.door, house.closing, channel, self._fingerprint, self.address).serve()
 
 
-async def _serve(door: Door, closing: asyncio.Event, process: "asyncssh.SSHServerProcess[bytes]") -> None:
-    """One command of one client, to its end or until the client is gone."""
-    caller: Caller = process.get_extra_info("caller")
-    work = asyncio.create_task(Session(door, closing, caller, process).serve())
-    gone = asyncio.create_task(process.channel.wait_closed())
-    try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (work, gone):
-            task.cancel()
-        with suppress(asyncio.CancelledError, asyncssh.Error, OSError):
-            await work
-    with suppress(Unavailable):
-        async with door.context.database.write() as session:
-            await mark_key_used(session, process.get_extra_info("key"))
+def _words(error: UserError) -> str:
+    return f"{error}; {error.hint}"
 
 
 @asynccontextmanager
 async def serving(door: Door, closing: asyncio.Event, listener: socket) -> AsyncIterator[None]:
-    """Listen while the block runs."""
-    context = door.context
+    """Listen while the block runs, or until `closing`; then what streams may end."""
+    house = _House(door, closing)
     asyncssh.set_log_level("WARNING")  # a line for each packet of each connection helps nobody
-    key = host_key(context.paths.ssh_host_key)
+    key = host_key(door.context.paths.ssh_host_key)
     server = await asyncssh.listen(
         sock=listener,
-        server_factory=lambda: _Connection(door),
-        process_factory=lambda process: _serve(door, closing, process),
+        server_factory=lambda: _Connection(house),
         server_host_keys=[key],
         encoding=None,
-        allow_scp=False,
-        login_timeout=_LOGIN_S,
-        keepalive_interval=_KEEP_ALIVE_S,
+        compression_algs=["none"],  # packs are compressed; and 32 KiB can stand for 32 MiB
+        allow_pty=False,
         line_editor=False,
         agent_forwarding=False,
+        login_timeout=_LOGIN_S,
+        keepalive_interval=_KEEP_ALIVE_S,
+        keepalive_count_max=_KEEP_ALIVES,
         server_version="Hermes",
     )
-    log.info("git over ssh", port=context.settings.ssh_port, host_key=key.get_fingerprint())
+    log.info("git over ssh", port=door.context.settings.ssh_port, host_key=key.get_fingerprint())
+    shutting = asyncio.create_task(_close_when(closing, server))
     try:
         yield
     finally:
+        shutting.cancel()
         server.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
-                await server.wait_closed()
+        await _see_off(house)
+
+
+async def _close_when(closing: asyncio.Event, server: asyncssh.SSHAcceptor) -> None:
+    await closing.wait()
+    server.close()
+
+
+async def _see_off(house: _House) -> None:
+    """Give streams the time for their last words; then the connections that are left are closed."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_S):
+            while house.channels:
+                await asyncio.sleep(0.05)
+    for guest in house.crowd.guests:
+        guest.turn_away(Refused("the service restarts", "try again in a minute"))
+    await asyncio.sleep(0.05)  # what is left of their work is cancelled

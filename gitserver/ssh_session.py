@@ -4,24 +4,24 @@ import asyncio
 import re
 import shlex
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import NamedTuple
 
-import asyncssh
 from dulwich.protocol import pkt_line
 
 from gitserver import lfs
 from gitserver.access import Caller, readable, writable
 from gitserver.body import Body
-from gitserver.protocol import BadProtocol
+from gitserver.protocol import FATAL, BadProtocol, band
 from gitserver.push import Door, Receiver, read_head
+from gitserver.ssh_channel import Channel
 from gitserver.stream import answer
-from hermes.errors import Unavailable, UserError
+from hermes.errors import Refused, Unavailable, UserError
 from hermes.journal import log
+from hermes.ssh_keys import is_stale, mark_used, owner_of_key
 
-_CHUNK_BYTES = 1 << 16
-_SILENCE_S = 1.0  # after which a client that does not say so has sent everything
-_PATH = re.compile(r"/?([^/]+)/([^/]+?)(?:\.git)?/?")
+_PROGRAMS = ("git-upload-pack", "git-receive-pack")
+_PATH = re.compile(r"/?([^/\x00-\x1f\x7f]+)/([^/\x00-\x1f\x7f]+?)(?:\.git)?/?")
 
 
 class Command(NamedTuple):
@@ -33,127 +33,137 @@ class Command(NamedTuple):
 
 
 def parse_command(text: str) -> Command | None:
-    """`git-upload-pack '/alice/pi.git'`, also spelt `git upload-pack`; None: it is something else."""
+    """`git-upload-pack '/alice/pi.git'`, also spelt `git upload-pack`; None: it is something else.
+    Raises UserError when it is one of the two, of something that is no repository."""
     try:
         words = shlex.split(text)
     except ValueError:
         return None
     if words[:1] == ["git"] and len(words) > 1:
         words = [f"git-{words[1]}", *words[2:]]
-    path = _PATH.fullmatch(words[1]) if len(words) == 2 else None
-    if path is None or words[0] not in ("git-upload-pack", "git-receive-pack"):
+    if not words or words[0] not in _PROGRAMS:
         return None
+    path = _PATH.fullmatch(words[1]) if len(words) == 2 else None
+    if path is None:
+        shown = ascii(" ".join(words[1:])[:80])
+        raise UserError(f"{shown} is not the path of a repository", "ssh://git@HOST:PORT/OWNER/NAME.git")
     return Command(words[0].removeprefix("git-"), path[1], path[2])
 
 
 class SshBody(Body):
-    """What comes over a channel: it ends when the client says so, or when git has read what it needs."""
+    """What comes over a channel: it ends when the client says so, or when git has read what it needs (not
+    every client closes its side after a pack)."""
 
-    def __init__(self, stdin: "asyncssh.SSHReader[bytes]", limit_s: float) -> None:
-        super().__init__(self._read(stdin), limit_s)
-        self._done = asyncio.Event()
-
-    async def _read(self, stdin: "asyncssh.SSHReader[bytes]") -> AsyncIterator[bytes]:
-        done = asyncio.create_task(self._done.wait())
-        try:
-            while not self._done.is_set():
-                reading = asyncio.create_task(stdin.read(_CHUNK_BYTES))
-                await asyncio.wait({reading, done}, return_when=asyncio.FIRST_COMPLETED)
-                if not reading.done():
-                    reading.cancel()
-                elif chunk := reading.result():
-                    yield chunk
-                else:
-                    return
-        finally:
-            done.cancel()
+    def __init__(self, channel: Channel, limit_s: float) -> None:
+        super().__init__(_chunks(channel), limit_s)
+        self._channel = channel
 
     def enough(self) -> None:
-        """Over SSH not every client closes its side after a pack."""
-        self._done.set()
+        self._channel.drop()
 
     async def discard(self) -> None:
-        try:
-            while True:
-                async with asyncio.timeout(_SILENCE_S):
-                    await anext(self)
-        except (TimeoutError, StopAsyncIteration):
-            return
+        """Both sides can talk at once here: the answer need not wait for the end of what nobody wants."""
+        self._channel.drop()
+
+
+async def _chunks(channel: Channel) -> AsyncIterator[bytes]:
+    while chunk := await channel.read():
+        yield chunk
 
 
 class Session:
     """One channel of a signed-in client."""
 
     def __init__(
-        self,
-        door: Door,
-        closing: asyncio.Event,
-        caller: Caller,
-        process: "asyncssh.SSHServerProcess[bytes]",
+        self, door: Door, closing: asyncio.Event, channel: Channel, fingerprint: str, address: str
     ) -> None:
-        self._door, self._closing, self._caller, self._process = door, closing, caller, process
+        self._door, self._closing, self._channel = door, closing, channel
+        self._fingerprint, self._address = fingerprint, address
+        self._has_sideband = False  # whether the client reads bands by now
 
     async def serve(self) -> None:
         """Do what is asked for; every error as words that git shows."""
-        text = self._process.command or ""
-        command = parse_command(text)
-        if command is None:
-            return self._explain(text)
+        channel, text = self._channel, self._channel.command
         try:
-            if command.program == "upload-pack":
-                await self._upload(command)
-            else:
-                await self._receive(command)
+            with suppress(OSError):  # the client is gone
+                channel.exit(await self._serve(text))
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("git over ssh failed", command=text[:200])
+            with suppress(OSError):
+                channel.exit(await self._say_no("a fault of the server; its operator finds it in the log"))
+
+    async def _serve(self, text: str) -> int:
+        try:
+            caller = await self._caller()
+            command = parse_command(text)
+            if command is None:
+                return await self._explain(caller, text)
+            serve = self._upload if command.program == "upload-pack" else self._receive
+            await serve(caller, command.owner, command.name)
         except UserError as error:
-            await self._say_no(f"{error}" + (f"; {error.hint}" if error.hint else ""))
+            return await self._say_no(f"{error}" + (f"; {error.hint}" if error.hint else ""))
         except BadProtocol as error:
-            await self._say_no(f"not a git request: {error}")
+            return await self._say_no(f"not a git request: {error}")
         except Unavailable as error:
             log.warning("git request failed", command=text[:200], error=str(error))
-            await self._say_no("the server cannot do this now; try again")
-        else:
-            self._process.exit(0)
+            return await self._say_no("the server cannot do this now; try again")
+        return 0
 
-    async def _upload(self, command: Command) -> None:
-        repo = await readable(self._door.context, self._caller, command.owner, command.name)
-        path = self._door.context.paths.repo(repo.id)
-        body = SshBody(self._process.stdin, self._door.context.settings.push_time)
-        stream = self._door.git.upload(path, body, self._protocol(), self._caller.key)
+    async def _caller(self) -> Caller:
+        """Who it is now: a connection may be kept open for longer than its key is good for."""
+        if self._closing.is_set():
+            raise Refused("the service restarts", "try again in a minute")
+        async with self._door.context.database.read() as session:
+            found = await owner_of_key(session, self._fingerprint)
+        if found is None:
+            raise Refused("this key signs nobody in any more", "add it anew, or use another")
+        user, key = found
+        if is_stale(key):
+            async with self._door.context.database.write() as session:
+                await mark_used(session, key)
+        return Caller(user, address=self._address)
+
+    async def _upload(self, caller: Caller, owner: str, name: str) -> None:
+        context = self._door.context
+        repo = await readable(context, caller, owner, name)
+        body = SshBody(self._channel, context.settings.push_time)
+        path, protocol = context.paths.repo(repo.id), self._channel.protocol
+        stream = self._door.git.upload(path, body, protocol, caller.key)
         async with aclosing(stream):
             async for chunk in stream:
-                await self._write(chunk)
+                await self._channel.write(chunk)
 
-    async def _receive(self, command: Command) -> None:
-        context = self._door.context
-        repo = await writable(context, self._caller, command.owner, command.name)
-        await self._write(await self._door.git.advertise(context.paths.repo(repo.id), "receive-pack", ""))
-        body = SshBody(self._process.stdin, context.settings.push_time)
+    async def _receive(self, caller: Caller, owner: str, name: str) -> None:
+        context, channel = self._door.context, self._channel
+        settings = context.settings
+        repo = await writable(context, caller, owner, name)
+        await channel.write(await self._door.git.advertise(context.paths.repo(repo.id), "receive-pack", ""))
+        body = SshBody(channel, settings.push_time)
         head = await read_head(body)
         if not head.commands:  # everything is up to date
             return
-        receiver = Receiver(self._door, self._caller, repo, command.owner, command.name)
-        received = await receiver.receive(head, body)
-        stream = answer(context, received, f"{command.owner}/{command.name}", self._closing)
+        self._has_sideband = head.has_sideband
+        received = await Receiver(self._door, caller, repo, owner, name).receive(head, body)
+        stream = answer(context, received, f"{owner}/{name}", self._closing)
         async with aclosing(stream):
             async for chunk in stream:
-                await self._write(chunk)
+                await channel.write(chunk)
+        if received.refused:
+            await channel.quiet(settings.push_size, settings.push_time)
 
-    def _protocol(self) -> str:
-        return self._process.env.get("GIT_PROTOCOL", "")
+    async def _say_no(self, words: str) -> int:
+        """`fatal: remote error: …`: an error line ends the conversation (gitprotocol-pack)."""
+        line = f"{' '.join(words.split())}\n"
+        no = band(FATAL, line.encode()) if self._has_sideband else pkt_line(f"ERR {line}".encode())
+        await self._channel.write(no)
+        return 1
 
-    async def _write(self, data: bytes) -> None:
-        self._process.stdout.write(data)
-        await self._process.stdout.drain()
-
-    async def _say_no(self, words: str) -> None:
-        """`fatal: remote error: …` (gitprotocol-pack: an error line ends the conversation)."""
-        await self._write(pkt_line(f"ERR {' '.join(words.split())}\n".encode()))
-        self._process.exit(1)
-
-    def _explain(self, text: str) -> None:
-        name = self._caller.user.name if self._caller.user else ""
+    async def _explain(self, caller: Caller, text: str) -> int:
+        if text.startswith(("git-upload-archive", "git upload-archive")):
+            return await self._say_no("archives are not made here; git clone --depth=1 works")
+        name = caller.user.name if caller.user else ""
         words = f"Hi {name}! You are signed in, and there is no shell here: git push and git clone work."
-        if text.startswith("git-lfs"):
-            words = lfs.WORDS
-        self._process.stderr.write(f"{words}\n".encode())
-        self._process.exit(1 if text else 0)
+        self._channel.complain(lfs.WORDS if text.startswith("git-lfs") else words)
+        return 1 if text else 0

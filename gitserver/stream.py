@@ -22,7 +22,9 @@ from hermes.states import State
 from hermes.tables import Build, Push, Run
 from hermes.words import bad_end
 
-_KEEP_ALIVE_S = 2.5  # an empty packet, which git does not show: for proxies, and node, which hangs up after 5 s
+_KEEP_ALIVE_S = (
+    2.5  # an empty packet, which git does not show: for proxies, and node, which hangs up after 5 s
+)
 _STILL_S = 30.0  # a line, for people
 
 

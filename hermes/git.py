@@ -3,11 +3,13 @@
 Names that users choose never become arguments: only object ids, and refs that `names.check_branch` passed.
 """
 
+import os
+import resource
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,8 +28,16 @@ class GitLimits:
 
     def prefix(self) -> list[str]:
         """What to put before `git`."""
-        fence = ["unshare", "--net", "--"] if self.offline and _can_unshare() else []
-        return [*fence, "prlimit", f"--as={self.memory_bytes}", f"--cpu={int(self.cpu_s)}", "--core=0", "--"]
+        return ["unshare", "--net", "--"] if self.offline and _can_unshare() else []
+
+    def hold(self, pid: int) -> None:
+        """Bound a child that was just started; what it starts inherits it. From outside, because a program
+        that sets limits and then becomes git costs a millisecond for each child."""
+        cpu_s = int(self.cpu_s)
+        with suppress(ProcessLookupError):
+            resource.prlimit(pid, resource.RLIMIT_AS, (self.memory_bytes, self.memory_bytes))
+            resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
+            resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 @cache
@@ -46,15 +56,17 @@ _ENV = {
     "GIT_CONFIG_GLOBAL": "/dev/null",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ALLOW_PROTOCOL": "none",  # git itself fetches nothing from anywhere, whatever a repository says
-    "GIT_CONFIG_COUNT": "1",  # the data directory may belong to another user than the process
-    "GIT_CONFIG_KEY_0": "safe.directory",
+    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_KEY_0": "safe.directory",  # the data directory may belong to another user than the process
     "GIT_CONFIG_VALUE_0": "*",
+    "GIT_CONFIG_KEY_1": "core.fsync",  # refs too, also those that we write ourselves
+    "GIT_CONFIG_VALUE_1": "all",
 }
 
 
-def git_command(repo: Path, *args: str, limits: GitLimits = _SMALL) -> list[str]:
-    """The argument vector of a limited git on a bare repository."""
-    return [*limits.prefix(), "git", f"--git-dir={repo}", *args]
+def git_command(repo: Path, *args: str) -> list[str]:
+    """The argument vector of git on a bare repository."""
+    return ["git", f"--git-dir={repo}", *args]
 
 
 def git_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -62,44 +74,58 @@ def git_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**_ENV, **(extra or {})}
 
 
-def quarantine_env(repo: Path, quarantine: Path | None, *, alone: bool = False) -> dict[str, str]:
-    """Lets git also (`alone`: only) see objects that were received and not accepted yet."""
+def quarantine_env(repo: Path, quarantine: Path | None) -> dict[str, str]:
+    """Lets git also see objects that were received and not accepted yet."""
     if quarantine is None:
         return git_env()
-    others = {} if alone else {"GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repo / "objects")}
-    return git_env({"GIT_OBJECT_DIRECTORY": str(quarantine)} | others)
+    return git_env(
+        {
+            "GIT_OBJECT_DIRECTORY": str(quarantine),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(repo / "objects"),
+        }
+    )
 
 
 def run_git(repo: Path, *args: str, timeout_s: float = 60.0, quarantine: Path | None = None) -> bytes:
     """What git prints. Raises Unavailable with git's last words when it fails."""
+    env = quarantine_env(repo, quarantine)
+    code, output, words = run_bounded(git_command(repo, *args), env, _SMALL, timeout_s)
+    if code != 0:
+        raise Unavailable(f"git {args[0]} failed: {words}")
+    return output
+
+
+def run_bounded(
+    command: list[str], env: dict[str, str], limits: GitLimits, timeout_s: float
+) -> tuple[int, bytes, str]:
+    """Exit code, output and last words of a git child. Raises Unavailable when it takes too long."""
     try:
-        done = subprocess.run(
-            git_command(repo, *args),
-            env=quarantine_env(repo, quarantine),
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
+        with subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as child:
+            limits.hold(child.pid)
+            try:
+                output, words = child.communicate(timeout=timeout_s)
+            except BaseException:
+                child.kill()
+                raise
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(f"git {args[0]}: {error}") from error
-    if done.returncode != 0:
-        raise Unavailable(f"git {args[0]} failed: {done.stderr.decode(errors='replace').strip()[-500:]}")
-    return done.stdout
+        raise Unavailable(f"git: {error}") from error
+    return child.returncode, output, words.decode(errors="replace").strip()[-500:]
 
 
 @contextmanager
-def git_child(
-    repo: Path, quarantine: Path | None, *args: str, alone: bool = False
-) -> Iterator["subprocess.Popen[bytes]"]:
+def git_child(repo: Path, quarantine: Path | None, *args: str) -> Iterator["subprocess.Popen[bytes]"]:
     """A child with open pipes that is gone when the block ends. Raises Unavailable with git's last words
     when git fails."""
     with subprocess.Popen(
         git_command(repo, *args),
-        env=quarantine_env(repo, quarantine, alone=alone),
+        env=quarantine_env(repo, quarantine),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as child:
+        _SMALL.hold(child.pid)
         try:
             yield child
         except BaseException:
@@ -122,12 +148,37 @@ def init_bare(repo: Path) -> None:
     done = subprocess.run(command, env=git_env(), capture_output=True, timeout=30, check=False)
     if done.returncode != 0:
         raise Unavailable(f"git init failed: {done.stderr.decode(errors='replace').strip()[-500:]}")
+    _sync([fresh, *fresh.rglob("*")])
     try:
         fresh.rename(repo)
     except OSError:  # the other one was faster
         shutil.rmtree(fresh, ignore_errors=True)
+    _sync([repo.parent, repo.parent.parent])
 
 
 def set_head(repo: Path, branch: str) -> None:
     """The branch that a clone checks out. Raises Unavailable."""
     run_git(repo, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    _sync([repo / "HEAD", repo])
+
+
+def sync_names(repo: Path, refs: Iterable[str]) -> None:
+    """The names of new packs and of these refs are on disk. Git syncs its files and no folder: without this
+    a power cut takes a ref back that has moved. Raises Unavailable."""
+    folders = {repo / "objects" / "pack"}
+    for ref in refs:
+        folders |= {folder for folder in (repo / ref).parents if folder.is_relative_to(repo)}
+    _sync(folders)
+
+
+def _sync(paths: Iterable[Path]) -> None:
+    try:
+        for path in paths:
+            with suppress(FileNotFoundError):  # a folder of refs that has become empty is removed
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+    except OSError as error:
+        raise Unavailable(f"fsync failed: {error}") from error

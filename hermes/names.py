@@ -6,10 +6,12 @@ from hermes.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+#=-]{0,199}")
+_GIT_REFUSES = re.compile(r"\.\.|//|/\.|[./]$|\.lock(?:/|$)")  # git check-ref-format does
 _RESERVED = frozenset(
     [
         "admin",
         "api",
+        "artifacts",
         "badges",
         "builds",
         "functions",
@@ -41,8 +43,8 @@ def check_name(name: str, what: str) -> str:
 
 
 def check_branch(name: str) -> str:
-    """A branch or tag name, unchanged. Raises UserError; git's own rules come on top of ours."""
-    if not _BRANCH.fullmatch(name) or ".." in name or "//" in name:
+    """A branch or tag name, unchanged. Raises UserError."""
+    if not _BRANCH.fullmatch(name) or _GIT_REFUSES.search(name):
         raise UserError(
             f"ref name {name[:80]!r} is not accepted here",
             "use letters, digits and . _ / + # = -, 200 characters at most",

@@ -18,6 +18,7 @@ from hermes.tables import Build, Push, Rank, Repo, Run
 from hermes.transitions import move, note
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
+USUAL = (f"{BRANCHES}main", f"{BRANCHES}master")  # of several first branches, what becomes the default one
 HIDDEN = "refs/hermes/keep"  # what branches and tags have left behind
 
 
@@ -70,7 +71,8 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     if not await _settle(session, push, "applied"):
         return None
     repo = (await session.scalars(select(Repo).where(Repo.id == push.repo_id))).one()
-    if not repo.default_branch and push.ref.startswith(BRANCHES):  # the first one, as everywhere
+    is_first = not repo.default_branch and push.ref.startswith(BRANCHES)
+    if is_first and set(push.new_sha) != {"0"}:  # the first one that is there, as everywhere
         repo.default_branch = push.ref.removeprefix(BRANCHES)
     if push.plan is None:
         return None
@@ -87,8 +89,10 @@ async def abandon(session: AsyncSession, push: Push, reason: str) -> None:
 
 
 async def _settle(session: AsyncSession, push: Push, state: str, reason: str = "") -> bool:
+    """Who has seen the ref move is right, also after somebody who looked too early."""
+    before = ("received", "abandoned") if state == "applied" else ("received",)
     changed = await session.execute(
-        update(Push).where(Push.id == push.id, Push.state == "received").values(state=state)
+        update(Push).where(Push.id == push.id, Push.state.in_(before)).values(state=state)
     )
     assert isinstance(changed, CursorResult)
     if changed.rowcount == 0:

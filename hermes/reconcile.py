@@ -102,6 +102,12 @@ def _has_moved(context: Context, push: Push) -> bool:
     """Whether the ref is, or has been and moved on from, what was pushed."""
     repo = context.paths.repo(push.repo_id)
     try:
+        current = run_git(repo, "rev-parse", "--verify", "--quiet", push.ref).decode().strip()
+    except Unavailable:  # there is no such ref
+        current = "0" * 40
+    if current in (push.old_sha, push.new_sha):
+        return current == push.new_sha
+    try:
         run_git(repo, "merge-base", "--is-ancestor", push.new_sha, push.ref)
     except Unavailable:
         return False

@@ -18,6 +18,7 @@ from gitserver.ssh import serving
 from hermes import journal
 from hermes.checks import open_sockets
 from hermes.errors import HermesError
+from hermes.http import http_protocol
 from hermes.images import load_images
 from hermes.journal import log
 from hermes.process import open_context
@@ -75,6 +76,8 @@ async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | No
         config = uvicorn.Config(
             make_app(door, closing),
             loop="asyncio",
+            http=http_protocol(),
+            ws="none",
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=_GRACE_S,

@@ -86,7 +86,7 @@ class Settings:
     max_timeout: float = _setting(86400.0, parse_span_s, "longest `timeout` a manifest may ask for")
     ssh_port: int = _setting(2222, _port_or_none, "port of git over SSH; 0: none")
     proxies: str = _setting("", _addresses, "addresses or networks of reverse proxies, by commas, whose X-Forwarded-For and -Proto are believed")
-    anonymous: str = _setting("read", _one_of("read", "none"), "what people without an account may do with public repositories over git")
+    anonymous: str = _setting("read", _one_of("read", "none"), "what people without an account may do with public repositories: read them, or nothing")
     push_size: int = _setting(512 << 20, parse_size_bytes, "largest push, compressed, as it comes over the wire")
     push_objects: int = _setting(500_000, _count, "most objects in a push")
     push_unpacked: int = _setting(16 << 30, parse_size_bytes, "all objects of a push together, inflated")

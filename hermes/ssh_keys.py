@@ -90,7 +90,11 @@ async def owner_of_key(session: AsyncSession, fingerprint: str) -> tuple[User, S
     return None if row is None else (row[0], row[1])
 
 
-async def mark_key_used(session: AsyncSession, key: SshKey) -> None:
-    """Remember that the key works; not for every connection."""
-    if (key.last_used_at or 0) < time.time() - _USED_EVERY_S:
-        await session.execute(update(SshKey).where(SshKey.id == key.id).values(last_used_at=time.time()))
+def is_stale(key: SshKey) -> bool:
+    """Whether `last_used_at` is old enough to be worth a write."""
+    return (key.last_used_at or 0) < time.time() - _USED_EVERY_S
+
+
+async def mark_used(session: AsyncSession, key: SshKey) -> None:
+    """Remember that the key works."""
+    await session.execute(update(SshKey).where(SshKey.id == key.id).values(last_used_at=time.time()))

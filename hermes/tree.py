@@ -1,7 +1,7 @@
 """The tree of a commit: listed and exported within bounds, straight from the object store.
 
-git lists and reads because it tells the size of an object before its content, in a child of its own; the
-walk is git's and iterative, and what comes out is counted while it comes. Nothing is ever checked out.
+A git child reads, because it tells the size of an object before its content; the walk is iterative, and what
+comes out is counted while it comes. Nothing is ever checked out.
 """
 
 import tarfile
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import IO
 
 from hermes.errors import Refused, Unavailable
-from hermes.git import git_child
-from hermes.objects import open_objects
+from hermes.objects import Objects
 from hermes.units import show_size
 
 OWNER_ID = 65534  # nobody: who the files belong to inside a box
 _MAX_DEPTH = 64
 _MAX_PATH = 1024
-_SYMLINK, _GITLINK = 0o120000, 0o160000
+_MAX_TREE_BYTES = 16 << 20
+_SYMLINK, _GITLINK, _FOLDER = 0o120000, 0o160000, 0o040000
 _MODES = {0o100644: 0o644, 0o100755: 0o755, _SYMLINK: 0o777, _GITLINK: 0}
 
 
@@ -55,65 +55,82 @@ class Entry:
         return self.mode == _GITLINK
 
 
-def list_tree(
-    repo: Path, commit: str, limits: TreeLimits, quarantine: Path | None = None
-) -> dict[str, Entry]:
-    """All entries by path. Raises Refused, with the path at fault, when the tree cannot be built here."""
+def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, Entry]:
+    """All entries by path, in git's order. Raises Refused, with the path at fault, when the tree cannot be
+    built here, and Unavailable when an object of it is not there."""
+    found = list(_walk(objects, f"{commit}^{{tree}}", limits.files))
+    blobs = [sha for mode, sha, _ in found if mode != _GITLINK]
+    sizes = {info.sha: info.size_bytes for info in objects.infos(blobs)}
     entries: dict[str, Entry] = {}
     total = 0
-    with git_child(repo, quarantine, "ls-tree", "-r", "-l", "-z", "--full-tree", commit) as child:
-        for line in _split_nul(child.stdout):
-            entry = _entry(line)
-            total += entry.size_bytes
-            if len(entries) >= limits.files:
-                raise Refused(
-                    f"the commit has more than {limits.files} files", "push fewer, or raise HERMES_TREE_FILES"
-                )
-            if total > limits.size_bytes:
-                raise Refused(
-                    f"the files of the commit are more than {show_size(limits.size_bytes)} together "
-                    f"(reached at {entry.path!r})",
-                    "keep data out of the repository, or raise HERMES_TREE_SIZE",
-                )
-            entries[entry.path] = entry
+    for mode, sha, path in found:
+        entry = entries[path] = Entry(mode, sha, sizes.get(sha, 0), path)
+        total += entry.size_bytes
+        if total > limits.size_bytes:
+            raise Refused(
+                f"the files of the commit are more than {show_size(limits.size_bytes)} together "
+                f"(reached at {entry.path!r})",
+                "keep data out of the repository, or raise HERMES_TREE_SIZE",
+            )
     return entries
 
 
-def _entry(line: bytes) -> Entry:
-    meta, _, name = line.partition(b"\t")
-    mode, _kind, sha, size = meta.split()
-    path = name.decode("utf-8", "surrogateescape")
-    shown = ascii(path[:200])
-    if int(mode, 8) not in _MODES:
-        raise Refused(
-            f"{shown} has the unusual mode {mode.decode()}", "commit plain files, links and folders"
-        )
-    if len(name) > _MAX_PATH or path.count("/") >= _MAX_DEPTH or any(len(p) > 255 for p in name.split(b"/")):
+def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, str]]:
+    """(mode, object, path) of everything but folders. Iterative; a few objects can stand for very many
+    paths, so folders count as well."""
+    files = trees = 0
+    folders = [(b"", _parse(objects.read(tree, _MAX_TREE_BYTES)))]
+    while folders:
+        folder, rest = folders[-1]
+        entry = next(rest, None)
+        if entry is None:
+            folders.pop()
+            continue
+        mode, name, sha = entry
+        path = folder + name
+        _check_path(mode, path)
+        if mode == _FOLDER:
+            trees += 1
+            folders.append((path + b"/", _parse(objects.read(sha, _MAX_TREE_BYTES))))
+        else:
+            files += 1
+            yield mode, sha, path.decode("utf-8", "surrogateescape")
+        if max(files, trees) > most:
+            raise Refused(f"the commit has more than {most} files", "push fewer, or raise HERMES_TREE_FILES")
+
+
+def _parse(data: bytes) -> Iterator[tuple[int, bytes, str]]:
+    """The entries of a tree object: mode in octal, name, NUL, 20 bytes of object id (gitformat)."""
+    at = 0
+    while at < len(data):
+        try:
+            space = data.index(b" ", at)
+            nul = data.index(b"\0", space)
+            mode = int(data[at:space], 8)
+        except ValueError:
+            raise Refused("a tree of the commit is malformed", "git fsck in your repository") from None
+        yield mode, data[space + 1 : nul], data[nul + 1 : nul + 21].hex()
+        at = nul + 21
+
+
+def _check_path(mode: int, path: bytes) -> None:
+    shown = ascii(path[:200].decode("utf-8", "surrogateescape"))
+    if mode != _FOLDER and mode not in _MODES:
+        raise Refused(f"{shown} has the unusual mode {mode:06o}", "commit plain files, links and folders")
+    if len(path) > _MAX_PATH or path.count(b"/") >= _MAX_DEPTH or any(len(p) > 255 for p in path.split(b"/")):
         raise Refused(f"the path {shown} is too long or too deep", "shorten it")
-    if any(byte < 32 or byte == 127 for byte in name):
+    if any(byte < 32 or byte == 127 for byte in path):
         raise Refused(f"the path {shown} has control characters", "rename it")
-    return Entry(int(mode, 8), sha.decode(), 0 if size == b"-" else int(size), path)
 
 
-def _split_nul(stream: IO[bytes] | None) -> Iterator[bytes]:
-    assert stream is not None
-    rest = b""
-    while chunk := stream.read(1 << 16):
-        *whole, rest = (rest + chunk).split(b"\0")
-        yield from whole
-
-
-def export_tar(repo: Path, commit: str, entries: dict[str, Entry], target: Path, mtime: int) -> list[str]:
+def export_tar(objects: Objects, entries: dict[str, Entry], target: Path, mtime: int) -> list[str]:
     """Write the tree as a tar; returns the paths of submodules, which are left out.
 
     Raises Refused for a link that leaves the tree."""
     submodules = []
-    with (
-        open_objects(repo) as objects,
-        tarfile.open(
-            target, "w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
-        ) as tar,
-    ):
+    with tarfile.open(
+        target, "w", format=tarfile.PAX_FORMAT, encoding="utf-8", errors="surrogateescape"
+    ) as tar:
         for folder in _folders(entries):
             tar.addfile(_member(folder, tarfile.DIRTYPE, 0o755, mtime))
         for entry in entries.values():

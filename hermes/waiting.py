@@ -17,7 +17,12 @@ _EARLIER = 5  # runs that tell how long the next one takes
 
 
 async def waiting_for(session: AsyncSession, run: Run) -> str:
-    """What a queued run waits for, as its user may know it: hidden repos are not named."""
+    """What a queued run waits for, said to its user."""
+    return await waiting_seen_by(session, run, await session.get_one(User, run.user_id))
+
+
+async def waiting_seen_by(session: AsyncSession, run: Run, viewer: User | None) -> str:
+    """What a queued run waits for, as this viewer may know it: what is hidden from them is not named."""
     build = await session.get_one(Build, run.build_id)
     if build.state is not State.BUILT:
         return f"for build {build.id}, which is {build.state}"
@@ -26,7 +31,7 @@ async def waiting_for(session: AsyncSession, run: Run) -> str:
     due = select(Rank.id).where(Rank.run_id == run.id, Rank.not_before <= time.time()).limit(1)
     if await session.scalar(due) is None:
         return f"trying again soon: {await _last_reason(session, run)}"
-    holder = await _holder(session, Plan.model_validate(run.plan).gpu.count > 0, run.user_id)
+    holder = await _holder(session, Plan.model_validate(run.plan).gpu.count > 0, viewer)
     return f"{holder or 'for a free place'}, you are {_ordinal(await _before(session, run) + 1)}"
 
 
@@ -49,9 +54,8 @@ async def _last_reason(session: AsyncSession, run: Run) -> str:
     return await session.scalar(reason) or ""
 
 
-async def _holder(session: AsyncSession, of_gpus: bool, viewer_id: int) -> str:
+async def _holder(session: AsyncSession, of_gpus: bool, viewer: User | None) -> str:
     """`GPU 0 (H200) held by bob/nbody (run 5), about 2 m 10 s left`: the one with the least time left."""
-    viewer = await session.get_one(User, viewer_id)
     visible = select(Repo.id).where(visible_to(viewer)).scalar_subquery()
     rows = await session.execute(
         select(Rank, Run, Repo.name, User.name, Repo.id.in_(visible))

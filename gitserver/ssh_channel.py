@@ -1,0 +1,158 @@
+"""One channel of a signed-in client: bytes in order both ways, bounded whatever the client does.
+
+Ours instead of asyncssh's process, which keeps every signal, window change and variable that a client
+sends, and writes for as long as the client's window lasts: that may be gigabytes, of which it reads none."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import asyncssh
+
+_MOST_AHEAD = 256 << 10  # read from the client and not yet asked for
+_MOST_DEFERRED = 64  # packets that wait for the end of a key exchange
+_LOOK_S = 0.1
+_SILENCE_S = 10.0  # after which a client that does not say so has sent everything
+_PROTOCOL = b"GIT_PROTOCOL"
+
+
+class Flow:
+    """Whether a connection takes what we send."""
+
+    def __init__(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._connection = connection
+        self._free = asyncio.Event()
+        self._free.set()
+        # asyncio calls these when its own buffer is full; asyncssh does nothing then
+        connection.pause_writing = self._free.clear  # type: ignore[method-assign]
+        connection.resume_writing = self._free.set  # type: ignore[method-assign]
+
+    async def wait(self) -> None:
+        """Until there is room."""
+        await self._free.wait()
+        while len(self._connection._deferred_packets) > _MOST_DEFERRED:  # a key exchange that does not end
+            await asyncio.sleep(_LOOK_S)
+
+
+class _Variables(dict[bytes, bytes]):
+    """The one that git needs."""
+
+    def __setitem__(self, name: bytes, value: bytes) -> None:
+        if name == _PROTOCOL and len(value) < 100:
+            super().__setitem__(name, value)
+
+
+class Channel(asyncssh.SSHServerSession[bytes]):
+    """`serve` is called when a command is asked for, and cancelled when the client is gone."""
+
+    def __init__(
+        self, flow: Flow, serve: "Callable[[Channel], Coroutine[Any, Any, None]]", left: Callable[[], None]
+    ) -> None:
+        self._flow, self._serve, self._left = flow, serve, left
+        self._chunks: deque[bytes] = deque()
+        self._ahead_bytes = self._dropped_bytes = 0
+        self._news, self._eof, self._free = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._free.set()
+        self._wanted = True
+
+    # ---- what asyncssh calls
+
+    def connection_made(self, chan: "asyncssh.SSHServerChannel[bytes]") -> None:
+        self._channel = chan
+        chan._env = _Variables()
+
+    def shell_requested(self) -> bool:
+        return True  # to be told that there is none
+
+    def exec_requested(self, command: str) -> bool:
+        return True
+
+    def session_started(self) -> None:
+        self._work = asyncio.create_task(self._serve(self))
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        if not self._wanted:
+            self._dropped_bytes += len(data)
+            return
+        self._chunks.append(data)
+        self._ahead_bytes += len(data)
+        self._news.set()
+        if self._ahead_bytes > _MOST_AHEAD:
+            self._channel.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._eof.set()
+        self._news.set()
+        return True  # the other direction stays open
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.eof_received()
+        if hasattr(self, "_work"):
+            self._work.cancel()
+        self._left()
+
+    def pause_writing(self) -> None:
+        self._free.clear()
+
+    def resume_writing(self) -> None:
+        self._free.set()
+
+    # ---- what we call
+
+    @property
+    def command(self) -> str:
+        """What the client asks for; empty for a shell."""
+        return self._channel.get_command() or ""
+
+    @property
+    def protocol(self) -> str:
+        """The version of git's protocol that the client would like (gitprotocol-v2, "SSH")."""
+        return self._channel.get_environment_bytes().get(_PROTOCOL, b"").decode("ascii", "replace")
+
+    async def read(self) -> bytes:
+        """The next bytes; none: the client has sent everything, or nobody wants more."""
+        while not self._chunks:
+            if self._eof.is_set() or not self._wanted:
+                return b""
+            self._news.clear()
+            await self._news.wait()
+        chunk = self._chunks.popleft()
+        self._ahead_bytes -= len(chunk)
+        if self._ahead_bytes <= _MOST_AHEAD // 2:
+            self._channel.resume_reading()
+        return chunk
+
+    def drop(self) -> None:
+        """Nobody wants more: from now on what comes is forgotten."""
+        self._wanted = False
+        self._chunks.clear()
+        self._news.set()
+        with suppress(OSError):
+            self._channel.resume_reading()
+
+    async def quiet(self, limit_bytes: int, limit_s: float) -> None:
+        """Wait until a client whose bytes are dropped has sent them: git looks at an answer only then."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit_s):
+                seen = -1
+                while not self._eof.is_set() and seen != self._dropped_bytes <= limit_bytes:
+                    seen = self._dropped_bytes
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._eof.wait(), _SILENCE_S)
+
+    async def write(self, data: bytes) -> None:
+        """Raises OSError when the client is gone."""
+        self._channel.write(data)
+        await self._free.wait()
+        await self._flow.wait()
+
+    def complain(self, words: str) -> None:
+        """A line on the client's stderr."""
+        with suppress(OSError):
+            self._channel.write_stderr(f"{words}\n".encode())
+
+    def exit(self, code: int) -> None:
+        """The command is over."""
+        self._channel.exit(code)
