@@ -13,7 +13,7 @@ from hermes.errors import NotFound, Refused, UserError
 from hermes.git import init_bare
 from hermes.login import count_failure, sign_in
 from hermes.process import Context
-from hermes.repos import find_repo, get_or_make_writable, get_readable
+from hermes.repos import check_writable, find_repo, get_or_make_writable, get_readable
 from hermes.tables import Repo, User
 from hermes.threads import in_thread
 
@@ -103,12 +103,13 @@ async def writable(context: Context, caller: Caller, owner: str, name: str) -> R
         await readable(context, caller, owner, name)
         raise Refused("this token is only for fetching", "push with a token of the scope push or all")
     async with context.database.read() as session:
-        known = await find_repo(session, owner, name)
-    if known is not None or caller.repo_id is not None:
-        _check_deploy_token(caller, known, owner, name)
-    begin = context.database.write if known is None else context.database.read
-    async with begin() as session:
-        repo = await get_or_make_writable(session, caller.user, owner, name)
+        repo = await find_repo(session, owner, name)
+        _check_deploy_token(caller, repo, owner, name)
+        if repo is not None:
+            await check_writable(session, caller.user, repo, owner, name)
+    if repo is None:
+        async with context.database.write() as session:
+            repo = await get_or_make_writable(session, caller.user, owner, name)
     path = context.paths.repo(repo.id)
     if not path.exists():
         await in_thread(init_bare, path)

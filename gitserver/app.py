@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dulwich.protocol import pkt_line
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gitserver import lfs
@@ -42,6 +42,7 @@ class GitServer:
             Route(f"{base}/git-receive-pack", self._guard(self.receive_pack), methods=["POST"]),
             Route(f"{base}/git-upload-pack", self._guard(self.upload_pack), methods=["POST"]),
             Route(f"{base}/info/lfs/{{path:path}}", lfs.answer, methods=["GET", "POST"]),
+            Route("/{owner}/{name}/info/refs", _to_its_address, methods=["GET"]),
         ]
 
     def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -129,6 +130,12 @@ class GitServer:
         return await find(
             self.door.context, caller, request.path_params["owner"], request.path_params["name"]
         )
+
+
+async def _to_its_address(request: Request) -> Response:
+    """Somebody clones the address of a page, without `.git`; git follows, and says so."""
+    owner, name = request.path_params["owner"], request.path_params["name"]
+    return RedirectResponse(f"/{owner}/{name}.git/info/refs?{request.url.query}", 301)
 
 
 def _words(error: UserError) -> str:

@@ -91,7 +91,7 @@ class PushPolicy:
             return Change(update, None, subject, f"{update.short} stored; {words}")
         for entry in entries.values():
             if entry.is_link:
-                check_link(entry, _target(objects, entry))
+                check_link(entry, _target(objects, entry), entries)
         tree = Tree(frozenset(entries), self.repo.name, self.options.parameters)
         runs = "build-only" not in self.options
         plan = make_plan(manifest, tree, self.here, ancestor=is_ancestor, runs=runs)

@@ -17,6 +17,7 @@ import asyncssh
 from gitserver.push import Door
 from gitserver.ssh_channel import Channel, Flow
 from gitserver.ssh_crowd import Crowd
+from gitserver.ssh_guess import judge_guesses
 from gitserver.ssh_session import Session
 from hermes.errors import Refused, SettingsError, TooMany, Unavailable, UserError
 from hermes.journal import log
@@ -28,7 +29,8 @@ _KEEP_ALIVE_S = 15.0  # of silence; a client that is gone without a word is noti
 _KEEP_ALIVES = 2  # after so many that it does not answer, and one more pause: 45 s
 _MOST_KEYS = 20  # that one connection may try
 _MOST_CHANNELS = 10  # at a time; as OpenSSH's MaxSessions
-_END_S = 3.0
+_END_S = 2.0
+_LAST_WORDS_S = 0.2  # until clients have taken them; those who have nothing more to hear leave by themselves
 
 
 def host_key(path: Path) -> asyncssh.SSHKey:
@@ -61,7 +63,7 @@ class _House:
     door: Door
     closing: asyncio.Event
     crowd: Crowd = field(default_factory=Crowd)
-    channels: set[Channel] = field(default_factory=set)
+    work: set[asyncio.Task[None]] = field(default_factory=set)  # what is done for clients now
 
 
 class _Connection(asyncssh.SSHServer):
@@ -72,24 +74,26 @@ class _Connection(asyncssh.SSHServer):
         self.address = ""
         self._signed_in = False
         self._keys_tried = 0
-        self._channels = 0
+        self._channels: list[Channel] = []
         self._user = self._fingerprint = ""
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection, self._flow = conn, Flow(conn)
+        judge_guesses(conn)
         peer: Any = conn.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
         self._house.crowd.came(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._house.crowd.left(self)
+        self._flow.over()
         if self._keys_tried and not self._signed_in:
             with suppress(TooMany):
                 count_failure(self._context, self.address)
 
     def turn_away(self, reason: UserError) -> None:
         """In words, which ssh shows."""
-        self._connection.disconnect(asyncssh.DISC_TOO_MANY_CONNECTIONS, _words(reason))
+        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, _words(reason))
 
     def public_key_auth_supported(self) -> bool:
         return True
@@ -125,22 +129,22 @@ class _Connection(asyncssh.SSHServer):
 
     def session_requested(self) -> Channel:
         """Raises ChannelOpenError when there are too many already."""
-        if self._channels >= _MOST_CHANNELS:
+        self._channels = [each for each in self._channels if not each.is_over]
+        if len(self._channels) >= _MOST_CHANNELS:
             raise asyncssh.ChannelOpenError(
                 asyncssh.OPEN_RESOURCE_SHORTAGE, f"at most {_MOST_CHANNELS} commands at a time"
             )
-        self._channels += 1
-        channel = Channel(self._flow, self._serve, lambda: self._close(channel))
-        self._house.channels.add(channel)
-        return channel
-
-    def _close(self, channel: Channel) -> None:
-        self._channels -= 1
-        self._house.channels.discard(channel)
+        self._channels.append(Channel(self._flow, self._serve))
+        return self._channels[-1]
 
     async def _serve(self, channel: Channel) -> None:
-        house = self._house
-        await Session(house.door, house.closing, channel, self._fingerprint, self.address).serve()
+        house, task = self._house, asyncio.current_task()
+        assert task is not None
+        house.work.add(task)
+        try:
+            await Session(house.door, house.closing, channel, self._fingerprint, self.address).serve()
+        finally:
+            house.work.discard(task)
 
 
 def _words(error: UserError) -> str:
@@ -183,11 +187,15 @@ async def _close_when(closing: asyncio.Event, server: asyncssh.SSHAcceptor) -> N
 
 
 async def _see_off(house: _House) -> None:
-    """Give streams the time for their last words; then the connections that are left are closed."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_END_S):
-            while house.channels:
-                await asyncio.sleep(0.05)
+    """Give streams the time for their last words; then the connections that are left are closed, and what
+    was done for them comes to its end."""
+    await _wait_for(house.work)
+    await asyncio.sleep(_LAST_WORDS_S)
     for guest in house.crowd.guests:
         guest.turn_away(Refused("the service restarts", "try again in a minute"))
-    await asyncio.sleep(0.05)  # what is left of their work is cancelled
+    await _wait_for(house.work)
+
+
+async def _wait_for(work: set[asyncio.Task[None]]) -> None:
+    if work:
+        await asyncio.wait(work, timeout=_END_S)

@@ -5,8 +5,8 @@ sends, and writes for as long as the client's window lasts: that may be gigabyte
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import aclosing, suppress
 from typing import Any
 
 import asyncssh
@@ -30,10 +30,16 @@ class Flow:
         connection.resume_writing = self._free.set  # type: ignore[method-assign]
 
     async def wait(self) -> None:
-        """Until there is room."""
+        """Until there is room, or nobody is there any more."""
         await self._free.wait()
         while len(self._connection._deferred_packets) > _MOST_DEFERRED:  # a key exchange that does not end
+            if self._connection.is_closed():
+                return
             await asyncio.sleep(_LOOK_S)
+
+    def over(self) -> None:
+        """The connection is lost."""
+        self._free.set()
 
 
 class _Variables(dict[bytes, bytes]):
@@ -45,16 +51,17 @@ class _Variables(dict[bytes, bytes]):
 
 
 class Channel(asyncssh.SSHServerSession[bytes]):
-    """`serve` is called when a command is asked for, and cancelled when the client is gone."""
+    """`serve` is called when a command is asked for. When the client is gone its bytes end and it cannot be
+    written to; nothing else happens to the work, which may be in the middle of something."""
 
-    def __init__(
-        self, flow: Flow, serve: "Callable[[Channel], Coroutine[Any, Any, None]]", left: Callable[[], None]
-    ) -> None:
-        self._flow, self._serve, self._left = flow, serve, left
+    def __init__(self, flow: Flow, serve: "Callable[[Channel], Coroutine[Any, Any, None]]") -> None:
+        self._flow, self._serve = flow, serve
+        self.work: asyncio.Task[None] | None = None
         self._chunks: deque[bytes] = deque()
         self._ahead_bytes = self._dropped_bytes = 0
         self._news, self._eof, self._free = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._free.set()
+        self.gone = asyncio.Event()
         self._wanted = True
 
     # ---- what asyncssh calls
@@ -70,7 +77,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         return True
 
     def session_started(self) -> None:
-        self._work = asyncio.create_task(self._serve(self))
+        self.work = asyncio.create_task(self._serve(self))
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
         if not self._wanted:
@@ -88,10 +95,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         return True  # the other direction stays open
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.eof_received()
-        if hasattr(self, "_work"):
-            self._work.cancel()
-        self._left()
+        for event in (self.gone, self._eof, self._news, self._free):
+            event.set()
 
     def pause_writing(self) -> None:
         self._free.clear()
@@ -100,6 +105,11 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         self._free.set()
 
     # ---- what we call
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the client is gone and its work done."""
+        return self.gone.is_set() and (self.work is None or self.work.done())
 
     @property
     def command(self) -> str:
@@ -147,6 +157,24 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         self._channel.write(data)
         await self._free.wait()
         await self._flow.wait()
+
+    async def write_all(self, chunks: AsyncGenerator[bytes]) -> None:
+        """Until there are no more, or the client is gone; then the generator is cancelled wherever it is."""
+        writing = asyncio.create_task(self._write_all(chunks))
+        gone = asyncio.create_task(self.gone.wait())
+        try:
+            await asyncio.wait({writing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            if not writing.done():
+                writing.cancel()
+        with suppress(asyncio.CancelledError, OSError):
+            await writing
+
+    async def _write_all(self, chunks: AsyncGenerator[bytes]) -> None:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                await self.write(chunk)
 
     def complain(self, words: str) -> None:
         """A line on the client's stderr."""

@@ -1,10 +1,12 @@
-"""One git command over SSH: its words are read, then it is a push or a fetch as over HTTP."""
+"""One git command over SSH: its words are read, then it is a push or a fetch as over HTTP.
+
+A client that leaves ends what is sent to it, and nothing else: a push that is whole is applied."""
 
 import asyncio
 import re
 import shlex
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import suppress
 from typing import NamedTuple
 
 from dulwich.protocol import pkt_line
@@ -87,8 +89,6 @@ class Session:
         try:
             with suppress(OSError):  # the client is gone
                 channel.exit(await self._serve(text))
-        except asyncio.CancelledError:
-            raise
         except Exception:
             log.exception("git over ssh failed", command=text[:200])
             with suppress(OSError):
@@ -130,10 +130,7 @@ class Session:
         repo = await readable(context, caller, owner, name)
         body = SshBody(self._channel, context.settings.push_time)
         path, protocol = context.paths.repo(repo.id), self._channel.protocol
-        stream = self._door.git.upload(path, body, protocol, caller.key)
-        async with aclosing(stream):
-            async for chunk in stream:
-                await self._channel.write(chunk)
+        await self._channel.write_all(self._door.git.upload(path, body, protocol, caller.key))
 
     async def _receive(self, caller: Caller, owner: str, name: str) -> None:
         context, channel = self._door.context, self._channel
@@ -146,10 +143,7 @@ class Session:
             return
         self._has_sideband = head.has_sideband
         received = await Receiver(self._door, caller, repo, owner, name).receive(head, body)
-        stream = answer(context, received, f"{owner}/{name}", self._closing)
-        async with aclosing(stream):
-            async for chunk in stream:
-                await channel.write(chunk)
+        await channel.write_all(answer(context, received, f"{owner}/{name}", self._closing))
         if received.refused:
             await channel.quiet(settings.push_size, settings.push_time)
 

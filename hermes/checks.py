@@ -47,7 +47,8 @@ def open_sockets(settings: Settings) -> tuple[socket.socket, socket.socket | Non
     if not settings.ssh_port:
         return http, None
     try:
-        return http, _open(settings.host, settings.ssh_port, "set HERMES_SSH_PORT (0: no git over SSH)")
+        host = settings.ssh_host or settings.host
+        return http, _open(host, settings.ssh_port, "set HERMES_SSH_PORT (0: no git over SSH)")
     except SettingsError:
         http.close()
         raise

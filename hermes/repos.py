@@ -50,8 +50,14 @@ async def get_or_make_writable(session: AsyncSession, user: User, owner: str, na
     repo = await find_repo(session, owner, name)
     if repo is None:
         return await _make(session, user, owner, name)
+    await check_writable(session, user, repo, owner, name)
+    return repo
+
+
+async def check_writable(session: AsyncSession, user: User, repo: Repo, owner: str, name: str) -> None:
+    """Raises Refused for who may only read, NotFound for who may not know that it is there."""
     if await may_write(session, user, repo):
-        return repo
+        return
     await get_readable(session, user, owner, name)
     raise Refused(
         f"you may read {owner}/{name}, but not push to it", f"ask {owner} to make you a collaborator"

@@ -84,6 +84,7 @@ class Settings:
     memory: int = _setting(0, parse_size_bytes, "memory that runs may hold together; 0: 90 % of this machine")
     disk: int = _setting(2 << 30, parse_size_bytes, "writable disk of one build or one rank")
     max_timeout: float = _setting(86400.0, parse_span_s, "longest `timeout` a manifest may ask for")
+    ssh_host: str = _setting("", str, "address to listen on for git over SSH; default: HERMES_HOST")
     ssh_port: int = _setting(2222, _port_or_none, "port of git over SSH; 0: none")
     proxies: str = _setting("", _addresses, "addresses or networks of reverse proxies, by commas, whose X-Forwarded-For and -Proto are believed")
     anonymous: str = _setting("read", _one_of("read", "none"), "what people without an account may do with public repositories: read them, or nothing")

@@ -18,6 +18,8 @@ OWNER_ID = 65534  # nobody: who the files belong to inside a box
 _MAX_DEPTH = 64
 _MAX_PATH = 1024
 _MAX_TREE_BYTES = 16 << 20
+_MAX_ENTRY_BYTES = 300  # of a tree: mode, a name of 255, object id
+_MAX_SHOWN = 130  # characters of a path in a message
 _SYMLINK, _GITLINK, _FOLDER = 0o120000, 0o160000, 0o040000
 _MODES = {0o100644: 0o644, 0o100755: 0o755, _SYMLINK: 0o777, _GITLINK: 0}
 
@@ -69,7 +71,7 @@ def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, En
         if total > limits.size_bytes:
             raise Refused(
                 f"the files of the commit are more than {show_size(limits.size_bytes)} together "
-                f"(reached at {entry.path!r})",
+                f"(reached at {_shown(path)})",
                 "keep data out of the repository, or raise HERMES_TREE_SIZE",
             )
     return entries
@@ -77,25 +79,29 @@ def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, En
 
 def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, str]]:
     """(mode, object, path) of everything but folders. Iterative; a few objects can stand for very many
-    paths, so folders count as well."""
+    paths, so folders count as well; and large ones in one another would fill the memory."""
     files = trees = 0
-    folders = [(b"", _parse(objects.read(tree, _MAX_TREE_BYTES)))]
+    top = objects.read(tree, _MAX_TREE_BYTES)
+    folders, held_bytes = [(b"", _parse(top), len(top))], len(top)
     while folders:
-        folder, rest = folders[-1]
+        folder, rest, size_bytes = folders[-1]
         entry = next(rest, None)
         if entry is None:
             folders.pop()
+            held_bytes -= size_bytes
             continue
         mode, name, sha = entry
         path = folder + name
         _check_path(mode, path)
         if mode == _FOLDER:
             trees += 1
-            folders.append((path + b"/", _parse(objects.read(sha, _MAX_TREE_BYTES))))
+            data = objects.read(sha, _MAX_TREE_BYTES)
+            folders.append((path + b"/", _parse(data), len(data)))
+            held_bytes += len(data)
         else:
             files += 1
             yield mode, sha, path.decode("utf-8", "surrogateescape")
-        if max(files, trees) > most:
+        if max(files, trees) > most or held_bytes > 2 * most * _MAX_ENTRY_BYTES:
             raise Refused(f"the commit has more than {most} files", "push fewer, or raise HERMES_TREE_FILES")
 
 
@@ -114,7 +120,7 @@ def _parse(data: bytes) -> Iterator[tuple[int, bytes, str]]:
 
 
 def _check_path(mode: int, path: bytes) -> None:
-    shown = ascii(path[:200].decode("utf-8", "surrogateescape"))
+    shown = _shown(path.decode("utf-8", "surrogateescape"))
     if mode != _FOLDER and mode not in _MODES:
         raise Refused(f"{shown} has the unusual mode {mode:06o}", "commit plain files, links and folders")
     if len(path) > _MAX_PATH or path.count(b"/") >= _MAX_DEPTH or any(len(p) > 255 for p in path.split(b"/")):
@@ -140,15 +146,17 @@ def export_tar(objects: Objects, entries: dict[str, Entry], target: Path, mtime:
             with objects.open(entry.sha) as (info, content):
                 if info.size_bytes != entry.size_bytes:
                     raise Unavailable(f"object {entry.sha} cannot be read")
-                _add(tar, entry, content, mtime)
+                _add(tar, entry, entries, content, mtime)
     return submodules
 
 
-def _add(tar: tarfile.TarFile, entry: Entry, content: IO[bytes], mtime: int) -> None:
+def _add(
+    tar: tarfile.TarFile, entry: Entry, entries: dict[str, Entry], content: IO[bytes], mtime: int
+) -> None:
     if entry.is_link:
         member = _member(entry.path, tarfile.SYMTYPE, 0o777, mtime)
         member.linkname = content.read(entry.size_bytes).decode("utf-8", "surrogateescape")
-        check_link(entry, member.linkname)
+        check_link(entry, member.linkname, entries)
         tar.addfile(member)
         return
     member = _member(entry.path, tarfile.REGTYPE, _MODES[entry.mode], mtime)
@@ -156,21 +164,34 @@ def _add(tar: tarfile.TarFile, entry: Entry, content: IO[bytes], mtime: int) -> 
     tar.addfile(member, content)
 
 
-def check_link(entry: Entry, target: str) -> None:
-    """Raises Refused for a symbolic link that leaves the tree."""
-    if not _stays_inside(entry.path, target):
-        raise Refused(f"{entry.path!a} is a link that leaves the repository", "use a relative link inside it")
+def check_link(entry: Entry, target: str, entries: dict[str, Entry]) -> None:
+    """Raises Refused for a symbolic link that leaves the tree, by itself or through another one."""
+    if not _stays_inside(entry.path, target, entries):
+        raise Refused(
+            f"{_shown(entry.path)} is a link that leaves the repository", "use a relative link inside it"
+        )
 
 
-def _stays_inside(path: str, link: str) -> bool:
+def _stays_inside(path: str, link: str, entries: dict[str, Entry]) -> bool:
     if link.startswith("/") or "\0" in link:
         return False
-    depth = path.count("/")
+    at, through_link = path.split("/")[:-1], False
     for part in link.split("/"):
-        depth += -1 if part == ".." else int(part not in ("", "."))
-        if depth < 0:
-            return False
+        if part == "..":
+            if not at or through_link:  # behind another link `..` is not where it seems to be
+                return False
+            at.pop()
+        elif part not in ("", "."):
+            at.append(part)
+            found = entries.get("/".join(at))
+            through_link = through_link or (found is not None and found.is_link)
     return True
+
+
+def _shown(path: str) -> str:
+    """A path in a message: whole when it is of a usual length, and nothing that a terminal obeys."""
+    text = ascii(path)
+    return text if len(text) <= _MAX_SHOWN + 2 else f"{text[:_MAX_SHOWN]}…'"
 
 
 def _member(path: str, kind: bytes, mode: int, mtime: int) -> tarfile.TarInfo:
