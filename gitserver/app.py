@@ -80,7 +80,7 @@ class GitServer:
         refs = await self.door.git.advertise(path, program, "" if writes else protocol)
         head = (
             b""
-            if protocol == "version=2" and not writes
+            if "version=2" in protocol.split(":") and not writes
             else pkt_line(f"# service={service}\n".encode()) + FLUSH
         )
         return Response(head + refs, media_type=f"application/x-{service}-advertisement", headers=_NO_CACHE)

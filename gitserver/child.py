@@ -1,6 +1,7 @@
 """Git's receive-pack and upload-pack as children of the server: fed, read, bounded, ended with SIGTERM."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from gitserver.body import Body
 from gitserver.gate import Ask, Gate
 from gitserver.places import Places
-from hermes.errors import Unavailable
+from hermes.errors import Unavailable, UserError
 from hermes.git import GitLimits, git_env
 from hermes.pushes import HIDDEN
 from hermes.settings import Settings
@@ -16,6 +17,7 @@ from hermes.settings import Settings
 HOOKS = Path(__file__).parent / "hooks"
 _MAX_ANSWER_BYTES = 4 << 20
 _END_S = 10.0
+_PROTOCOL = re.compile(r"[A-Za-z0-9=:._-]{1,200}")  # what git itself may find in GIT_PROTOCOL
 _PIPE = asyncio.subprocess.PIPE
 
 #: Measured in docs/performance.md and by git's own documentation of each key (git-scm.com/docs/git-config).
@@ -66,7 +68,7 @@ class Git:
     ) -> asyncio.subprocess.Process:
         config = _CONFIG | {"receive.maxInputSize": str(self._push_bytes)}
         flags = [word for key, value in config.items() for word in ("-c", f"{key}={value}")]
-        env = {"GIT_PROTOCOL": protocol} if protocol in ("version=1", "version=2") else {}
+        env = {"GIT_PROTOCOL": protocol} if _PROTOCOL.fullmatch(protocol) else {}
         child = await asyncio.create_subprocess_exec(
             *fence,
             "git",
@@ -102,8 +104,12 @@ class Git:
             try:
                 if "--stateless-rpc" in args:
                     await feeding
+                sent = False
                 while chunk := await child.stdout.read(1 << 16):
+                    sent = True
                     yield chunk
+                if "--stateless-rpc" in args and not sent and await child.wait() != 0:
+                    raise UserError("git could not serve this request", "the service's log says why")
             finally:
                 feeding.cancel()
                 with suppress(asyncio.CancelledError, Exception):

@@ -65,7 +65,8 @@ class PushPolicy:
         branches.check_update(self.repo, update, objects, quarantine)
         short = update.short
         if update.is_delete:
-            return Change(update, words=f"{short} deleted; its runs and logs stay")
+            known = not update.is_create
+            return Change(update, words=f"{short} deleted; its runs and logs stay" if known else "")
         if update.old_sha == update.new_sha:  # git does not send that; libgit2 and isomorphic-git do
             return Change(update, words=f"{short} is up to date; nothing started")
         if update.ref.startswith(TAGS):

@@ -186,8 +186,8 @@ class Receiver:
                 else:
                     await pushes.abandon(session, push, "git refused the ref")
             repo = await session.get_one(Repo, self._repo.id)
-        if repo.default_branch != self._target.default_branch:
-            await in_thread(set_head, self._target.path, repo.default_branch)
+            if repo.default_branch != self._target.default_branch:  # before the row says that it is so
+                await in_thread(set_head, self._target.path, repo.default_branch)
         await self._context.doorbell.ring(BUILDS, RANKS, CHANGED)
         return applied
 

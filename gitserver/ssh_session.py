@@ -13,7 +13,7 @@ from dulwich.protocol import pkt_line
 
 from gitserver import lfs
 from gitserver.access import Caller, readable, writable
-from gitserver.body import Body
+from gitserver.body import Body, TooSlow
 from gitserver.protocol import FATAL, BadProtocol, band
 from gitserver.push import Door, Receiver, read_head
 from gitserver.ssh_channel import Channel
@@ -73,6 +73,16 @@ async def _chunks(channel: Channel) -> AsyncIterator[bytes]:
         yield chunk
 
 
+async def _request(body: Body, channel: Channel) -> AsyncIterator[bytes]:
+    """What a client asks of a fetch. One that falls silent has said all; who is gone has not: then the
+    whole fetch is cancelled, and its end is not git's business."""
+    with suppress(TooSlow):
+        async for chunk in body:
+            yield chunk
+    if channel.gone.is_set():
+        await asyncio.Event().wait()
+
+
 class Session:
     """One channel of a signed-in client."""
 
@@ -130,7 +140,8 @@ class Session:
         repo = await readable(context, caller, owner, name)
         body = SshBody(self._channel, context.settings.push_time)
         path, protocol = context.paths.repo(repo.id), self._channel.protocol
-        await self._channel.write_all(self._door.git.upload(path, body, protocol, caller.key))
+        request = _request(body, self._channel)
+        await self._channel.write_all(self._door.git.upload(path, request, protocol, caller.key))
 
     async def _receive(self, caller: Caller, owner: str, name: str) -> None:
         context, channel = self._door.context, self._channel

@@ -111,7 +111,8 @@ async def _of_push(
         yield follower.say(f"warning: {warning}")
     build = await _build_of(context, push, change.plan)
     if build is None:
-        yield follower.say(change.words)
+        if change.words:
+            yield follower.say(change.words)
         return
     page = f"{context.settings.public_url}/{where}/commit/{push.new_sha[:12]}"
     yield follower.say(f"{push.ref.removeprefix('refs/heads/')} at {push.new_sha[:7]}  {page}")

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ Done = subprocess.CompletedProcess[str]
 QUIET = {"hermes.toml": "[on]\npush = []\n", "Makefile": "all:\n\t@true\n"}
 _CLOCK = {"GIT_AUTHOR_DATE": "1750000000 +0200", "GIT_COMMITTER_DATE": "1750000000 +0200"}
 _CLIENT = {"gc.auto": "0", "maintenance.auto": "false", "advice.detachedHead": "false", "core.fsync": "none"}
+_ORIGIN = '[remote "origin"]\n\turl = {url}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n'
 #: Git's own server with the choices that docs/git.md names, so that only behaviour is compared.
 _SERVER = {
     "http.receivepack": "true",
@@ -54,7 +55,9 @@ def run(*words: str, cwd: Path, env: dict[str, str] | None = None, data: bytes =
         words, cwd=cwd, env=os.environ | GIT_ENV | _CLOCK | (env or {}), input=data, capture_output=True,
         check=False, timeout=120,
     )  # fmt: skip
-    return Done(words, done.returncode, *(each.decode(errors="replace") for each in (done.stdout, done.stderr)))
+    return Done(
+        words, done.returncode, *(each.decode(errors="replace") for each in (done.stdout, done.stderr))
+    )
 
 
 def output(*words: str, cwd: Path, data: bytes = b"") -> str:
@@ -78,12 +81,9 @@ class Side:
     def fresh(self) -> str:
         """The name of a repository that nothing was pushed to."""
         self._count += 1
-        name = f"oracle-{self._count}-{os.getpid()}-{id(self) % 9973}"
+        name = f"repo-{self._count}"
         if self.service is None:
-            bare = self.bare(name)
-            output("git", "init", "-q", "--bare", "--template=", "--initial-branch=main", str(bare), cwd=self.folder)
-            for key, value in _SERVER.items():
-                output("git", "config", key, value, cwd=bare)
+            shutil.copytree(self.folder / "template.git", self.bare(name))
         return name
 
     def url(self, repo: str) -> str:
@@ -100,9 +100,9 @@ class Side:
         return self.folder / "repos" / f"{found[0]}.git"
 
     def refs(self, repo: str) -> dict[str, str]:
-        """What the server has, looked at behind its back."""
+        """What the server has, looked at behind its back; without our own marks on commits that have runs."""
         lines = output("git", "for-each-ref", "--format=%(refname) %(objectname)", cwd=self.bare(repo))
-        return dict(line.split(" ") for line in lines.splitlines())
+        return dict(line.split(" ") for line in lines.splitlines() if not line.startswith("refs/hermes/"))
 
     def has(self, repo: str, sha: str) -> bool:
         """Whether the server kept an object."""
@@ -117,20 +117,31 @@ class Side:
         return said + [str(path.relative_to(bare)) for path in left]
 
 
-def ours(service: Service) -> Side:
+def refusals(done: Done) -> dict[str, str]:
+    """From `git push --porcelain`: each ref that the server refused, and its words."""
+    rows = [line.split("\t") for line in done.stdout.splitlines() if "[remote rejected]" in line]
+    return {names.rpartition(":")[2]: re.sub(r"^\S+ \S+ \((.*)\)$", r"\1", words) for _, names, words in rows}
+
+
+def ours(service: Service, user: str = "", token: str = "") -> Side:
     """Our own server; its user comes with a token from the start."""
-    basic = base64.b64encode(f"{service.user}:{service.token}".encode()).decode()
+    user, token = user or service.user, token or service.token
+    basic = base64.b64encode(f"{user}:{token}".encode()).decode()
     env = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": "http.extraHeader",
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {basic}",
     }
-    return Side("hermes", f"{service.url}/{service.user}", service.data, service, env)
+    return Side("hermes", f"{service.url}/{user}", service.data, service, env)
 
 
 @contextmanager
 def gits_own(folder: Path) -> Iterator[Side]:
     """`git http-backend` on a free port, for as long as the block lasts."""
+    init = ("git", "init", "-q", "--bare", "--template=", "--initial-branch=main", "template.git")
+    output(*init, cwd=folder)
+    for key, value in _SERVER.items():
+        output("git", "config", key, value, cwd=folder / "template.git")
     port = free_port()
     command = [sys.executable, "-m", "bench.http_backend", str(folder), str(port)]
     with subprocess.Popen(command, cwd=Path(__file__).parent.parent) as process:
@@ -161,18 +172,24 @@ class Client:
         """Of `origin`."""
         return self.side.url(self.repo)
 
-    def git(self, *words: str, data: bytes = b"", **env: str) -> Done:
+    def git(self, *words: str, env: dict[str, str] | None = None, data: bytes = b"") -> Done:
         """Git here, whatever its end is."""
-        return run("git", *words, cwd=self.folder, env=self.side.env | env, data=data)
+        return run("git", *words, cwd=self.folder, env=self.side.env | (env or {}), data=data)
 
     def do(self, *lines: str) -> str:
-        """Git commands that must not fail, as one types them; what the last one prints."""
+        """Git commands that must not fail, as one types them; what they print."""
         said = ""
         for line in lines:
             done = self.git(*shlex.split(line))
             assert done.returncode == 0, (self.side.name, line, done.stdout, done.stderr)
-            said = done.stdout.strip()
-        return said
+            said += done.stdout
+        return said.strip()
+
+    def plain(self, text: str) -> list[str]:
+        """What a user reads, without the address, what we say on top, and figures that time decides."""
+        same = text.replace(self.side.base, "…").replace(self.repo, "repo")
+        lines = [line.rstrip() for line in re.split(r"[\n\r]", same)]
+        return [line for line in lines if line and not re.match(r"remote: hermes  |.* \d+% ", line)]
 
     def write(self, name: str, content: str | bytes) -> None:
         """A file, not yet added."""
@@ -202,10 +219,10 @@ class Client:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Client(folder, self.side, self.repo)
 
-    def clone(self, *options: str, into: str = "clone", **env: str) -> "Client":
+    def clone(self, *options: str, into: str = "clone") -> "Client":
         """A clone of `origin`, which must succeed."""
         folder = self.folder.with_name(f"{self.folder.name}-{into}")
-        done = self.git("clone", "-q", *options, self.url, str(folder), **env)
+        done = self.git("clone", "-q", *options, self.url, str(folder))
         assert done.returncode == 0, (self.side.name, options, done.stderr)
         return Client(folder, self.side, self.repo)
 
@@ -243,21 +260,21 @@ class Pair:
     hermes: Side
     template: Path
     work: Path
-    _count: int = 0
 
     def client(self, side: Side, *, published: bool = True) -> Client:
         """A repository of a user; `published`: main, side and v1 are on the server, the rest is not."""
-        self._count += 1
-        client = Client(self.work / f"{side.name}-{self._count}", side, side.fresh())
-        shutil.copytree(self.template, client.folder, symlinks=True)
-        client.do(f"remote add origin {client.url}")
+        client = self._new(side, self.template)
         if published:
             client.do("push -q origin main side v1")
         return client
 
-    def both(self, play: Callable[[Side], object]) -> tuple[object, object]:
-        """The same on both sides."""
-        return play(self.git), play(self.hermes)
+    def _new(self, side: Side, like: Path) -> Client:
+        repo = side.fresh()
+        client = Client(self.work / f"{side.name}-{repo}", side, repo)
+        shutil.copytree(like, client.folder, symlinks=True)
+        with (client.folder / ".git/config").open("a") as config:
+            config.write(_ORIGIN.format(url=client.url))
+        return client
 
 
 @contextmanager
@@ -266,8 +283,11 @@ def pair(work: Path) -> Iterator[Pair]:
     (work / "bare").mkdir()
     service = Service(work / "hermes", _INSTANCE)
     service.token = service.add_user(service.user)
-    service.start()
-    with gits_own(work / "bare") as git:
-        yield Pair(git, ours(service), history(work / "template"), work)
-    assert service.stop() == 0, service.log[-3000:]
+    try:
+        service.start()
+        with gits_own(work / "bare") as git:
+            yield Pair(git, ours(service), history(work / "template"), work)
+    finally:
+        code = service.stop()
+    assert code == 0, service.log[-3000:]
     assert "Traceback" not in service.log, service.log[service.log.index("Traceback") - 500 :][:4000]
