@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from hermes.errors import Refused, Unavailable, UserError
 from hermes.git import run_git
@@ -49,6 +49,7 @@ def check_room(repo: Path, commands: tuple[RefUpdate, ...], most_refs: int, most
     """Raises Refused when the repository is full: of refs, or of bytes."""
     known = set(_refs(repo))
     fresh = {command.ref for command in commands if not command.is_delete} - known
+    _check_places(fresh, (known | fresh) - {command.ref for command in commands if command.is_delete})
     if fresh and len(known) + len(fresh) > most_refs:
         raise Refused(
             f"the repository has {len(known)} branches and tags; at most {most_refs}",
@@ -60,6 +61,16 @@ def check_room(repo: Path, commands: tuple[RefUpdate, ...], most_refs: int, most
             f"the repository has {show_size(size_bytes)}; at most {show_size(most_bytes)}",
             "push to a new one without the large files, or raise HERMES_REPO_SIZE",
         )
+
+
+def _check_places(fresh: set[str], all_refs: set[str]) -> None:
+    """Raises Refused for a ref that would be a folder of another one: git finds that out too late."""
+    folders = {str(folder): ref for ref in all_refs for folder in PurePosixPath(ref).parents}
+    for ref in fresh:
+        parents = map(str, PurePosixPath(ref).parents)
+        other = folders.get(ref) or next((each for each in parents if each in all_refs), "")
+        if other:
+            raise Refused(f"{ref} cannot be beside {other}", "choose another name, or delete the other one")
 
 
 def _refs(repo: Path) -> Iterator[str]:

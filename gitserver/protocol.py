@@ -16,6 +16,7 @@ BAND_BYTES = 65_515  # payload of one side-band-64k packet
 FLUSH = b"0000"
 KEEP_ALIVE = b"0005\x02"
 REPORT, PROGRESS, FATAL = 1, 2, 3
+_MAX_REASON = 200  # characters
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -141,7 +142,7 @@ def report(head: PushHead, reasons: dict[str, str], words: str) -> bytes:
     lines = [pkt_line(b"unpack ok\n")]
     for command in head.commands:
         reason = reasons.get(command.ref, "another ref of this push was refused")
-        verdict = f"ng {command.ref} {_one_line(reason)}" if reason else f"ok {command.ref}"
+        verdict = f"ng {command.ref} {one_line(reason)}" if reason else f"ok {command.ref}"
         lines.append(pkt_line(f"{verdict}\n".encode()))
     body = b"".join(lines) + FLUSH
     if not head.has_sideband:
@@ -149,8 +150,12 @@ def report(head: PushHead, reasons: dict[str, str], words: str) -> bytes:
     return band(PROGRESS, words.encode()) + band(REPORT, body) + FLUSH
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:900]
+def one_line(text: str) -> str:
+    """A reason as a terminal can show it, whatever a client has put into it."""
+    line = "".join(
+        each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in " ".join(text.split())
+    )
+    return line if len(line) < _MAX_REASON else line[: _MAX_REASON - 1] + "…"
 
 
 @dataclass(frozen=True)

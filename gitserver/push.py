@@ -192,11 +192,12 @@ class Receiver:
         return applied
 
     def _note(self, ref: str, error: HermesError) -> None:
-        words = str(error) if isinstance(error, UserError) else f"the server cannot take pushes now ({error})"
+        is_theirs = isinstance(error, UserError)
+        words = protocol.one_line(str(error)) if is_theirs else "the server cannot take pushes now"
         hint = error.hint if isinstance(error, UserError) else "try again in a minute"
         self._reasons[ref] = words
         self._words = f"hermes  refused  {words}\n" + (f"hermes           {hint}\n" if hint else "")
-        log.info("push refused", repo=self._repo.id, ref=ref, reason=words)
+        log.info("push refused", repo=self._repo.id, ref=ref, reason=str(error))
 
     def _refuse(self, head: protocol.PushHead, error: UserError, ref: str) -> Received:
         if not self._reasons:

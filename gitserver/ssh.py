@@ -25,8 +25,8 @@ from hermes.login import count_failure
 from hermes.ssh_keys import owner_of_key
 
 _LOGIN_S = 20.0
-_KEEP_ALIVE_S = 15.0  # of silence; a client that is gone without a word is noticed
-_KEEP_ALIVES = 2  # after so many that it does not answer, and one more pause: 45 s
+_KEEP_ALIVE_S = 10.0  # of silence; a client that is gone without a word is noticed
+_KEEP_ALIVES = 2  # after so many that it does not answer, and one more pause: 30 s
 _MOST_KEYS = 20  # that one connection may try
 _MOST_CHANNELS = 10  # at a time; as OpenSSH's MaxSessions
 _END_S = 2.0

@@ -14,7 +14,7 @@ import asyncssh
 _MOST_AHEAD = 256 << 10  # read from the client and not yet asked for
 _MOST_DEFERRED = 64  # packets that wait for the end of a key exchange
 _LOOK_S = 0.1
-_SILENCE_S = 10.0  # after which a client that does not say so has sent everything
+_SILENCE_S = 5.0  # after which a client that does not say so has sent everything
 _PROTOCOL = b"GIT_PROTOCOL"
 
 
@@ -62,7 +62,7 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         self._news, self._eof, self._free = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._free.set()
         self.gone = asyncio.Event()
-        self._wanted = True
+        self._wanted, self._paused = True, False
 
     # ---- what asyncssh calls
 
@@ -86,7 +86,8 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         self._chunks.append(data)
         self._ahead_bytes += len(data)
         self._news.set()
-        if self._ahead_bytes > _MOST_AHEAD:
+        if self._ahead_bytes > _MOST_AHEAD and not self._paused:
+            self._paused = True
             self._channel.pause_reading()
 
     def eof_received(self) -> bool:
@@ -131,26 +132,31 @@ class Channel(asyncssh.SSHServerSession[bytes]):
         chunk = self._chunks.popleft()
         self._ahead_bytes -= len(chunk)
         if self._ahead_bytes <= _MOST_AHEAD // 2:
-            self._channel.resume_reading()
+            self._go_on()
         return chunk
+
+    def _go_on(self) -> None:
+        if self._paused and not self.gone.is_set():
+            self._paused = False
+            self._channel.resume_reading()
 
     def drop(self) -> None:
         """Nobody wants more: from now on what comes is forgotten."""
         self._wanted = False
         self._chunks.clear()
         self._news.set()
-        with suppress(OSError):
-            self._channel.resume_reading()
+        self._go_on()
 
     async def quiet(self, limit_bytes: int, limit_s: float) -> None:
         """Wait until a client whose bytes are dropped has sent them: git looks at an answer only then."""
         with suppress(TimeoutError):
             async with asyncio.timeout(limit_s):
                 seen = -1
-                while not self._eof.is_set() and seen != self._dropped_bytes <= limit_bytes:
+                while seen != self._dropped_bytes <= limit_bytes:
                     seen = self._dropped_bytes
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._eof.wait(), _SILENCE_S)
+                        return
 
     async def write(self, data: bytes) -> None:
         """Raises OSError when the client is gone."""

@@ -50,7 +50,7 @@ class StrictConnection(h11.Connection):
             if event.http_version not in (b"1.0", b"1.1"):
                 raise h11.RemoteProtocolError("another version of HTTP")
             names = {name for name, _ in event.headers}
-            if {b"content-length", b"transfer-encoding"} <= names:
+            if b"transfer-encoding" in names and (b"content-length" in names or event.http_version == b"1.0"):
                 raise h11.RemoteProtocolError("two lengths of one body")
             size = sum(len(name) + len(value) + 4 for name, value in event.headers) + len(event.target)
             if size > self._head_bytes:  # h11 looks only at heads that came in pieces

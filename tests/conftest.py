@@ -57,7 +57,12 @@ def engine() -> None:
 @pytest.fixture(scope="session")
 def service(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The instance that most tests share: Docker, SQLite, its own Redis; runs may hold 8 CPUs together."""
-    one = Service(tmp_path_factory.mktemp("hermes"), {"HERMES_EXECUTOR": "docker", "HERMES_CPUS": "8"})
+    env = {
+        "HERMES_EXECUTOR": "docker",
+        "HERMES_CPUS": "8",
+        "HERMES_LOGIN_FAILURES": "1000",
+    }  # tests guess a lot
+    one = Service(tmp_path_factory.mktemp("hermes"), env)
     one.token = one.add_user(one.user)
     one.start()
     yield one

@@ -6,12 +6,28 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 from hermes.errors import Unavailable, UserError
 from hermes.images import ImageTable
 from hermes.process import Context
-from web import actions, commit, dashboard, files, gpus, health, live, rawlog, repository, run, signin, tokens
+from web import (
+    actions,
+    commit,
+    dashboard,
+    files,
+    gpus,
+    health,
+    keys,
+    live,
+    rawlog,
+    repository,
+    repository_settings,
+    run,
+    signin,
+    tokens,
+)
 from web.api import Api
 from web.failures import Failures
 from web.guard import BodyLimit, SafeHeaders, SameOrigin
@@ -28,9 +44,9 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, tokens, actions, live, rawlog, files, run)
+        fixed = (health, signin, dashboard, gpus, tokens, keys, actions, live, rawlog, files, run)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
-        for module in (*fixed, commit, repository):
+        for module in (*fixed, repository_settings, commit, repository):
             mine += module.routes(self.site)
         return mine
 
@@ -40,6 +56,7 @@ class Pages:
             UserError: self.failures.user_error,
             Unavailable: self.failures.unavailable,
             HTTPException: self.failures.http,
+            ClientDisconnect: self.failures.left,
             Exception: self.failures.broken,
         }
 

@@ -79,7 +79,7 @@ async def full_sha(session: AsyncSession, repo: Repo, sha: str) -> str:
 async def commit(site: Site, request: Request) -> Response:
     """The page."""
     owner, name, asked = (request.path_params[key] for key in ("owner", "repo", "sha"))
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         repo = await get_readable(session, user, owner, name)
         sha = await full_sha(session, repo, asked.lower())

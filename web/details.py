@@ -10,8 +10,8 @@ from hermes.instance import gpu_names
 from hermes.plan import Plan, substitute
 from hermes.repos import may_write
 from hermes.states import TERMINAL, State
-from hermes.tables import Artifact, Build, Push, Rank, Run, User
-from hermes.waiting import waiting_for
+from hermes.tables import Artifact, Build, Push, Rank, Repo, Run, User
+from hermes.waiting import waiting_seen_by
 from hermes.words import build_end, placed, run_end
 from web.activity import took_s
 from web.lookup import Place
@@ -31,6 +31,7 @@ class RunDetails:
     words: str
     where: dict[int, str]
     may_write: bool
+    signed_in: bool
 
     @property
     def url(self) -> str:
@@ -49,8 +50,9 @@ class RunDetails:
 
     @property
     def may_run_again(self) -> bool:
-        """There is an image, and the visitor may push here, or the repo is public."""
-        return self.build.state is State.BUILT and (self.may_write or self.place.repo.public)
+        """There is an image, and the visitor may push here, or the repo is public and they are signed in."""
+        may = self.may_write or (self.signed_in and self.place.repo.public)
+        return self.build.state is State.BUILT and may
 
     @property
     def trigger_words(self) -> str:
@@ -125,14 +127,16 @@ async def user_name(session: AsyncSession, user_id: int) -> str:
     return await session.scalar(select(User.name).where(User.id == user_id)) or ""
 
 
-async def run_words(session: AsyncSession, run: Run, ranks: list[Rank], where: str) -> str:
+async def run_words(
+    session: AsyncSession, viewer: User | None, run: Run, ranks: list[Rank], where: str
+) -> str:
     """One line on where a run stands."""
     if run.state in TERMINAL:
         return run_end(run, ranks)
     if run.cancel_requested_at is not None:
         return f"{run.cancelled_by} asked to cancel it"
     if run.state is State.QUEUED:
-        return f"waiting {await waiting_for(session, run)}"
+        return f"waiting {await waiting_seen_by(session, run, viewer)}"
     if (count := len(run.plan["ranks"])) > 1:
         ended = select(func.count(Rank.id)).where(Rank.run_id == run.id, Rank.state.in_(TERMINAL))
         return f"{run.state}: {await session.scalar(ended)} of {count} ranks have ended"
@@ -148,7 +152,11 @@ def build_words(build: Build) -> str:
     return "waiting for a builder" if build.state is State.QUEUED else f"building with {build.plan['image']}"
 
 
-async def run_details(session: AsyncSession, visitor: User, run: Run, place: Place) -> RunDetails:
+async def _may_write(session: AsyncSession, visitor: User | None, repo: Repo) -> bool:
+    return visitor is not None and await may_write(session, visitor, repo)
+
+
+async def run_details(session: AsyncSession, visitor: User | None, run: Run, place: Place) -> RunDetails:
     """Load the rest of a run that was found."""
     build = await session.get_one(Build, run.build_id)
     ranks = list(
@@ -167,13 +175,16 @@ async def run_details(session: AsyncSession, visitor: User, run: Run, place: Pla
         ranks=ranks,
         artifacts=list(artifacts.all()),
         plan=Plan.model_validate(run.plan),
-        words=await run_words(session, run, ranks, where.get(0, "")),
+        words=await run_words(session, visitor, run, ranks, where.get(0, "")),
         where=where,
-        may_write=await may_write(session, visitor, place.repo),
+        may_write=await _may_write(session, visitor, place.repo),
+        signed_in=visitor is not None,
     )
 
 
-async def build_details(session: AsyncSession, visitor: User, build: Build, place: Place) -> BuildDetails:
+async def build_details(
+    session: AsyncSession, visitor: User | None, build: Build, place: Place
+) -> BuildDetails:
     """Load the rest of a build that was found."""
     return BuildDetails(
         build=build,
@@ -181,7 +192,7 @@ async def build_details(session: AsyncSession, visitor: User, build: Build, plac
         user=await user_name(session, build.user_id),
         plan=Plan.model_validate(build.plan),
         words=build_words(build),
-        may_write=await may_write(session, visitor, place.repo),
+        may_write=await _may_write(session, visitor, place.repo),
     )
 
 

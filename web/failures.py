@@ -7,11 +7,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from hermes.errors import TooMany, UserError
+from hermes.errors import NotFound, TooMany, UserError
 from hermes.journal import log
 from web.guard import HEADERS
 from web.look import Look
-from web.visitor import SignInNeeded, bearer
+from web.visitor import SignInNeeded, bearer, is_stranger, sign_in_needed
 
 _STREAMS = ("/log", "/events", "/artifacts.zip")
 
@@ -34,6 +34,8 @@ class Failures:
     async def user_error(self, request: Request, error: Exception) -> Response:
         """What the user can fix."""
         assert isinstance(error, UserError)
+        if isinstance(error, NotFound) and is_stranger(request):
+            error = sign_in_needed()  # the same for what is hidden and for what does not exist
         if isinstance(error, SignInNeeded) and not is_program(request):
             return _to_sign_in(request)
         answer = self._answer(request, error.status, error.code, str(error), error.hint)
@@ -60,6 +62,10 @@ class Failures:
         )
         answer.headers.update(error.headers or {})
         return answer
+
+    async def left(self, request: Request, error: Exception) -> Response:
+        """The client went away while its request was read: nobody's mistake, and nobody hears this."""
+        return Response(status_code=400)
 
     async def broken(self, request: Request, error: Exception) -> Response:
         """A mistake of ours. This answer is made outside the middleware, so it adds the headers itself."""

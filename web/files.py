@@ -74,7 +74,7 @@ def artifact_url(artifact: Artifact) -> str:
 
 async def download(site: Site, request: Request) -> Response:
     """One artifact."""
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         artifact = await find_artifact(session, user, number(request.path_params, "artifact"))
     path = site.context.paths.artifact(artifact.sha256)
@@ -91,7 +91,7 @@ async def download(site: Site, request: Request) -> Response:
 
 async def everything(site: Site, request: Request) -> Response:
     """All artifacts of a run."""
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
         rows = await session.execute(

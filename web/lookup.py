@@ -24,17 +24,17 @@ class Place(NamedTuple):
         return f"{self.owner}/{self.repo.name}"
 
 
-async def find_run(session: AsyncSession, user: User, run_id: int) -> tuple[Run, Place]:
+async def find_run(session: AsyncSession, user: User | None, run_id: int) -> tuple[Run, Place]:
     """Raises NotFound."""
     return await _find(session, user, Run, run_id)
 
 
-async def find_build(session: AsyncSession, user: User, build_id: int) -> tuple[Build, Place]:
+async def find_build(session: AsyncSession, user: User | None, build_id: int) -> tuple[Build, Place]:
     """Raises NotFound."""
     return await _find(session, user, Build, build_id)
 
 
-async def _find(session: AsyncSession, user: User, table: type[R], row_id: int) -> tuple[R, Place]:
+async def _find(session: AsyncSession, user: User | None, table: type[R], row_id: int) -> tuple[R, Place]:
     found = await session.execute(
         select(table, Repo, User.name)
         .join(Repo, Repo.id == table.repo_id)
@@ -47,7 +47,7 @@ async def _find(session: AsyncSession, user: User, table: type[R], row_id: int) 
     return row[0], Place(row[1], row[2])
 
 
-async def find_artifact(session: AsyncSession, user: User, artifact_id: int) -> Artifact:
+async def find_artifact(session: AsyncSession, user: User | None, artifact_id: int) -> Artifact:
     """Raises NotFound."""
     artifact = await session.scalar(
         select(Artifact)

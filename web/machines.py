@@ -12,7 +12,7 @@ from hermes.plan import Plan
 from hermes.repos import visible_to
 from hermes.states import LIVE, State
 from hermes.tables import Rank, Repo, Run, Runner, User
-from hermes.waiting import waiting_for
+from hermes.waiting import waiting_seen_by
 
 _SHOWN = 50
 
@@ -129,7 +129,7 @@ async def queue(session: AsyncSession, user: User) -> tuple[list[Waiting], int]:
     owners = dict((await session.execute(select(User.id, User.name))).all())
     shown = []
     for run, repo, starter in rows.all():
-        why = await waiting_for(session, run)
+        why = await waiting_seen_by(session, run, user)
         name = f"{owners[repo.owner_id]}/{repo.name}" if repo.id in readable else ""
         shown.append(
             Waiting(run.id, starter, name, wants(Plan.model_validate(run.plan)), why, run.created_at)

@@ -10,9 +10,10 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
-from hermes.repos import get_readable, may_write
+from hermes.repos import get_readable, may_manage, may_write
 from hermes.states import TERMINAL
 from hermes.tables import Build, Push, Repo, Run, User
+from web.addresses import addresses
 from web.site import Site, number
 
 _SHOWN = 50
@@ -54,14 +55,14 @@ async def _pushes(session: AsyncSession, repo: Repo, before: int) -> list[Pushed
 async def repository(site: Site, request: Request) -> Response:
     """The page."""
     owner, name = request.path_params["owner"], request.path_params["repo"]
-    user = await site.user(request)
+    user = await site.reader(request)
     if name.endswith(".git"):  # the clone URL, opened in a browser
         return RedirectResponse(f"/{owner}/{name.removesuffix('.git')}")
     async with site.context.database.read() as session:
         repo = await get_readable(session, user, owner, name)
         before = number(request.query_params, "before")
         pushed = await _pushes(session, repo, before)
-        writes = await may_write(session, user, repo)
+        writes = user is not None and await may_write(session, user, repo)
         of_repo = select(func.count(Run.id)).where(Run.repo_id == repo.id)
         live = await session.scalar(of_repo.where(Run.state.not_in(TERMINAL))) or 0
     return site.page(
@@ -71,6 +72,8 @@ async def repository(site: Site, request: Request) -> Response:
         repo=repo,
         pushed=pushed,
         writes=writes,
+        manages=user is not None and may_manage(user, repo),
+        addresses=addresses(site.context.settings, user, f"{owner}/{name}"),
         live=live,
         older=pushed[-1].push.id if len(pushed) == _SHOWN else 0,
         before=before,
@@ -80,7 +83,7 @@ async def repository(site: Site, request: Request) -> Response:
 async def latest(site: Site, request: Request) -> Response:
     """The newest commit that was built."""
     owner, name = request.path_params["owner"], request.path_params["repo"]
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         repo = await get_readable(session, user, owner, name)
         newest = select(Push.new_sha).where(

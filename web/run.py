@@ -36,7 +36,7 @@ async def _history(session: AsyncSession, details: RunDetails) -> list[Event]:
 
 async def one_run(site: Site, request: Request) -> Response:
     """`/runs/{n}`"""
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
         rank = await find_rank(session, run.id, number(request.query_params, "rank"))
@@ -62,7 +62,7 @@ async def one_run(site: Site, request: Request) -> Response:
 
 async def one_build(site: Site, request: Request) -> Response:
     """`/builds/{n}`"""
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         build, place = await find_build(session, user, number(request.path_params, "build"))
         history = select(Event).where(Event.kind == "build", Event.subject_id == build.id)

@@ -14,7 +14,7 @@ from hermes.process import Context
 from hermes.tables import User
 from web.feed import Sights
 from web.look import Look
-from web.visitor import visitor
+from web.visitor import reader, visitor
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,10 @@ class Site:
     async def user(self, request: Request) -> User:
         """Raises SignInNeeded."""
         return (await self.visitor(request)).user
+
+    async def reader(self, request: Request) -> User | None:
+        """Of pages that a public repository shows to everybody. Raises SignInNeeded."""
+        return await reader(request, self.context)
 
     def page(self, request: Request, template: str, **values: Any) -> Response:
         """A whole page."""

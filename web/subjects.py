@@ -60,7 +60,7 @@ class RankSubject:
                 of_run = select(Rank).where(Rank.run_id == run.id).order_by(Rank.number)
                 ranks = list((await session.scalars(of_run)).all())
             where = placed(rank, await gpu_names(session)).removeprefix("on ") if rank.slot else ""
-            words = await run_words(session, run, ranks, where)
+            words = await run_words(session, None, run, ranks, where)  # all viewers share it
         return Sight(
             state=run.state,
             words=words,
@@ -75,7 +75,7 @@ class RankSubject:
 
 async def run_subject(site: Site, request: Request) -> Subject:
     """Of `/runs/{run}/…?rank=`. Raises SignInNeeded, NotFound."""
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
     return RankSubject(site.context, run.id, number(request.query_params, "rank"))
@@ -83,7 +83,7 @@ async def run_subject(site: Site, request: Request) -> Subject:
 
 async def build_subject(site: Site, request: Request) -> Subject:
     """Of `/builds/{build}/…`. Raises SignInNeeded, NotFound."""
-    user = await site.user(request)
+    user = await site.reader(request)
     async with site.context.database.read() as session:
         build, _place = await find_build(session, user, number(request.path_params, "build"))
     return BuildSubject(site.context, build.id)

@@ -7,9 +7,11 @@ from hermes.accounts import Identity, identify, is_stale, mark_used
 from hermes.errors import UserError
 from hermes.login import sign_in
 from hermes.process import Context
+from hermes.tables import User
 
 COOKIE = "hermes_session"
 SESSION_LIFE_S = 30 * 86400.0
+_NOBODY = "nobody is signed in"
 
 
 class SignInNeeded(UserError):
@@ -17,6 +19,11 @@ class SignInNeeded(UserError):
 
     code = "unauthorized"
     status = 401
+
+
+def sign_in_needed(words: str = _NOBODY) -> SignInNeeded:
+    """For people it becomes the form, for programs these words."""
+    return SignInNeeded(words, "send a token as `Authorization: Bearer hermes_…`")
 
 
 def bearer(request: Request) -> str | None:
@@ -34,14 +41,31 @@ async def visitor(request: Request, context: Context) -> Identity:
     if identity is not None and is_stale(identity.token):
         async with context.database.write() as session:
             await mark_used(session, identity.token)
-    return _remember(request, identity, "nobody is signed in")
+    return _remember(request, identity)
+
+
+async def reader(request: Request, context: Context) -> User | None:
+    """Who reads a page; None: somebody who is not signed in, to whom public repositories are open. Raises
+    SignInNeeded where they are not, and for a token that is sent and not valid."""
+    try:
+        return (await visitor(request, context)).user
+    except SignInNeeded:
+        if bearer(request) is not None or context.settings.anonymous == "none":
+            raise
+        request.state.stranger = True
+        return None
+
+
+def is_stranger(request: Request) -> bool:
+    """Whether a page was asked for by somebody who is not signed in, and `reader` let them look."""
+    return bool(getattr(request.state, "stranger", False))
 
 
 async def program(request: Request, context: Context) -> Identity:
     """By token only, so that no other site can use a browser's cookie. Raises SignInNeeded."""
     secret = bearer(request)
     if not secret:
-        return _remember(request, None, "nobody is signed in")
+        return _remember(request, None)
     identity = await sign_in(context, secret, address(request))
     return _remember(request, identity, "this token is not valid (any more)")
 
@@ -51,9 +75,9 @@ def address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _remember(request: Request, identity: Identity | None, otherwise: str) -> Identity:
+def _remember(request: Request, identity: Identity | None, otherwise: str = _NOBODY) -> Identity:
     if identity is None:
-        raise SignInNeeded(otherwise, "send a token as `Authorization: Bearer hermes_…`")
+        raise sign_in_needed(otherwise)
     request.state.user = identity.user  # error pages show it too
     return identity
 

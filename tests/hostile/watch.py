@@ -1,0 +1,113 @@
+"""What a hostile request must not do meanwhile: fill the memory, leave files, keep others waiting."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from bench._tools import descendants
+from tests.hostile.case import authorization
+from tests.hostile.packs import plain
+from tests.hostile.writer import request
+from tests.service import Service
+
+MAX_GROWTH = 200 << 20
+MAX_WAIT_S = 2.0
+
+
+def serve_process(service: Service) -> int:
+    """The process that answers at the door."""
+    assert service.process is not None
+    for pid in descendants(service.process.pid):
+        if b"hermes.serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    raise AssertionError("hermes.serve does not run")
+
+
+def _memory(pid: int, what: str) -> int:
+    found = re.search(rf"^{what}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) << 10
+
+
+@contextmanager
+def bounded_memory(service: Service) -> Iterator[None]:
+    """The server's resident memory never grows by 200 MiB inside the block."""
+    pid = serve_process(service)
+    before = _memory(pid, "VmRSS")
+    Path(f"/proc/{pid}/clear_refs").write_text("5")  # the high-water mark begins anew (man 5 proc)
+    yield
+    grown = _memory(pid, "VmHWM") - before
+    assert grown < MAX_GROWTH, f"the server grew by {grown >> 20} MiB"
+
+
+def files_of(service: Service, but: Path | None = None) -> dict[str, int]:
+    """Everything in all repositories, with its size."""
+    found = {}
+    for path in (service.data / "repos").rglob("*"):
+        if but is None or not path.is_relative_to(but):
+            found[str(path)] = path.stat().st_size if path.is_file() else 0
+    return found
+
+
+@contextmanager
+def nothing_stored(service: Service, but: Path | None = None) -> Iterator[None]:
+    """No ref, no object, no leftover of a quarantine, no directory; `but`: a repository that others use."""
+    before = files_of(service, but).items()
+    yield
+    now = files_of(service, but).items()
+    assert now == before, f"new: {sorted(now - before)[:9]}, gone: {sorted(before - now)[:9]}"
+
+
+class Neighbour:
+    """Somebody else, who asks for refs and pushes all the time, and notes how long each answer takes."""
+
+    def __init__(self, service: Service, user: str) -> None:
+        own = {"Authorization": authorization(user, service.add_user(user))}
+        self._client = httpx.Client(
+            base_url=f"{service.url}/{user}/quiet.git", timeout=60, headers=own, verify=False
+        )
+        before = set((service.data / "repos").glob("*"))
+        self._refs()
+        (self.folder,) = set((service.data / "repos").glob("*")) - before
+        self._sha, self._pack = plain(manifest=b"[on]\npush = []\n")
+        self._pushed = 0
+        self._push()
+
+    def _refs(self) -> None:
+        answer = self._client.get("/info/refs?service=git-receive-pack")
+        assert answer.status_code == 200, answer.text
+
+    def _push(self) -> None:
+        self._pushed += 1
+        body = request(self._sha, self._pack, f"refs/heads/b{self._pushed}")
+        kind = {"Content-Type": "application/x-git-receive-pack-request"}
+        answer = self._client.post("/git-receive-pack", content=body, headers=kind)
+        assert f"ok refs/heads/b{self._pushed}\n".encode() in answer.content, answer.content
+
+    @contextmanager
+    def is_served(self) -> Iterator[None]:
+        """Inside the block no answer takes two seconds."""
+        waits: list[float] = []
+        ended = threading.Event()
+
+        def work() -> None:
+            while not ended.wait(0.1):
+                for ask in (self._refs, self._push):
+                    began = time.monotonic()
+                    ask()
+                    waits.append(time.monotonic() - began)
+
+        with ThreadPoolExecutor(1) as threads:
+            working = threads.submit(work)
+            try:
+                yield
+            finally:
+                ended.set()
+            working.result()
+        assert max(waits, default=0) < MAX_WAIT_S, f"another user waited {max(waits):.1f} s"

@@ -1,0 +1,182 @@
+"""HTTP as no library sends it: raw sockets, and a small real server with limits that a test can wait for."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPResponse
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from hermes.http import http_protocol
+from hermes.http_limits import HttpLimits
+
+QUICK = HttpLimits(
+    head_s=0.6,
+    body_s=0.6,
+    stall_s=1.0,
+    peer_s=3.0,
+    linger_s=2.0,
+    linger_silence_s=0.5,
+    shutdown_s=0.5,
+    tick_s=0.05,
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A complete one: reading it raised nothing."""
+
+    status: int
+    body: bytes
+
+
+def connect(address: tuple[str, int], *, buffer_bytes: int = 0) -> socket.socket:
+    """A client. With `buffer_bytes` its kernel takes only so much for it."""
+    client = socket.socket()
+    if buffer_bytes:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    client.settimeout(20)
+    client.connect(address)
+    return client
+
+
+def read_answer(client: socket.socket) -> Answer:
+    """Raises when there is none, or a part of one."""
+    response = HTTPResponse(client)
+    response.begin()
+    return Answer(response.status, response.read())
+
+
+def ask(address: tuple[str, int], request: bytes) -> Answer | None:
+    """Send everything, then read one answer. None: closed without one."""
+    with connect(address) as client:
+        try:
+            client.sendall(request)
+            first = client.recv(1, socket.MSG_PEEK)
+        except ConnectionError:
+            return None
+        return read_answer(client) if first else None
+
+
+def ends(client: socket.socket) -> bytes:
+    """What still comes until the server closes; a reset is an end too."""
+    rest = b""
+    while True:
+        try:
+            part = client.recv(1 << 16)
+        except ConnectionError:
+            return rest
+        if not part:
+            return rest
+        rest += part
+
+
+@dataclass
+class App:
+    """Handlers that tell the test what they saw."""
+
+    saw: list[str] = field(default_factory=list)
+    sent_bytes: int = 0
+
+    async def swallow(self, request: Request) -> Response:
+        """Reads the whole body; with `?wait=1` not at once, with `?begin` after the answer has begun."""
+        wait_s = float(request.query_params.get("wait", 0))
+        size = 0
+        try:
+            await asyncio.sleep(wait_s)
+            async for chunk in request.stream():
+                size += len(chunk)
+                await asyncio.sleep(wait_s)
+                wait_s = 0.0
+        except ClientDisconnect:
+            self.saw.append("gone")
+        return PlainTextResponse(f"{size}")
+
+    async def deny(self, request: Request) -> Response:
+        """Answers without a look at the body, in `size` bytes."""
+        return PlainTextResponse("x" * int(request.query_params.get("size", 1000)), 401)
+
+    async def duplex(self, request: Request) -> Response:
+        """Begins to answer, then reads."""
+
+        async def echo() -> AsyncIterator[bytes]:
+            yield b"begins"
+            try:
+                async for chunk in request.stream():
+                    yield chunk
+            except ClientDisconnect:
+                self.saw.append("gone")
+
+        return StreamingResponse(echo())
+
+    async def stream(self, request: Request) -> Response:
+        """Without end: as fast as it is taken, or a bit every `pause` seconds."""
+        pause_s = float(request.query_params.get("pause", 0))
+        chunk = bytes(10 if pause_s else 1 << 14)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield chunk
+                    self.sent_bytes += len(chunk)
+                    await asyncio.sleep(pause_s)
+            finally:
+                self.saw.append("stream ended")
+
+        return StreamingResponse(chunks())
+
+    def starlette(self) -> Starlette:
+        """The application."""
+        return Starlette(
+            routes=[
+                Route("/swallow", self.swallow, methods=["POST"]),
+                Route("/deny", self.deny, methods=["GET", "POST"]),
+                Route("/duplex", self.duplex, methods=["POST"]),
+                Route("/stream", self.stream),
+            ]
+        )
+
+
+@dataclass
+class SmallServer:
+    """A running uvicorn with our protocol."""
+
+    address: tuple[str, int]
+    app: App
+    uvicorn: uvicorn.Server
+
+
+@contextmanager
+def small_server(limits: HttpLimits = QUICK, host: str = "127.0.0.1") -> Iterator[SmallServer]:
+    """Uvicorn in a thread, on a port of its own."""
+    app = App()
+    config = uvicorn.Config(
+        app.starlette(),
+        loop="asyncio",
+        http=http_protocol(limits),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_keep_alive=2,
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind((host, 0))
+    listener.listen()
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[listener])))
+    thread.start()
+    try:
+        yield SmallServer(listener.getsockname(), app, server)
+    finally:
+        server.should_exit = True
+        thread.join(10)
+    assert not thread.is_alive()

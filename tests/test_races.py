@@ -1,0 +1,288 @@
+"""Many pushes at the same moment: who was told yes finds the commit there, whoever was faster or killed."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+
+import httpx
+import pytest
+
+from tests.oracle import Side, ours, run
+from tests.race_tools import (
+    ZEROS,
+    Racer,
+    Upkeep,
+    applied,
+    begin,
+    body,
+    children,
+    crowded,
+    history,
+    let_a_minute_pass,
+    make_old,
+    post_at_once,
+    race,
+    reaches,
+    table,
+)
+from tests.service import Service, WorkTree, wait_for
+from tests.test_faults import the_process
+
+MAIN = "refs/heads/main"
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """An instance where everybody may push at once."""
+    with crowded(tmp_path_factory.mktemp("crowd") / "var") as one:
+        yield one
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> WorkTree:
+    """A user's repository with one commit."""
+    return history(tmp_path / "tree")
+
+
+# ---- one ref
+
+
+def test_of_50_clients_that_create_a_branch_one_wins_and_49_are_told(
+    crowd: Service, tree: WorkTree, tmp_path: Path
+) -> None:
+    racers = race(crowd, tree, "one-ref", children(tree, 50), tmp_path / "gate")
+    won = [racer for racer in racers if racer.won]
+    assert [racer.output for racer in racers if not racer.won and not racer.lost_cleanly] == []
+    assert len(won) == 1
+    side = ours(crowd)
+    assert side.refs("one-ref") == {MAIN: won[0].sha}
+    assert applied(crowd, "one-ref") == {won[0].sha}
+    assert {state for _, _, state in table(crowd, "one-ref")} <= {"applied", "abandoned"}
+    assert side.faults("one-ref") == []
+
+
+def test_every_client_that_was_told_yes_finds_its_commit_on_the_branch(
+    crowd: Service, tree: WorkTree, tmp_path: Path
+) -> None:
+    side, won = ours(crowd), list[str]()
+    for number in range(3):
+        base = side.refs("rounds")[MAIN] if won else "HEAD"
+        racers = race(crowd, tree, "rounds", children(tree, 10, base), tmp_path / f"gate-{number}")
+        assert [racer.output for racer in racers if not racer.won and not racer.lost_cleanly] == []
+        assert any(racer.won for racer in racers)
+        won += [racer.sha for racer in racers if racer.won]
+    assert [sha for sha in won if not reaches(side, "rounds", MAIN, sha)] == []
+    assert applied(crowd, "rounds") == set(won)
+    assert side.faults("rounds") == []
+
+
+def test_of_20_requests_that_claim_the_same_old_commit_one_is_answered_ok(
+    crowd: Service, tree: WorkTree
+) -> None:
+    begin(crowd, tree, "stale", f"HEAD:{MAIN}").end()
+    old, winners = tree.git("rev-parse", "HEAD"), []
+    for _ in range(2):
+        new = children(tree, 20, old)
+        answers = post_at_once(crowd, "stale", [body(tree, old, sha) for sha in new])
+        assert {answer.status_code for answer in answers} == {200}
+        said = [b"ok refs/heads/main" in answer.content for answer in answers]
+        assert [
+            a.content for a, ok in zip(answers, said, strict=True) if not ok and b"ng " not in a.content
+        ] == []
+        assert said.count(True) == 1
+        old = new[said.index(True)]
+        winners.append(old)
+    side = ours(crowd)
+    assert side.refs("stale") == {MAIN: old}
+    assert applied(crowd, "stale") == {tree.git("rev-parse", "HEAD"), *winners}
+    assert side.faults("stale") == []
+
+
+def test_of_20_requests_that_move_or_delete_a_branch_one_is_answered_ok(
+    crowd: Service, tree: WorkTree
+) -> None:
+    begin(crowd, tree, "torn", f"HEAD:{MAIN}").end()
+    old = tree.git("rev-parse", "HEAD")
+    moves = [body(tree, old, sha) for sha in children(tree, 10)]
+    answers = post_at_once(crowd, "torn", [*moves, *[body(tree, old, ZEROS)] * 10])
+    assert sum(b"ok refs/heads/main" in answer.content for answer in answers) == 1
+    assert sum(b"ng refs/heads/main" in answer.content for answer in answers) == 19
+    assert {state for _, _, state in table(crowd, "torn")} <= {"applied", "abandoned"}
+    assert ours(crowd).faults("torn") == []
+
+
+# ---- many repositories
+
+
+def test_50_new_repositories_of_three_users_at_once(crowd: Service, tree: WorkTree) -> None:
+    tokens = {name: crowd.add_user(name) for name in ("carol", "dave")} | {crowd.user: crowd.token}
+    owners = [sorted(tokens)[number % 3] for number in range(50)]
+    racers = [
+        begin(crowd, tree, f"{owner}/many-{number}:{tokens[owner]}", f"{sha}:{MAIN}")
+        for number, (owner, sha) in enumerate(zip(owners, children(tree, 50), strict=True))
+    ]
+    assert [racer.output for racer in racers if not racer.end().won] == []
+    side = ours(crowd)
+    for number, racer in enumerate(racers):
+        assert side.refs(f"many-{number}") == {MAIN: racer.sha}
+        assert applied(crowd, f"many-{number}") == {racer.sha}
+        assert side.faults(f"many-{number}") == []
+
+
+def test_first_pushes_that_race_to_make_a_repository_are_all_in_it(crowd: Service, tree: WorkTree) -> None:
+    racers = {
+        f"twice-{number}": [
+            begin(crowd, tree, f"twice-{number}", f"{sha}:refs/heads/b{at}")
+            for at, sha in enumerate(children(tree, 4))
+        ]
+        for number in range(3)
+    }
+    for repo, each in racers.items():
+        assert [racer.output for racer in each if not racer.end().won] == []
+        assert ours(crowd).refs(repo) == {racer.ref: racer.sha for racer in each}
+        assert ours(crowd).faults(repo) == []
+    assert not [path for path in (crowd.data / "repos").iterdir() if path.suffix != ".git"]
+
+
+# ---- maintenance meanwhile
+
+
+def at_once(service: Service, tree: WorkTree, repo: str, specs: list[str]) -> None:
+    """All of them succeed."""
+    racers = [begin(service, tree, repo, spec) for spec in specs]
+    assert [racer.output for racer in racers if not racer.end().won] == []
+
+
+def test_pushes_and_clones_during_maintenance_lose_nothing(
+    crowd: Service, tree: WorkTree, tmp_path: Path
+) -> None:
+    at_once(crowd, tree, "swing", [f"HEAD:{MAIN}"])
+    side, made = ours(crowd), children(tree, 30, size=20_000)
+    forced = children(tree, 10, size=20_000)
+    with Upkeep(side.bare("swing")) as upkeep:
+        for at in range(0, 30, 10):
+            wave = [f"{sha}:refs/heads/topic/{at + n}" for n, sha in enumerate(made[at : at + 10])]
+            at_once(crowd, tree, "swing", wave)
+        clones = [tmp_path / f"clone-{number}" for number in range(3)]
+        cloning = [threading.Thread(target=clone, args=(side, "swing", folder)) for folder in clones]
+        for thread in cloning:
+            thread.start()
+        at_once(crowd, tree, "swing", [f"+{sha}:refs/heads/topic/{n}" for n, sha in enumerate(forced)])
+        at_once(crowd, tree, "swing", [f":refs/heads/topic/{n}" for n in range(5, 15)])
+        for thread in cloning:
+            thread.join()
+    assert len(upkeep.ok) >= 4 and all(upkeep.ok)
+    for path in (side.bare("swing") / "objects" / "pack").iterdir():
+        make_old(path)
+    assert upkeep.once(full=True)  # now whatever nothing refers to is old enough to be thrown away
+    assert [sha for sha in made + forced if not side.has("swing", sha)] == []
+    topics = {n: sha for n, sha in enumerate(forced[:5] + made[5:]) if not 5 <= n < 15}
+    wanted = {f"refs/heads/topic/{n}": sha for n, sha in topics.items()}
+    assert side.refs("swing") == wanted | {MAIN: tree.git("rev-parse", "HEAD")}
+    assert side.faults("swing") == []
+    for folder in clones:
+        assert run("git", "fsck", "--strict", "--full", cwd=folder).returncode == 0
+
+
+def clone(side: Side, repo: str, into: Path) -> None:
+    run("git", "clone", "-q", "--bare", side.url(repo), str(into), cwd=into.parent, env=side.env)
+
+
+# ---- whoever is killed
+
+
+def settled(service: Service, repo: str) -> set[tuple[str, str]]:
+    """What was applied when nobody is in doubt any more: refs and commits."""
+    let_a_minute_pass(service)
+    wait_for(lambda: all(state != "received" for _, _, state in table(service, repo)))
+    return {(ref, sha) for ref, sha, state in table(service, repo) if state == "applied"}
+
+
+def is_clean(side: Side, repo: str) -> None:
+    """Nothing is broken, and what the dead have left is gone after a day."""
+    bare = side.bare(repo)
+    for path in (bare, *bare.rglob("*")):
+        make_old(path)
+    assert Upkeep(bare).once(full=True)
+    assert side.faults(repo) == []
+
+
+def test_clients_that_are_killed_leave_rows_and_refs_that_agree(crowd: Service, tree: WorkTree) -> None:
+    at_once(crowd, tree, "killed", [f"HEAD:{MAIN}"])
+    moments = sorted(Random(3).random() / 2 for _ in range(5))
+    racers = [
+        begin(crowd, tree, "killed", f"{sha}:refs/heads/{sha[:8]}")
+        for sha in children(tree, 10, size=500_000)
+    ]
+    began = time.monotonic()
+    for moment, racer in zip(moments, racers[::2], strict=True):
+        time.sleep(max(began + moment - time.monotonic(), 0))
+        racer.kill()
+    for racer in racers:
+        racer.end()
+    assert [racer.output for racer in racers[1::2] if not racer.won] == []
+    rows = settled(crowd, "killed")
+    side = ours(crowd)
+    assert set(side.refs("killed").items()) == rows
+    assert [racer.ref for racer in racers if racer.won and (racer.ref, racer.sha) not in rows] == []
+    is_clean(side, "killed")
+
+
+def push_on(service: Service, tree: WorkTree, ref: str, stop: threading.Event) -> list[Racer]:
+    """One commit after the other, each on the newest that was acknowledged, whatever else is there."""
+    parent, racers = "HEAD", list[Racer]()
+    while not stop.is_set():
+        racers.append(begin(service, tree, "mortal", f"+{children(tree, 1, parent)[0]}:{ref}").end())
+        if racers[-1].won:
+            parent = racers[-1].sha
+        else:
+            stop.wait(0.5)
+    return racers
+
+
+def kill_amid_pushes(mortal: Service, tree: WorkTree, chance: Random) -> list[Racer]:
+    """Five times; all pushes, those that failed as well."""
+    stop = threading.Event()
+    with ThreadPoolExecutor() as threads:
+        people = [threads.submit(push_on, mortal, tree, f"refs/heads/b{n}", stop) for n in range(2)]
+        try:
+            for _ in range(5):
+                time.sleep(chance.random())
+                os.kill(the_process(mortal, "-m hermes.serve"), signal.SIGKILL)
+                wait_for(lambda: healthy(mortal))
+            time.sleep(chance.random())
+        finally:
+            stop.set()
+        return [racer for each in people for racer in each.result()]
+
+
+def kill_and_compare(data: Path, tree: WorkTree, chance: Random) -> None:
+    with crowded(data, HERMES_MAINTENANCE="1s") as mortal:
+        racers = kill_amid_pushes(mortal, tree, chance)
+        rows, won = settled(mortal, "mortal"), [(racer.ref, racer.sha) for racer in racers if racer.won]
+        side = ours(mortal)
+        assert len(won) >= 5
+        assert [each for each in won if each not in rows] == []
+        assert [each for each in won if not reaches(side, "mortal", *each)] == []
+        assert set(side.refs("mortal").items()) <= rows
+        is_clean(side, "mortal")
+
+
+def test_services_that_are_killed_ten_times_amid_pushes_lose_none(tmp_path: Path, tree: WorkTree) -> None:
+    with ThreadPoolExecutor() as threads:  # two instances, since most of the time is waiting for their start
+        both = [threads.submit(kill_and_compare, tmp_path / f"var-{n}", tree, Random(n)) for n in range(2)]
+        for each in both:
+            each.result()
+
+
+def healthy(service: Service) -> bool:
+    """Whether it answers again."""
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{service.url}/healthz", timeout=5).status_code == 200
+    return False
