@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hermes.git import git_env
+from hermes.http import http_protocol
 
 _CONFIG = {"http.receivepack": "true", "core.fsync": "all", "receive.fsckObjects": "true"}
 
@@ -96,7 +97,7 @@ def make_app(folder: Path) -> Starlette:
 def main() -> None:
     """`python -m bench.http_backend FOLDER PORT`"""
     folder, port = Path(sys.argv[1]).absolute(), int(sys.argv[2])
-    uvicorn.run(make_app(folder), port=port, log_level="warning", loop="asyncio", http="h11")
+    uvicorn.run(make_app(folder), port=port, log_level="warning", loop="asyncio", http=http_protocol())
 
 
 if __name__ == "__main__":

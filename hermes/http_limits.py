@@ -13,8 +13,8 @@ class HttpLimits:
 
     head_bytes: int = 64 << 10  # request line and headers: above every real token, below what hurts
     head_s: float = 15.0  # from its first byte to its last: a person's browser needs one round trip
-    body_s: float = 30.0  # without one byte of a body that we wait for; how slow it may be, the app says
-    stall_s: float = 60.0  # without one byte taken of what we sent: the reader is stopped, not slow
+    body_s: float = 120.0  # without one byte of a body that we wait for: some clients compress after the head
+    stall_s: float = 300.0  # without one byte taken of what we sent: stopped, longer than a look at a pager
     peer_s: float = 30.0  # without a sign of life from the other machine: closed laptop, cable out
     linger_s: float = 10.0  # in all, to hear a client out after an answer that it did not wait for …
     linger_silence_s: float = 2.0  # … which has most likely read it when it says nothing for so long

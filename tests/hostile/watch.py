@@ -90,6 +90,10 @@ class Neighbour:
         answer = self._client.post("/git-receive-pack", content=body, headers=kind)
         assert f"ok refs/heads/b{self._pushed}\n".encode() in answer.content, answer.content
 
+    def close(self) -> None:
+        """No more questions."""
+        self._client.close()
+
     @contextmanager
     def is_served(self) -> Iterator[None]:
         """Inside the block no answer takes two seconds."""

@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+from contextlib import closing
 
 from tests.hostile.case import REPO, authorization
 from tests.service import Service
@@ -21,9 +22,9 @@ def raw(service: Service, *parts: bytes, path: str = f"/alice/{REPO}.git/git-rec
                 connection.sendall(part)
             except (BrokenPipeError, ConnectionResetError):
                 break
-        answer = http.client.HTTPResponse(connection)
-        answer.begin()
-        return f"{answer.status}\n".encode() + answer.read()
+        with closing(http.client.HTTPResponse(connection)) as answer:
+            answer.begin()
+            return f"{answer.status}\n".encode() + answer.read()
 
 
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
