@@ -1,7 +1,7 @@
 # What people type. Each target first brings the machine into shape (scripts/setup), which is silent when nothing is to be done.
 # A SIGTERM to make reaches the command (make passes it on and waits); make itself then reports 143, as make always does.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check bench images clean
+.PHONY: help demo up test fuzz check bench images clean
 ARGS ?=
 
 help: ## this list
@@ -15,6 +15,9 @@ up: ## start the service here, until Ctrl-C
 
 test: ## run the tests (ARGS="-k name -x" goes to pytest)
 	@exec scripts/setup test .venv/bin/pytest $(ARGS)
+
+fuzz: ## the fuzz tests with other seeds and for longer (HERMES_FUZZ_S=600, in seconds)
+	@HERMES_FUZZ_S=$${HERMES_FUZZ_S:-600} exec scripts/setup test .venv/bin/pytest tests/test_fuzz.py --timeout 0 $(ARGS)
 
 check: ## everything that must hold before a commit: ruff, mypy, tests
 	@scripts/setup test

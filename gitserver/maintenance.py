@@ -163,7 +163,7 @@ def _unlock(repo: Path, before: float) -> None:
     """Remove locks that are older."""
     for folder, _, names in os.walk(repo):  # it does not mind folders that vanish
         for path in (Path(folder, name) for name in names if name.endswith(".lock")):
-            if _time_of(path) < before:
+            if 0 < _time_of(path) < before:  # 0: gone meanwhile; the next of this name is somebody's
                 log.warning("lock left behind, removed", repo=repo.name, lock=str(path.relative_to(repo)))
                 _remove(path)
 

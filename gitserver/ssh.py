@@ -153,7 +153,7 @@ def _words(error: UserError) -> str:
 
 @asynccontextmanager
 async def serving(door: Door, closing: asyncio.Event, listener: socket) -> AsyncIterator[None]:
-    """Listen while the block runs, or until `closing`; then what streams may end."""
+    """Listen while the block runs, or until `closing`."""
     house = _House(door, closing)
     asyncssh.set_log_level("WARNING")  # a line for each packet of each connection helps nobody
     key = host_key(door.context.paths.ssh_host_key)
@@ -172,23 +172,19 @@ async def serving(door: Door, closing: asyncio.Event, listener: socket) -> Async
         server_version="Hermes",
     )
     log.info("git over ssh", port=door.context.settings.ssh_port, host_key=key.get_fingerprint())
-    shutting = asyncio.create_task(_close_when(closing, server))
+    ending = asyncio.create_task(_end(house, server))
     try:
         yield
     finally:
-        shutting.cancel()
-        server.close()
-        await _see_off(house)
+        closing.set()
+        await ending
 
 
-async def _close_when(closing: asyncio.Event, server: asyncssh.SSHAcceptor) -> None:
-    await closing.wait()
+async def _end(house: _House, server: asyncssh.SSHAcceptor) -> None:
+    """When it is time, give streams the time for their last words; then the connections that are left are
+    closed, and what was done for them comes to its end."""
+    await house.closing.wait()
     server.close()
-
-
-async def _see_off(house: _House) -> None:
-    """Give streams the time for their last words; then the connections that are left are closed, and what
-    was done for them comes to its end."""
     await _wait_for(house.work)
     await asyncio.sleep(_LAST_WORDS_S)
     for guest in house.crowd.guests:
