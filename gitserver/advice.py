@@ -29,6 +29,10 @@ def broken(words: str, repo: Path, push_bytes: int) -> UserError:
     reason = re.sub(r"^\w+: ", "", lines[0]) if lines else "git could not read it"
     if "maximum allowed size" in reason:
         return too_large("push", push_bytes)
+    if "out of memory" in reason.lower() or "malloc" in reason:
+        return Refused(
+            "git has too little memory here for this push", "an operator can raise HERMES_GIT_MEMORY"
+        )
     reason = reason.replace(str(repo), "").replace(str(repo.absolute()), "")
     reason = re.sub(r"(?<![\w.])/\S*", "…", reason)[:_MAX_WORDS]
     return Refused(f"the pack is broken: {reason}", _BROKEN_HINT)

@@ -110,7 +110,7 @@ class GitServer:
         owner, name = request.path_params["owner"], request.path_params["name"]
         settings = self.door.context.settings
         repo = await self._repo(request, caller, writes=True)
-        body = Body(read_body(request, settings.push_size + _HEAD_BYTES, "push"), settings.push_time)
+        body = Body(read_body(request, settings.push_size, "push", _HEAD_BYTES), settings.push_time)
         kind = "application/x-git-receive-pack-result"
         head = await read_head(body)
         if not head.commands:  # git's probe, to see whether its credentials work

@@ -73,10 +73,13 @@ class Body:
             pass
 
 
-async def read_body(request: Request, limit_bytes: int, what: str) -> AsyncIterator[bytes]:
-    """The chunks as they come. Raises TooLarge, or UserError for what cannot be inflated."""
+async def read_body(
+    request: Request, limit_bytes: int, what: str, spare_bytes: int = 0
+) -> AsyncIterator[bytes]:
+    """The chunks as they come; `spare_bytes` on top are not spoken of. Raises TooLarge, or UserError for what
+    cannot be inflated."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit_bytes:
+    if declared.isdecimal() and int(declared[:20]) > limit_bytes + spare_bytes:
         raise too_large(what, limit_bytes)  # at once: nobody waits for the end of a terabyte
     inflate = zlib.decompressobj(31) if request.headers.get("content-encoding") == "gzip" else None
     size = 0
@@ -91,7 +94,7 @@ async def read_body(request: Request, limit_bytes: int, what: str) -> AsyncItera
             if chunk:  # a few bytes stand for very many: others have their turn in between
                 await asyncio.sleep(0)
             size += len(part)
-            if size > limit_bytes:
+            if size > limit_bytes + spare_bytes:
                 await _drain(stream, limit_bytes)
                 raise too_large(what, limit_bytes)
             if part:

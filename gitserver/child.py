@@ -17,6 +17,7 @@ from hermes.settings import Settings
 HOOKS = Path(__file__).parent / "hooks"
 _MAX_ANSWER_BYTES = 4 << 20
 _END_S = 10.0
+_NICENESS = 5  # pages and other people's pushes are answered while git unpacks
 _PROTOCOL = re.compile(r"[A-Za-z0-9=:._-]{1,200}")  # what git itself may find in GIT_PROTOCOL
 _PIPE = asyncio.subprocess.PIPE
 
@@ -27,7 +28,8 @@ _CONFIG = {
     "core.bigFileThreshold": "16m",
     "core.packedGitWindowSize": "32m",  # a clone of a large file maps it in parts
     "pack.threads": "4",
-    "pack.windowMemory": "256m",
+    "core.packedGitLimit": "256m",
+    "pack.windowMemory": "64m",
     "receive.fsckObjects": "true",
     "receive.fsck.zeroPaddedFilemode": "ignore",
     "receive.fsck.missingSpaceBeforeDate": "ignore",
@@ -54,7 +56,7 @@ class Git:
     clones do not keep a push waiting."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limits = GitLimits(settings.git_memory, settings.git_time, offline=True)
+        self._limits = GitLimits(settings.git_memory, settings.git_time, offline=True, niceness=_NICENESS)
         self._pushes, self._fetches = Places(settings.git_slots), Places(settings.git_slots)
         self._push_bytes = settings.push_size
 

@@ -36,6 +36,7 @@ _CONFIG = {
     "core.bigFileThreshold": "16m",
     "pack.threads": "1",
     "pack.windowMemory": "256m",
+    "core.packedGitLimit": "256m",
 }
 
 

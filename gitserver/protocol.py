@@ -105,6 +105,21 @@ def _command(line: bytes) -> RefUpdate:
     return RefUpdate(ref=parts[2], old_sha=parts[0], new_sha=parts[1])
 
 
+def skip_lines(data: bytearray, at: int) -> tuple[int, bool]:
+    """Goes over whole pkt-lines from `at`: where the next one begins, and whether a flush was passed last.
+    Each byte is looked at once, however small the pieces that a head comes in. Raises BadProtocol."""
+    while len(data) >= at + 4:
+        length = _length(bytes(data[at : at + 4]))
+        if length == 0:
+            return at + 4, True
+        if len(data) < at + length:
+            break
+        at += length
+    if len(data) > MAX_HEAD_BYTES:
+        raise BadProtocol(f"more than {MAX_HEAD_BYTES} bytes of commands")
+    return at, False
+
+
 def _section(data: bytes, at: int) -> tuple[list[bytes], int] | None:
     """The pkt-lines up to a flush, and where it ends; None if it is not whole yet."""
     lines: list[bytes] = []

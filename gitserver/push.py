@@ -46,18 +46,19 @@ class Received:
 
 async def read_head(body: Body) -> protocol.PushHead:
     """The commands at the start; the pack's own head is read ahead as well. Raises BadProtocol."""
-    data = b""
+    data, at = bytearray(), 0
     head: protocol.PushHead | None = None
     async for chunk in body:
         data += chunk
-        head = head or protocol.parse_head(data)
-        if head is None:
-            continue
-        if not head.has_pack or len(data) >= head.size_bytes + _HEADER_BYTES:
+        flushed = head is None
+        while head is None and flushed:
+            at, flushed = protocol.skip_lines(data, at)
+            head = protocol.parse_head(bytes(data)) if flushed else None
+        if head is not None and (not head.has_pack or len(data) >= head.size_bytes + _HEADER_BYTES):
             break
     if head is None:
         raise protocol.BadProtocol("the request ended in the middle of its commands")
-    body.put_back(data)
+    body.put_back(bytes(data))
     return head
 
 

@@ -20,11 +20,12 @@ from hermes.errors import Unavailable
 @dataclass(frozen=True)
 class GitLimits:
     """The bounds of one git program: address space and CPU time; `offline`: in a network namespace with
-    nothing in it, where this process may make one."""
+    nothing in it, where this process may make one; `niceness`: how far it stands back for others."""
 
-    memory_bytes: int = 2 << 30
+    memory_bytes: int = 1 << 30
     cpu_s: float = 600.0
     offline: bool = False
+    niceness: int = 0
 
     def prefix(self) -> list[str]:
         """What to put before `git`."""
@@ -38,6 +39,8 @@ class GitLimits:
             resource.prlimit(pid, resource.RLIMIT_AS, (self.memory_bytes, self.memory_bytes))
             resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s))
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+            if self.niceness:
+                os.setpriority(os.PRIO_PROCESS, pid, self.niceness)
 
 
 @cache

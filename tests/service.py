@@ -2,6 +2,7 @@
 
 import base64
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,10 +33,16 @@ BUSY = {State.QUEUED, *LIVE}
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on now; below those that the system gives to outgoing connections, which
+    could take it before it is listened on."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_for(ask: Callable[[], T | None], timeout_s: float = 30.0) -> T:
@@ -145,7 +152,12 @@ class Service:
         with (self.data / "service.log").open("ab") as log:
             command = [sys.executable, "-m", "hermes", "up"]
             self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
-        wait_for(self._is_up, 60)
+        try:
+            wait_for(self._is_up, 60)
+        except BaseException:
+            self.process.terminate()
+            self.process.wait(30)
+            raise
         return self
 
     def _is_up(self) -> bool:

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import shlex
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -178,6 +180,30 @@ def person(service: Service, folder: Path, user: str, key: Path | None = None) -
 
     in_database(service, add)
     return Person(service, private, user)
+
+
+class Idlers:
+    """Connections that say nothing, and when the server closed each."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self.closed_after: list[float] = []
+        self._threads = [threading.Thread(target=self._wait, args=(port,), daemon=True) for _ in range(count)]
+        for each in self._threads:
+            each.start()
+            time.sleep(0.002)
+
+    def _wait(self, port: int) -> None:
+        began = time.monotonic()
+        with socket.create_connection((HOST, port), 30) as idle, suppress(OSError):
+            while idle.recv(4096):
+                pass
+        self.closed_after.append(time.monotonic() - began)
+
+    def wait(self) -> list[float]:
+        """All of them."""
+        for each in self._threads:
+            each.join(40)
+        return self.closed_after
 
 
 def serve_process(service: Service) -> int:

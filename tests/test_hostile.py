@@ -224,7 +224,7 @@ def test_branches_that_do_not_fit_beside_each_other(target: Target) -> None:
     assert refs_of(target.service, "beside") == {"refs/heads/a": sha, "refs/heads/A": sha}
 
 
-def test_default_branch_can_be_deleted_unless_it_is_protected(target: Target) -> None:
+def test_default_branch_that_nobody_protects_can_be_deleted(target: Target) -> None:
     sha, packed = packs.plain()
     assert f"ok {MAIN}" in target.push("gone", request(sha, packed, options=("skip",)))
     assert f"ok {MAIN}" in target.push("gone", command(ZEROS, old=sha) + FLUSH)

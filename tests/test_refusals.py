@@ -232,7 +232,7 @@ def test_too_large_a_tree_is_refused_before_it_is_unpacked(small: Service) -> No
 def test_too_large_a_push_is_refused(small: Service, size: int) -> None:
     pushed = small.push({"Makefile": MAKEFILE, "noise": os.urandom(size)}, "skip", repo=f"push-{size}")
     assert pushed.code != 0
-    assert "hermes  refused  the push has more than " in pushed.output
+    assert "hermes  refused  the push has more than 2.0 MiB" in pushed.output
     assert refs(small, pushed.repo) == {}
 
 

@@ -1,21 +1,36 @@
-"""What nobody gets by a connection over SSH: a shell, files, other networks, an agent, other folders."""
+"""What one client cannot do over SSH: leave git's two programs and its repositories, and take all of ours."""
 
 import asyncio
 import os
 import re
+import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
+from random import Random
 
+import asyncssh
+import httpx
 import pytest
 
+from tests.conftest import missing
+from tests.programs import arrivals, shell
 from tests.service import Service, free_port, wait_for
 from tests.ssh import (
     HOST,
+    QUIET,
+    Idlers,
     Person,
     command,
+    network,
+    packets,
     person,
+    resident_bytes,
     run,
     wait_for_no_git,
 )
@@ -27,7 +42,41 @@ NO_SHELL = "Hi alice! You are signed in, and there is no shell here: git push an
 @pytest.fixture(scope="module")
 def alice(local_service: Service, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """Somebody who gets in."""
-    return person(local_service, tmp_path_factory.mktemp("hostile"), "alice")
+    return person(local_service, tmp_path_factory.mktemp("limits"), "alice")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def idlers(alice: Person) -> Idlers:
+    """Two hundred, opened before the first test here and looked at by the last: they wait for 20 s."""
+    before = resident_bytes(alice.service)
+    found = Idlers(alice.service.ssh_port, 200)
+    wait_for(lambda: len(found.closed_after) >= 100, 10)
+    began = time.monotonic()
+    assert httpx.get(f"{alice.service.url}/healthz", timeout=5).status_code == 200
+    assert time.monotonic() - began < 1
+    assert alice.ssh("id").stderr.strip() == NO_SHELL
+    assert resident_bytes(alice.service) - before < 40 * MIB
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unplugged(alice: Person, idlers: Idlers) -> Iterator[float]:
+    """A push is followed from behind a link that goes down, without a word, before the first test here.
+    Yields when."""
+    if os.geteuid() != 0:
+        missing("root, which a network of its own needs,")
+    name = f"hermes{os.getpid()}"
+    with contextmanager(network)(name, f"10.213.{os.getpid() % 200}") as (prefix, host, link):
+        away = Person(alice.service, alice.key, "alice", host, prefix)
+        with away.begin(alice.service.worktree(shell("echo begun; sleep 100")), "unplugged") as client:
+            lines = [line for _, line in takewhile(lambda each: each[1] != "begun", arrivals(client))]
+            subprocess.run(["ip", "link", "set", link, "down"], check=True)
+            yield time.time()
+            os.killpg(client.pid, signal.SIGKILL)
+    number = next(found[1] for line in lines if (found := re.match(r"hermes  run (\d+) ", line)))
+    with alice.service.client() as http:
+        assert http.post(f"/api/v1/runs/{number}/cancel").is_success
+    wait_for(lambda: alice.service.api(f"/runs/{number}")["state"] == "cancelled", 20)
 
 
 # ---- only git
@@ -137,6 +186,103 @@ async def test_what_is_not_git_is_answered_and_ended(alice: Person, sent: bytes)
                 said = await asyncio.wait_for(process.stdout.read(), 10)
             assert b"Traceback" not in said
     await asyncio.to_thread(wait_for_no_git, alice.service)
+
+
+# ---- our memory
+
+
+async def test_variables_signals_and_window_changes_are_not_kept(alice: Person) -> None:
+    before = resident_bytes(alice.service)
+    async with alice.connection() as connection:
+        variables = {f"V{number}": "x" * 30_000 for number in range(1000)}  # 30 MB
+        async with command(connection, "git-receive-pack alice/flood.git", env=variables) as process:
+            _ = [each async for each in packets(process)]
+            for _ in range(5_000):
+                process.channel.send_signal("USR1")
+                process.channel.change_terminal_size(80, 24)
+            process.stdin.write(b"0000")
+            process.stdin.write_eof()
+            await asyncio.wait_for(process.wait(), 20)
+            assert process.exit_status == 0
+    assert resident_bytes(alice.service) - before < 16 * MIB
+
+
+async def test_a_client_that_does_not_read_holds_no_clone_in_our_memory(alice: Person) -> None:
+    tree = alice.service.worktree({**QUIET, "data.bin": os.urandom(32 * MIB)})
+    pushed = await asyncio.to_thread(alice.push, tree, "unread")
+    assert pushed.code == 0, pushed.output
+    before = resident_bytes(alice.service)
+    clone = "git-upload-pack alice/unread.git"
+    async with alice.connection() as connection, command(connection, clone, window=1 << 31) as process:
+        _ = [each async for each in packets(process)]
+        process.stdin.write(f"0032want {pushed.sha}\n00000009done\n".encode())
+        assert await process.stdout.readexactly(8) == b"0008NAK\n"
+        connection._transport.pause_reading()  # type: ignore[union-attr]
+        await asyncio.sleep(1)
+        assert resident_bytes(alice.service) - before < 16 * MIB
+        assert (await asyncio.to_thread(alice.ssh, "id")).stderr.strip() == NO_SHELL
+        connection.abort()
+    await asyncio.to_thread(wait_for_no_git, alice.service)
+
+
+async def test_clients_that_leave_while_they_sign_in_leave_nothing(alice: Person) -> None:
+    class Leaver(asyncssh.SSHClient):
+        def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+            asyncio.get_running_loop().call_later(Random().uniform(0, 0.3), conn.abort)
+
+    async def leave() -> None:
+        with suppress(asyncssh.Error, OSError):
+            async with alice.connection(client_factory=Leaver) as connection:
+                await connection.run("git-receive-pack alice/leaver.git")
+
+    for _ in range(4):
+        await asyncio.gather(*(leave() for _ in range(25)))
+    assert (await asyncio.to_thread(alice.ssh, "id")).stderr.strip() == NO_SHELL
+    pushed = await asyncio.to_thread(alice.push, alice.service.worktree(QUIET), "leaver")
+    assert pushed.code == 0 and pushed.seconds < 8, pushed.output
+    await asyncio.to_thread(wait_for_no_git, alice.service)
+
+
+async def test_so_many_commands_at_a_time_and_no_more(alice: Person) -> None:
+    async with alice.connection() as connection:
+        with pytest.raises(asyncssh.ChannelOpenError, match="at most 10 commands at a time"):
+            for _ in range(11):
+                await connection.create_process("git-receive-pack alice/many.git", encoding=None)
+    async with alice.connection() as connection:
+        for _ in range(30):  # one after the other there is no end
+            assert (await connection.run("id")).exit_status == 1
+
+
+async def test_so_many_connections_of_one_user_and_no_more(alice: Person, tmp_path: Path) -> None:
+    greedy = await asyncio.to_thread(person, alice.service, tmp_path, "greedy")
+    held = []
+    with ExitStack() as stack:
+        for _ in range(100):
+            held.append(await asyncssh.connect(
+                HOST, alice.service.ssh_port, username="git", known_hosts=None, config=None, agent_path=None,
+                client_keys=[str(greedy.key)],
+            ))  # fmt: skip
+            stack.callback(held[-1].abort)
+        done = await asyncio.to_thread(greedy.ssh, "id")
+        assert done.returncode == 255
+        assert "greedy has 100 connections already; close some" in done.stderr
+        assert (await asyncio.to_thread(alice.ssh, "id")).stderr.strip() == NO_SHELL
+
+
+def test_who_does_not_sign_in_is_closed_after_a_while(alice: Person, idlers: Idlers) -> None:
+    """One of the last here: it takes 20 s."""
+    closed = sorted(idlers.wait())
+    assert len(closed) == 200
+    assert closed[99] < 10  # the oldest made room
+    assert 19 < closed[-1] < 30
+
+
+def test_who_is_gone_without_a_word_is_noticed(alice: Person, unplugged: float) -> None:
+    """The last one here: it takes 30 s."""
+    detached = re.compile(r" (\S+)Z \[info     \] push detached ")
+    found = wait_for(lambda: detached.search(alice.service.log), 60)
+    noticed = datetime.fromisoformat(f"{found[1]}+00:00").timestamp()
+    assert 10 < noticed - unplugged < 45
 
 
 @pytest.fixture(autouse=True)
