@@ -155,9 +155,7 @@ async def _feed(child: asyncio.subprocess.Process, body: AsyncIterator[bytes]) -
             await child.stdin.drain()
         except (BrokenPipeError, ConnectionResetError):
             broken = True
-    with suppress(BrokenPipeError, ConnectionResetError):
-        child.stdin.close()
-        await child.stdin.wait_closed()
+    child.stdin.close()  # not waited for: who cancels `wait_closed` cancels a future that asyncio still sets
 
 
 async def _answer(child: asyncio.subprocess.Process) -> bytes:
@@ -173,8 +171,14 @@ async def _answer(child: asyncio.subprocess.Process) -> bytes:
 
 async def _end(child: asyncio.subprocess.Process) -> None:
     """SIGTERM lets git remove its quarantine; SIGKILL only when that does not help."""
-    if child.returncode is not None:
-        return
+    try:
+        if child.returncode is None:
+            await _kill(child)
+    finally:
+        child._transport.close()  # type: ignore[attr-defined]  # asyncio does it only when all was read
+
+
+async def _kill(child: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError):
         child.terminate()
     try:

@@ -73,6 +73,7 @@ def _engine(url: str, is_sqlite: bool) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=8, max_overflow=24)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    event.listen(engine.sync_engine, "invalidate", _give_up_sqlite)
     return engine
 
 
@@ -87,6 +88,14 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _give_up_sqlite(connection: Any, _record: Any, _error: BaseException | None) -> None:
+    """A transaction was cancelled amid a statement. SQLAlchemy then only closes the connection, and SQLite
+    keeps a closed connection, with its lock on the database, as long as any statement of it is in memory:
+    nobody else could write. So it is rolled back first, in the order of the connection's own thread."""
+    driver = connection.driver_connection
+    driver._tx.put_nowait((None, driver._conn.rollback))
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -41,6 +41,7 @@ class Server(uvicorn.Server):
         """The first signal."""
         self._closing.set()
         super().handle_exit(sig, frame)  # type: ignore[arg-type]
+        self._captured_signals.clear()  # uvicorn would raise it again, and end us before our contexts close
 
 
 def make_app(door: Door, closing: asyncio.Event) -> Starlette:

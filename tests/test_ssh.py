@@ -17,7 +17,7 @@ from tests.programs import arrivals, end_of, run_number, shell
 from tests.service import Pushed, Service, WorkTree
 from tests.ssh import QUIET, Person, in_database, person, run
 
-TICKS = shell("for n in 1 2 3 4 5; do echo tick $n; sleep 0.3; done")
+TICKS = shell("for n in 1 2 3 4 5; do echo tick $n; sleep 0.4; done")
 
 
 @pytest.fixture(scope="module")

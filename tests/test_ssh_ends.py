@@ -19,7 +19,7 @@ from tests.service import Pushed, Service, wait_for
 from tests.ssh import QUIET, Person, command, packets, person, wait_for_no_git
 
 MIB = 1 << 20
-PATIENT = shell("echo begun; sleep 2; echo finished")
+PATIENT = shell("echo begun; sleep 1; echo finished")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_client_that_is_ended_detaches_and_the_run_goes_on(alice: Person, numb
 
 def test_clients_that_are_killed_at_any_moment_leave_whole_pushes_or_none(alice: Person) -> None:
     random = Random(7)
-    trees = [alice.service.worktree({**QUIET, "n": str(n), "noise": os.urandom(MIB)}) for n in range(12)]
+    trees = [alice.service.worktree({**QUIET, "n": str(n), "noise": os.urandom(MIB)}) for n in range(8)]
     clients = []
     for number, tree in enumerate(trees):
         clients.append(alice.begin(tree, f"killed-{number}"))
