@@ -206,11 +206,6 @@ CHANGE = [
     op("tag that is there, forced", "tag -f v1 main", "push -f origin v1"),
     op("atomic", commit, "push --atomic origin main light main:refs/heads/x"),
     op("atomic, one not a fast-forward", amend, "push --atomic origin main main:refs/heads/x light", code=1),
-    op("atomic, one below a branch", commit, "push --atomic origin main main:refs/heads/side/x", code=1),
-    op("branch below a branch", "push origin main:refs/heads/side/x", code=1),
-    op("branch below a branch, and others", commit, "push origin main:refs/heads/side/x main light", code=1),
-    op("branch above a branch", "push -q origin side:refs/heads/a/b", "push origin @:refs/heads/a", code=1),
-    op("a and a/b at once", "push origin main:refs/heads/a main:refs/heads/a/b", code=1),
     op("a becomes a/b", "push -q origin main:refs/heads/a", "push origin :a main:refs/heads/a/b"),
 ]  # fmt: skip
 

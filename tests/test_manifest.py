@@ -332,7 +332,7 @@ def test_push_options_are_sorted_into_words_overrides_and_parameters() -> None:
 
 OPTIONS_REFUSED = [
     ("chek", "unknown push option 'chek', did you mean 'check'?"),
-    ("ci.skip", "unknown push option 'ci.skip'"),
+    ("ci.skp", "unknown push option 'ci.skp'"),
     ("run.arg=1", "run.arg cannot be set by a push option"),
     ("build.image=cpp", "build.image cannot be set by a push option"),
     ("gpu.count=many", "push option gpu.count=many: "),

@@ -36,9 +36,9 @@ def silent(service: Service) -> "Iterator[subprocess.Popen[str]]":
     """A push whose program says nothing for longer than half a minute; it goes on while other tests run."""
     tree = service.worktree(shell("echo first; sleep 33; echo last"), "silent")
     client = begin_push(service, tree, "silent")
-    yield client
-    client.kill()
-    client.wait()
+    with client:
+        yield client
+        client.kill()
 
 
 def test_colours_stay_at_a_terminal_and_are_taken_out_elsewhere(
@@ -156,23 +156,23 @@ def test_anothers_hidden_run_cannot_be_followed(service: Service, bob: str) -> N
 
 def test_waiting_says_who_holds_the_place_and_for_about_how_long(service: Service) -> None:
     holding = shell("sleep 4", "[run]\ncpus = 8")
-    service.push(holding, repo="holder")  # the next one takes about as long
-    tree = service.worktree(holding, "holder")
-    holder = service.push(tree, "detach", repo="holder", refs=("+HEAD:main",))
+    service.push(holding, repo="steady")  # the next one takes about as long
+    tree = service.worktree(holding, "steady")
+    holder = service.push(tree, "detach", repo="steady", refs=("+HEAD:main",))
     wait_for(lambda: service.commit_page(holder)["runs"][0]["state"] == "running")
     waiting = service.push(holding, repo="waiter")
-    words = r"waiting: the CPUs held by alice/holder \(run \d+\), about \d\.\d+ s left, you are 1st"
+    words = r"waiting: the CPUs held by alice/steady \(run \d+\), about \d\.\d+ s left, you are 1st"
     assert re.search(words, waiting.output), waiting.output
 
 
 def test_a_slow_reader_loses_nothing(service: Service) -> None:
     tree = service.worktree(shell("seq 1 200000"), "slow")
-    client = begin_push(service, tree, "slow")
-    time.sleep(3)  # the program has ended long before its output is read
-    seen = [line.rstrip("\n") for _, line in arrivals(client)]
+    with begin_push(service, tree, "slow") as client:
+        time.sleep(3)  # the program has ended long before its output is read
+        seen = [line.rstrip("\n") for _, line in arrivals(client)]
     numbers = [int(line) for line in seen if line.isdecimal()]
     assert numbers == list(range(1, 200_001))
-    assert client.wait(10) == 0
+    assert client.returncode == 0
 
 
 def test_silence_is_broken_by_a_line_now_and_then(service: Service, silent: "subprocess.Popen[str]") -> None:
