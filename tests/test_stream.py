@@ -160,7 +160,7 @@ def test_waiting_says_who_holds_the_place_and_for_about_how_long(service: Servic
     tree = service.worktree(holding, "steady")
     holder = service.push(tree, "detach", repo="steady", refs=("+HEAD:main",))
     wait_for(lambda: service.commit_page(holder)["runs"][0]["state"] == "running")
-    waiting = service.push(holding, repo="waiter")
+    waiting = service.push(holding, repo="patient")
     words = r"waiting: the CPUs held by alice/steady \(run \d+\), about \d\.\d+ s left, you are 1st"
     assert re.search(words, waiting.output), waiting.output
 
