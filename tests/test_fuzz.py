@@ -76,7 +76,10 @@ def budget(examples: int) -> Callable[[Any], Any]:
 
 IDS = st.text("0123456789abcdef", min_size=40, max_size=40)
 NAMES = st.text(st.characters(exclude_characters="\0\n", exclude_categories=["Cs"]), min_size=1, max_size=60)
-WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20)
+MEANT = ("push-options", "object-format=sha256")  # hypothesis also draws the words of our own source
+WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=20).filter(
+    lambda word: word not in MEANT
+)
 
 
 @st.composite
@@ -120,8 +123,6 @@ def test_head_is_read_as_it_was_written(
 ) -> None:
     body, commands, options = made
     head = parse_head(body + more)
-    if any("sha256" in each for each in options):
-        return
     assert head is not None and head.size_bytes == len(body)
     assert [(each.old_sha, each.new_sha, each.ref) for each in head.commands] == commands
     assert list(head.options) == options
