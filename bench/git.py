@@ -74,7 +74,7 @@ class Duel:
         figures.add(f"{name}_ratio", ours / theirs, "x", most_ratio)
         most = _MEMORY_RATIO * self.memory_mib[self.sides[1].name]
         over = self.memory_mib[self.sides[0].name] - most
-        figures.add(f"{name}_memory_over_{_MEMORY_RATIO}_of_git", over, "MiB", _MOST_OVER_MIB)
+        figures.add(f"{name}_memory_beyond", over, "MiB", _MOST_OVER_MIB)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ Formats: https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md (pointers) an
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from hermes.errors import Refused
 from hermes.objects import Objects
 from hermes.tree import Entry
 
 _POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 _MAX_POINTER = 1024  # the specification's bound
 _MAX_LOOKS = 2000
+_ATTRIBUTES, _MAX_ATTRIBUTES = ".gitattributes", 1 << 20
 _SHOWN = 5
 WORDS = (
     "this server keeps no Git LFS objects; put the files themselves into the commit: "
@@ -35,15 +35,12 @@ def warnings(objects: Objects, entries: dict[str, Entry]) -> list[str]:
 
 def _uses_lfs(objects: Objects, entries: dict[str, Entry]) -> bool:
     attributes = [
-        e for path, e in entries.items() if path.rpartition("/")[2] == ".gitattributes" and e.is_file
+        entry
+        for path, entry in entries.items()
+        if path.endswith(_ATTRIBUTES) and entry.is_file and entry.size_bytes <= _MAX_ATTRIBUTES
     ]
-    for entry in attributes[:_SHOWN]:
-        try:
-            if b"filter=lfs" in objects.read(entry.sha):
-                return True
-        except Refused:  # a .gitattributes of megabytes
-            continue
-    return False
+    named = [entry for entry in attributes if entry.path.rpartition("/")[2] == _ATTRIBUTES]
+    return any(b"filter=lfs" in objects.read(entry.sha) for entry in named[:_SHOWN])
 
 
 async def answer(_request: Request) -> Response:

@@ -189,7 +189,8 @@ class Receiver:
             repo = await session.get_one(Repo, self._repo.id)
             if repo.default_branch != self._target.default_branch:  # before the row says that it is so
                 await in_thread(set_head, self._target.path, repo.default_branch)
-        await self._context.doorbell.ring(BUILDS, RANKS, CHANGED)
+        starts = any(push.plan is not None for _, push, _ in applied)
+        await self._context.doorbell.ring(*(BUILDS, RANKS) if starts else (), CHANGED)
         return applied
 
     def _note(self, ref: str, error: HermesError) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from hermes.errors import Unavailable
+from hermes.sqlite import DRIVER
 
 _BUSY_TIMEOUT_MS = 10_000
 
@@ -70,7 +71,7 @@ def _engine(url: str, is_sqlite: bool) -> AsyncEngine:
         return create_async_engine(url, pool_pre_ping=True, pool_size=10)
     if path := make_url(url).database:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_async_engine(url, pool_size=8, max_overflow=24)
+    engine = create_async_engine(make_url(url).set(drivername=DRIVER), pool_size=8, max_overflow=24)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     event.listen(engine.sync_engine, "invalidate", _give_up_sqlite)

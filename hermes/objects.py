@@ -3,7 +3,7 @@
 Protocol: `git cat-file --batch-command` (git 2.36 and newer), https://git-scm.com/docs/git-cat-file."""
 
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -12,7 +12,12 @@ from hermes.errors import Refused, Unavailable
 from hermes.git import git_child
 
 _MAX_BYTES = 1 << 20  # what is read as a whole
-_AT_ONCE = 200  # questions that fit, with their answers, into the pipes
+_AT_ONCE = 4096  # questions that git gathers before it answers
+
+_REMEMBERED = 100_000  # sizes, of 200 bytes each
+_NOW = (
+    "\nflush\n"  # git gathers questions and answers them in one piece: a thousand cost about as much as one
+)
 
 
 class ObjectInfo(NamedTuple):
@@ -29,6 +34,7 @@ class Objects:
     def __init__(self, child: "subprocess.Popen[bytes]") -> None:
         assert child.stdin is not None and child.stdout is not None
         self._questions, self._answers = child.stdin, child.stdout
+        self._sizes: dict[str, int] = {}
 
     def info(self, name: str) -> ObjectInfo | None:
         """What the object is; None: there is none."""
@@ -38,10 +44,19 @@ class Objects:
         """Of many objects, in order. Raises Unavailable for one that is not there."""
         for at in range(0, len(names), _AT_ONCE):
             part = names[at : at + _AT_ONCE]
-            self._questions.write("".join(f"info {name}\n" for name in part).encode())
+            self._questions.write(("info " + "\ninfo ".join(part) + _NOW).encode())
             self._questions.flush()
             for name in part:
-                yield self._known(name, self._answer())
+                info = self._known(name, self._answer())
+                if len(self._sizes) < _REMEMBERED:
+                    self._sizes[info.sha] = info.size_bytes
+                yield info
+
+    def sizes(self, shas: Iterable[str]) -> dict[str, int]:
+        """{sha: bytes}; git is asked for those that `infos` has not met. Raises Unavailable."""
+        wanted = set(shas)
+        known = {sha: self._sizes[sha] for sha in wanted & self._sizes.keys()}
+        return known | {info.sha: info.size_bytes for info in self.infos(list(wanted - known.keys()))}
 
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[ObjectInfo, IO[bytes]]]:
@@ -51,11 +66,11 @@ class Objects:
         self._answers.read(1)  # the line end after the content
 
     def read(self, name: str, most_bytes: int = _MAX_BYTES) -> bytes:
-        """A small object as a whole. Raises Refused for a large one, Unavailable when it is not there."""
-        info = self._known(name, self.info(name))
-        if info.size_bytes > most_bytes:
-            raise Refused(f"{info.kind} {info.sha[:7]} has {info.size_bytes} bytes; at most {most_bytes}")
+        """A small object as a whole. Raises Unavailable when it is not there, and Refused for a large one:
+        its content then stands in the pipe, and nothing more can be read."""
         with self.open(name) as (info, stream):
+            if info.size_bytes > most_bytes:
+                raise Refused(f"{info.kind} {info.sha[:7]} has {info.size_bytes} bytes; at most {most_bytes}")
             return stream.read(info.size_bytes)
 
     def _known(self, name: str, info: ObjectInfo | None) -> ObjectInfo:
@@ -64,7 +79,7 @@ class Objects:
         return info
 
     def _ask(self, what: str, name: str) -> ObjectInfo | None:
-        self._questions.write(f"{what} {name}\n".encode())
+        self._questions.write(f"{what} {name}{_NOW}".encode())
         self._questions.flush()
         return self._answer()
 
@@ -76,5 +91,5 @@ class Objects:
 @contextmanager
 def open_objects(repo: Path, quarantine: Path | None = None) -> Iterator[Objects]:
     """The objects of a bare repository, and those in quarantine."""
-    with git_child(repo, quarantine, "cat-file", "--batch-command") as child:
+    with git_child(repo, quarantine, "cat-file", "--batch-command", "--buffer") as child:
         yield Objects(child)

@@ -36,6 +36,7 @@ class Context:
 async def open_context(settings: Settings) -> AsyncIterator[Context]:
     """Open everything; the schema is brought up to date."""
     check_data_directory(settings.data)
+    _watch_children()
     database = Database(settings.database)
     doorbell = Doorbell(settings.redis_url)
     try:
@@ -46,6 +47,15 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     finally:
         await doorbell.close()
         await database.close()
+
+
+def _watch_children() -> None:
+    """Python 3.11 starts a thread for each child to wait for it, a millisecond of every push; from 3.12 on
+    the kernel tells, as here."""
+    if sys.version_info < (3, 12):
+        watcher = asyncio.PidfdChildWatcher()
+        watcher.attach_loop(asyncio.get_running_loop())
+        asyncio.set_child_watcher(watcher)
 
 
 def stop_event() -> asyncio.Event:

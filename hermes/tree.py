@@ -4,11 +4,12 @@ A git child reads, because it tells the size of an object before its content; th
 comes out is counted while it comes. Nothing is ever checked out.
 """
 
+import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from hermes.errors import Refused, Unavailable
 from hermes.objects import Objects
@@ -17,11 +18,16 @@ from hermes.units import show_size
 OWNER_ID = 65534  # nobody: who the files belong to inside a box
 _MAX_DEPTH = 64
 _MAX_PATH = 1024
+_MAX_NAME = 255
 _MAX_TREE_BYTES = 16 << 20
 _MAX_ENTRY_BYTES = 300  # of a tree: mode, a name of 255, object id
 _MAX_SHOWN = 130  # characters of a path in a message
 _SYMLINK, _GITLINK, _FOLDER = 0o120000, 0o160000, 0o040000
 _MODES = {0o100644: 0o644, 0o100755: 0o755, _SYMLINK: 0o777, _GITLINK: 0}
+_KNOWN = {_FOLDER, *_MODES}
+#: Of a tree object: mode in octal, name, NUL, 20 bytes of object id (gitformat).
+_ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
+_CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -32,8 +38,7 @@ class TreeLimits:
     size_bytes: int
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file, a link or a submodule of a tree."""
 
     mode: int
@@ -61,8 +66,7 @@ def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, En
     """All entries by path, in git's order. Raises Refused, with the path at fault, when the tree cannot be
     built here, and Unavailable when an object of it is not there."""
     found = list(_walk(objects, f"{commit}^{{tree}}", limits.files))
-    blobs = [sha for mode, sha, _ in found if mode != _GITLINK]
-    sizes = {info.sha: info.size_bytes for info in objects.infos(blobs)}
+    sizes = objects.sizes([sha for mode, sha, _ in found if mode != _GITLINK])
     entries: dict[str, Entry] = {}
     total = 0
     for mode, sha, path in found:
@@ -85,48 +89,51 @@ def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, st
     folders, held_bytes = [(b"", _parse(top), len(top))], len(top)
     while folders:
         folder, rest, size_bytes = folders[-1]
-        entry = next(rest, None)
-        if entry is None:
+        for mode, name, sha in rest:
+            path = folder + name
+            if mode not in _KNOWN or len(path) > _MAX_PATH or len(name) > _MAX_NAME or _CONTROL.search(name):
+                raise _bad_path(mode, path)
+            if mode == _FOLDER:
+                if len(folders) >= _MAX_DEPTH:
+                    raise _bad_path(mode, path)
+                trees += 1
+                data = objects.read(sha, _MAX_TREE_BYTES)
+                folders.append((path + b"/", _parse(data), len(data)))
+                held_bytes += len(data)
+            else:
+                files += 1
+                yield mode, sha, path.decode("utf-8", "surrogateescape")
+            if files > most or trees > most or held_bytes > 2 * most * _MAX_ENTRY_BYTES:
+                raise Refused(
+                    f"the commit has more than {most} files", "push fewer, or raise HERMES_TREE_FILES"
+                )
+            if mode == _FOLDER:
+                break
+        else:
             folders.pop()
             held_bytes -= size_bytes
-            continue
-        mode, name, sha = entry
-        path = folder + name
-        _check_path(mode, path)
-        if mode == _FOLDER:
-            trees += 1
-            data = objects.read(sha, _MAX_TREE_BYTES)
-            folders.append((path + b"/", _parse(data), len(data)))
-            held_bytes += len(data)
-        else:
-            files += 1
-            yield mode, sha, path.decode("utf-8", "surrogateescape")
-        if max(files, trees) > most or held_bytes > 2 * most * _MAX_ENTRY_BYTES:
-            raise Refused(f"the commit has more than {most} files", "push fewer, or raise HERMES_TREE_FILES")
 
 
 def _parse(data: bytes) -> Iterator[tuple[int, bytes, str]]:
-    """The entries of a tree object: mode in octal, name, NUL, 20 bytes of object id (gitformat)."""
+    """The entries of a tree object. Raises Refused for bytes that are none."""
     at = 0
-    while at < len(data):
-        try:
-            space = data.index(b" ", at)
-            nul = data.index(b"\0", space)
-            mode = int(data[at:space], 8)
-        except ValueError:
-            raise Refused("a tree of the commit is malformed", "git fsck in your repository") from None
-        yield mode, data[space + 1 : nul], data[nul + 1 : nul + 21].hex()
-        at = nul + 21
+    for found in _ENTRY.finditer(data):
+        if found.start() != at:
+            break
+        at = found.end()
+        mode, name, sha = found.groups()
+        yield int(mode, 8), name, sha.hex()
+    if at != len(data):
+        raise Refused("a tree of the commit is malformed", "git fsck in your repository")
 
 
-def _check_path(mode: int, path: bytes) -> None:
+def _bad_path(mode: int, path: bytes) -> Refused:
     shown = _shown(path.decode("utf-8", "surrogateescape"))
-    if mode != _FOLDER and mode not in _MODES:
-        raise Refused(f"{shown} has the unusual mode {mode:06o}", "commit plain files, links and folders")
-    if len(path) > _MAX_PATH or path.count(b"/") >= _MAX_DEPTH or any(len(p) > 255 for p in path.split(b"/")):
-        raise Refused(f"the path {shown} is too long or too deep", "shorten it")
-    if any(byte < 32 or byte == 127 for byte in path):
-        raise Refused(f"the path {shown} has control characters", "rename it")
+    if mode not in _KNOWN:
+        return Refused(f"{shown} has the unusual mode {mode:06o}", "commit plain files, links and folders")
+    if _CONTROL.search(path):
+        return Refused(f"the path {shown} has control characters", "rename it")
+    return Refused(f"the path {shown} is too long or too deep", "shorten it")
 
 
 def export_tar(objects: Objects, entries: dict[str, Entry], target: Path, mtime: int) -> list[str]:
