@@ -6,12 +6,14 @@ import base64
 import binascii
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from hermes.accounts import Identity, identify
 from hermes.errors import NotFound, Refused, UserError
 from hermes.git import init_bare
-from hermes.login import count_failure, sign_in
+from hermes.login import count_failure, used
 from hermes.process import Context
 from hermes.repos import check_writable, find_repo, get_or_make_writable, get_readable
 from hermes.tables import Repo, User
@@ -48,24 +50,39 @@ def ask_for_token() -> Response:
     return PlainTextResponse(words, 401, {"WWW-Authenticate": 'Basic realm="hermes", charset="UTF-8"'})
 
 
-async def who(request: Request, context: Context) -> Caller:
+async def enter(
+    request: Request, context: Context, owner: str, name: str, *, writes: bool
+) -> tuple[Caller, Repo]:
+    """Who asks over HTTP, and the repo, if they may read or write it. One look at the database: everything
+    that git does begins with it. Raises SignInNeeded, TooMany, NotFound or Refused."""
+    async with context.database.read() as session:
+        caller, identity = await _who(session, request, context)
+        find = _writable if writes else _readable
+        repo = await find(session, context, caller, owner, name)
+    if identity is not None:
+        await used(context, identity)
+    return caller, await _made(context, caller, owner, name) if repo is None else repo
+
+
+async def _who(session: AsyncSession, request: Request, context: Context) -> tuple[Caller, Identity | None]:
     """Raises SignInNeeded for a wrong token, TooMany for many of them, Refused for another user's."""
     address = request.client.host if request.client else ""
     header = request.headers.get("authorization")
     if header is None:
-        return Caller(None, address=address)
+        return Caller(None, address=address), None
     credentials = _basic(header)
     if credentials is None:
         count_failure(context, address)
         raise SignInNeeded("credentials that cannot be read")
     name, secret = credentials
-    identity = await sign_in(context, secret, address, name[:80], _SCOPES)
+    identity = await identify(session, secret, *_SCOPES)
     if identity is None:
+        count_failure(context, address, name[:80])
         raise SignInNeeded("this token is not valid (any more)")
     user, token = identity
     if name and name != user.name and token.repo_id is None:
         raise Refused(f"this token belongs to {user.name}, not to {name[:80]}", "correct the remote's URL")
-    return Caller(user, token.scope, token.repo_id, address)
+    return Caller(user, token.scope, token.repo_id, address), identity
 
 
 def _basic(header: str) -> tuple[str, str] | None:
@@ -82,11 +99,22 @@ def _basic(header: str) -> tuple[str, str] | None:
 async def readable(context: Context, caller: Caller, owner: str, name: str) -> Repo:
     """The repo to fetch from. Raises NotFound; SignInNeeded instead when nobody is signed in, so that a
     stranger cannot tell a hidden repository from one that does not exist."""
+    async with context.database.read() as session:
+        return await _readable(session, context, caller, owner, name)
+
+
+async def writable(context: Context, caller: Caller, owner: str, name: str) -> Repo:
+    """The repo to push to; its owner's first push makes it. Raises SignInNeeded, NotFound or Refused."""
+    async with context.database.read() as session:
+        repo = await _writable(session, context, caller, owner, name)
+    return await _made(context, caller, owner, name) if repo is None else repo
+
+
+async def _readable(session: AsyncSession, context: Context, caller: Caller, owner: str, name: str) -> Repo:
     try:
         if caller.user is None and context.settings.anonymous == "none":
             raise NotFound("there is nothing without an account")
-        async with context.database.read() as session:
-            repo = await get_readable(session, caller.user, owner, name)
+        repo = await get_readable(session, caller.user, owner, name)
         _check_deploy_token(caller, repo, owner, name)
     except NotFound:
         if caller.user is None:
@@ -95,21 +123,28 @@ async def readable(context: Context, caller: Caller, owner: str, name: str) -> R
     return repo
 
 
-async def writable(context: Context, caller: Caller, owner: str, name: str) -> Repo:
-    """The repo to push to; its owner's first push makes it. Raises SignInNeeded, NotFound or Refused."""
+async def _writable(
+    session: AsyncSession, context: Context, caller: Caller, owner: str, name: str
+) -> Repo | None:
+    """None: it is still to be made."""
     if caller.user is None:
         raise SignInNeeded("sign in to push")
     if caller.scope == "read":
-        await readable(context, caller, owner, name)
+        await _readable(session, context, caller, owner, name)
         raise Refused("this token is only for fetching", "push with a token of the scope push or all")
-    async with context.database.read() as session:
-        repo = await find_repo(session, owner, name)
-        _check_deploy_token(caller, repo, owner, name)
-        if repo is not None:
-            await check_writable(session, caller.user, repo, owner, name)
-    if repo is None:
-        async with context.database.write() as session:
-            repo = await get_or_make_writable(session, caller.user, owner, name)
+    repo = await find_repo(session, owner, name)
+    _check_deploy_token(caller, repo, owner, name)
+    if repo is None or not context.paths.repo(repo.id).exists():
+        return None
+    await check_writable(session, caller.user, repo, owner, name)
+    return repo
+
+
+async def _made(context: Context, caller: Caller, owner: str, name: str) -> Repo:
+    """The row and the bare repository of a first push."""
+    assert caller.user is not None
+    async with context.database.write() as session:
+        repo = await get_or_make_writable(session, caller.user, owner, name)
     path = context.paths.repo(repo.id)
     if not path.exists():
         await in_thread(init_bare, path)

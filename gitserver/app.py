@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 
 from gitserver import lfs
-from gitserver.access import Caller, SignInNeeded, ask_for_token, readable, who, writable
+from gitserver.access import Caller, SignInNeeded, ask_for_token, enter
 from gitserver.body import Body, read_body
 from gitserver.protocol import FLUSH, BadProtocol
 from gitserver.push import Door, Receiver, read_head
@@ -24,7 +24,7 @@ _NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "X-Accel-B
 _PROGRAMS = ("git-receive-pack", "git-upload-pack")
 _MAX_FETCH_BYTES = 64 << 20  # of a request that says what the client has and wants
 _HEAD_BYTES = 1 << 20  # commands before a pack
-Handler = Callable[[Request, Caller], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class GitServer:
             Route("/{owner}/{name}/info/refs", _to_its_address, methods=["GET"]),
         ]
 
-    def _guard(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
-        """Who it is first; every error as words that git shows."""
+    def _guard(self, handler: Handler) -> Handler:
+        """Every error as words that git shows."""
 
         async def guarded(request: Request) -> Response:
             try:
-                return await handler(request, await who(request, self.door.context))
+                return await handler(request)
             except SignInNeeded:
                 return ask_for_token()
             except TooMany as error:
@@ -67,13 +67,13 @@ class GitServer:
 
         return guarded
 
-    async def info_refs(self, request: Request, caller: Caller) -> Response:
+    async def info_refs(self, request: Request) -> Response:
         """The advertisement of refs; for a push it makes the repository of a new name."""
         service = request.query_params.get("service", "")
         if service not in _PROGRAMS:
             raise UserError("only git's smart protocol is spoken here", "use a git of this century")
         writes = service == "git-receive-pack"
-        repo = await self._repo(request, caller, writes=writes)
+        _, repo = await self._enter(request, writes=writes)
         protocol = request.headers.get("git-protocol", "")
         program = service.removeprefix("git-")
         path = self.door.context.paths.repo(repo.id)
@@ -85,10 +85,10 @@ class GitServer:
         )
         return Response(head + refs, media_type=f"application/x-{service}-advertisement", headers=_NO_CACHE)
 
-    async def upload_pack(self, request: Request, caller: Caller) -> Response:
+    async def upload_pack(self, request: Request) -> Response:
         """A fetch or a clone."""
         self._check_type(request, "git-upload-pack")
-        repo = await self._repo(request, caller, writes=False)
+        caller, repo = await self._enter(request, writes=False)
         body = Body(read_body(request, _MAX_FETCH_BYTES, "request"), self.door.context.settings.push_time)
         path, protocol = self.door.context.paths.repo(repo.id), request.headers.get("git-protocol", "")
         stream = self.door.git.upload(path, body, protocol, caller.key, "--stateless-rpc")
@@ -104,12 +104,12 @@ class GitServer:
             whole(), media_type="application/x-git-upload-pack-result", headers=_NO_CACHE
         )
 
-    async def receive_pack(self, request: Request, caller: Caller) -> Response:
+    async def receive_pack(self, request: Request) -> Response:
         """A push, and all that follows from it."""
         self._check_type(request, "git-receive-pack")
         owner, name = request.path_params["owner"], request.path_params["name"]
         settings = self.door.context.settings
-        repo = await self._repo(request, caller, writes=True)
+        caller, repo = await self._enter(request, writes=True)
         body = Body(read_body(request, settings.push_size, "push", _HEAD_BYTES), settings.push_time)
         kind = "application/x-git-receive-pack-result"
         head = await read_head(body)
@@ -125,11 +125,9 @@ class GitServer:
         if request.headers.get("content-type") != f"application/x-{service}-request":
             raise UserError(f"the content type must be application/x-{service}-request")
 
-    async def _repo(self, request: Request, caller: Caller, *, writes: bool) -> Repo:
-        find = writable if writes else readable
-        return await find(
-            self.door.context, caller, request.path_params["owner"], request.path_params["name"]
-        )
+    async def _enter(self, request: Request, *, writes: bool) -> tuple[Caller, Repo]:
+        owner, name = request.path_params["owner"], request.path_params["name"]
+        return await enter(request, self.door.context, owner, name, writes=writes)
 
 
 async def _to_its_address(request: Request) -> Response:

@@ -26,7 +26,12 @@ async def sign_in(
     if identity is None:
         count_failure(context, address, name)
         return None
+    await used(context, identity)
+    return identity
+
+
+async def used(context: Context, identity: Identity) -> None:
+    """Remember that the token works, now and then."""
     if is_stale(identity.token):
         async with context.database.write() as session:
             await mark_used(session, identity.token)
-    return identity

@@ -6,7 +6,7 @@ comes out is counted while it comes. Nothing is ever checked out.
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -62,6 +62,18 @@ class Entry(NamedTuple):
         return self.mode == _GITLINK
 
 
+def find_top(objects: Objects, commit: str, names: Sequence[str]) -> dict[str, Entry]:
+    """Those of these files, links and submodules that lie at the top of the tree. Raises as `list_tree`."""
+    tree = _parse(objects.read(f"{commit}^{{tree}}", _MAX_TREE_BYTES))
+    found = {name.decode(): (mode, sha) for mode, name, sha in tree if name.decode(errors="replace") in names}
+    sizes = objects.sizes([sha for mode, sha in found.values() if mode not in (_FOLDER, _GITLINK)])
+    return {
+        name: Entry(mode, sha, sizes.get(sha, 0), name)
+        for name, (mode, sha) in found.items()
+        if mode != _FOLDER
+    }
+
+
 def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, Entry]:
     """All entries by path, in git's order. Raises Refused, with the path at fault, when the tree cannot be
     built here, and Unavailable when an object of it is not there."""
@@ -91,11 +103,11 @@ def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, st
         folder, rest, size_bytes = folders[-1]
         for mode, name, sha in rest:
             path = folder + name
-            if mode not in _KNOWN or len(path) > _MAX_PATH or len(name) > _MAX_NAME or _CONTROL.search(name):
+            if mode not in _KNOWN or len(name) > _MAX_NAME or _CONTROL.search(name):
+                raise _bad_path(mode, path)
+            if len(path) > _MAX_PATH or len(folders) > _MAX_DEPTH:
                 raise _bad_path(mode, path)
             if mode == _FOLDER:
-                if len(folders) >= _MAX_DEPTH:
-                    raise _bad_path(mode, path)
                 trees += 1
                 data = objects.read(sha, _MAX_TREE_BYTES)
                 folders.append((path + b"/", _parse(data), len(data)))

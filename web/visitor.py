@@ -3,9 +3,9 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hermes.accounts import Identity, identify, is_stale, mark_used
+from hermes.accounts import Identity, identify
 from hermes.errors import UserError
-from hermes.login import sign_in
+from hermes.login import sign_in, used
 from hermes.process import Context
 from hermes.tables import User
 
@@ -38,9 +38,8 @@ async def visitor(request: Request, context: Context) -> Identity:
         return await program(request, context)
     async with context.database.read() as session:
         identity = await identify(session, request.cookies.get(COOKIE, ""), "session")
-    if identity is not None and is_stale(identity.token):
-        async with context.database.write() as session:
-            await mark_used(session, identity.token)
+    if identity is not None:
+        await used(context, identity)
     return _remember(request, identity)
 
 
