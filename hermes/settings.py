@@ -79,6 +79,7 @@ class Settings:
     images: Path = _setting(Path(), Path, "TOML table of base images; default: the one that comes with Hermes")
     gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
     without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
+    gpu_settle: float = _setting(10.0, parse_span_s, "how long a GPU may take after a run until its memory is free again; then it is put into quarantine")
     build_slots: int = _setting(2, _count, "builds at a time")
     cpus: int = _setting(0, _count, "CPUs that runs may hold together; 0: all of this machine")
     memory: int = _setting(0, parse_size_bytes, "memory that runs may hold together; 0: 90 % of this machine")

@@ -218,6 +218,9 @@ class Runner(Base):
     cpus: Mapped[float]
     memory_bytes: Mapped[int]
     gpus: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    quarantine: Mapped[Json] = mapped_column(
+        JSON, default=dict
+    )  # {UUID: {"reason", "since"}} (quarantine.py)
     seen_at: Mapped[float]
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.instance import gpu_names, runners
 from hermes.plan import Plan
+from hermes.quarantine import list_quarantined
 from hermes.repos import visible_to
 from hermes.states import LIVE, State
 from hermes.tables import Build, Rank, Repo, Run, User
@@ -31,8 +32,19 @@ async def waiting_seen_by(session: AsyncSession, run: Run, viewer: User | None) 
     due = select(Rank.id).where(Rank.run_id == run.id, Rank.not_before <= time.time()).limit(1)
     if await session.scalar(due) is None:
         return f"trying again soon: {await _last_reason(session, run)}"
-    holder = await _holder(session, Plan.model_validate(run.plan).gpu.count > 0, viewer)
+    of_gpus = Plan.model_validate(run.plan).gpu.count > 0
+    holder = await _holder(session, of_gpus, viewer) or (await _away(session) if of_gpus else "")
     return f"{holder or 'for a free place'}, you are {_ordinal(await _before(session, run) + 1)}"
+
+
+async def _away(session: AsyncSession) -> str:
+    """Nobody holds a GPU, and still there is none: those in quarantine, and who can end it."""
+    found = await list_quarantined(session)
+    if not found:
+        return ""
+    first = found[0]
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"{first.name}{more} in quarantine ({first.reason}) until an operator releases it"
 
 
 async def _before(session: AsyncSession, run: Run) -> int:

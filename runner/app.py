@@ -22,6 +22,7 @@ from hermes.states import State
 from hermes.supervisor import Job, Supervisor
 from hermes.tables import Build, Rank, Run, Runner
 from runner.gpus import Gpus, open_gpus
+from runner.hygiene import Hygiene
 from runner.slots import Capacity, Slot, Want, assign
 from runner.work import RankWork
 
@@ -35,12 +36,14 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     gpus, gpu_words = open_gpus(context.settings.gpus)
     capacity = measure(context.settings, gpus)
     owner = new_owner()
+    hygiene = Hygiene(context, gpus)
+    await hygiene.learn([gpu.uuid for gpu in capacity.gpus])
     if executor.name == "local":
         log.warning(LOCAL_WARNING)
     log.info("runner ready", executor=executor.name, engine=words, gpus=gpu_words, cpus=capacity.cpus)
 
     async def claim(jobs: Sequence[Job[Rank]]) -> list[Job[Rank]]:
-        return await claim_ranks(context, owner, capacity, gpus, jobs)
+        return await claim_ranks(context, owner, capacity, hygiene, jobs)
 
     async def cancelled(ids: Sequence[int]) -> set[int]:
         asked = (
@@ -51,15 +54,19 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
         async with context.database.read() as session:
             return set((await session.scalars(asked)).all())
 
-    work = RankWork(context, executor, gpus)
+    work = RankWork(context, executor, gpus, hygiene)
     supervisor = Supervisor(context, executor, Rank, claim, work.do, cancelled, owner)
     await _describe(context.database, executor.name, capacity)
     await context.doorbell.ring(CHANGED)
-    describing = asyncio.create_task(_keep_describing(context.database, executor.name, capacity))
+    side = [
+        asyncio.create_task(_keep_describing(context.database, executor.name, capacity)),
+        asyncio.create_task(hygiene.keep_listening()),
+    ]
     try:
         await supervisor.run(stop)
     finally:
-        describing.cancel()
+        for task in side:
+            task.cancel()
 
 
 def measure(settings: Settings, gpus: Gpus) -> Capacity:
@@ -73,7 +80,7 @@ def measure(settings: Settings, gpus: Gpus) -> Capacity:
 
 
 async def claim_ranks(
-    context: Context, owner: str, capacity: Capacity, gpus: Gpus, jobs: Sequence[Job[Rank]]
+    context: Context, owner: str, capacity: Capacity, hygiene: Hygiene, jobs: Sequence[Job[Rank]]
 ) -> list[Job[Rank]]:
     """Take every waiting rank that fits beside what is at work, in the order of fairness."""
     held = [_slot(job.row) for job in jobs]
@@ -82,7 +89,8 @@ async def claim_ranks(
     if not waiting:
         return []
     free = [gpu.uuid for gpu in capacity.gpus if not any(gpu.uuid in slot.gpus for slot in held)]
-    starts = {want.rank_id: slot for want, slot in assign(capacity, held, waiting, gpus.unclean(free))}
+    unfit = await hygiene.unfit(free)
+    starts = {want.rank_id: slot for want, slot in assign(capacity, held, waiting, unfit)}
     if not starts:
         return []
     async with context.database.write() as session:

@@ -1,6 +1,6 @@
 """The GPUs of this machine, through NVML (module `pynvml` of nvidia-ml-py). No driver: no GPUs, no error."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,6 +32,17 @@ class GpuUse:
         }
 
 
+@dataclass(frozen=True)
+class GpuHealth:
+    """What tells whether a GPU is fit for somebody else. `ecc_errors`: uncorrected ones since the driver was
+    loaded; None where the GPU does not count them. `draws`: it has a screen, whose memory comes and goes."""
+
+    processes: tuple[int, ...]
+    memory_bytes: int
+    draws: bool
+    ecc_errors: int | None
+
+
 class Gpus(Protocol):
     """What the runner needs of GPUs."""
 
@@ -41,8 +52,11 @@ class Gpus(Protocol):
     def sample(self, uuids: Sequence[str]) -> Sequence[GpuUse]:
         """How these are used now; a GPU that does not answer is left out."""
 
-    def unclean(self, uuids: Sequence[str]) -> frozenset[str]:
-        """Those on which some process computes, or that do not answer."""
+    def health(self, uuid: str) -> GpuHealth | None:
+        """How it is now; None: it does not answer."""
+
+    def xids(self) -> Sequence[tuple[str, int]]:
+        """(UUID, Xid) of the critical errors that the driver has reported since the last call."""
 
 
 class NoGpus:
@@ -54,12 +68,18 @@ class NoGpus:
     def sample(self, uuids: Sequence[str]) -> Sequence[GpuUse]:
         return []
 
-    def unclean(self, uuids: Sequence[str]) -> frozenset[str]:
-        return frozenset(uuids)
+    def health(self, uuid: str) -> GpuHealth | None:
+        return None
+
+    def xids(self) -> Sequence[tuple[str, int]]:
+        return []
 
 
 class NvmlGpus:
     """The real ones. `nvmlInit` was called and worked."""
+
+    def __init__(self) -> None:
+        self._events = _listen()
 
     def list(self) -> tuple[Gpu, ...]:
         found = []
@@ -86,17 +106,53 @@ class NvmlGpus:
                 uses.append(_use(uuid, handle))
         return uses
 
-    def unclean(self, uuids: Sequence[str]) -> frozenset[str]:
-        dirty = set()
-        for uuid in uuids:
-            try:
-                handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
-                if pynvml.nvmlDeviceGetComputeRunningProcesses(handle):
-                    dirty.add(uuid)
-            except pynvml.NVMLError as error:
-                log.warning("GPU does not answer", gpu=uuid, error=str(error))
-                dirty.add(uuid)
-        return frozenset(dirty)
+    def health(self, uuid: str) -> GpuHealth | None:
+        try:
+            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+            used_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
+            computing = _pids(handle, pynvml.nvmlDeviceGetComputeRunningProcesses)
+            draws = bool(_pids(handle, pynvml.nvmlDeviceGetGraphicsRunningProcesses))
+            return GpuHealth(computing, used_bytes, draws, _ecc_errors(handle))
+        except pynvml.NVMLError as error:
+            log.warning("GPU does not answer", gpu=uuid, error=str(error))
+            return None
+
+    def xids(self) -> Sequence[tuple[str, int]]:
+        found: list[tuple[str, int]] = []
+        with suppress(pynvml.NVMLError):  # a time-out: nothing more has happened
+            while self._events is not None:
+                event = pynvml.nvmlEventSetWait_v2(self._events, 0)
+                found.append((pynvml.nvmlDeviceGetUUID(event.device), int(event.eventData)))
+        return found
+
+
+def _listen() -> Any:
+    """An event set for the Xids of all GPUs; None where the driver has none to offer."""
+    try:
+        events = pynvml.nvmlEventSetCreate()
+    except pynvml.NVMLError:
+        return None
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        with suppress(pynvml.NVMLError):
+            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+            pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, events)
+    return events
+
+
+def _pids(handle: Any, ask: Callable[[Any], Any]) -> tuple[int, ...]:
+    """Nothing from a driver that is too old to say it. Raises NVMLError."""
+    try:
+        return tuple(each.pid for each in ask(handle))
+    except pynvml.NVMLLibraryMismatchError:  # not an NVMLError
+        return ()
+
+
+def _ecc_errors(handle: Any) -> int | None:
+    kind, since = pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, pynvml.NVML_VOLATILE_ECC
+    try:
+        return int(pynvml.nvmlDeviceGetTotalEccErrors(handle, kind, since))
+    except pynvml.NVMLError:  # a consumer's card has no ECC
+        return None
 
 
 def _use(uuid: str, handle: Any) -> GpuUse:

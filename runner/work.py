@@ -25,6 +25,7 @@ from hermes.transitions import move
 from runner.artifacts import ArtifactLimits, Kept, keep_artifacts, matches
 from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
+from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.progress import ProgressScanner
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
@@ -37,9 +38,20 @@ class RankWork:
     context: Context
     executor: Executor
     gpus: Gpus
+    hygiene: Hygiene
 
     async def do(self, job: Job[Rank]) -> None:
-        """From claimed to terminal. Raises Unavailable for faults of ours, Fenced when another has it."""
+        """From claimed to terminal; its GPUs are held until they are fit for the next one. Raises Unavailable
+        for faults of ours, Fenced when another has it."""
+        uuids = (job.row.slot or {}).get("gpus", [])
+        self.hygiene.begin(uuids)
+        try:
+            await self._do(job)
+        finally:
+            if job.stop is not Stop.SHUTDOWN:  # whoever starts next looks before it gives them away
+                await self.hygiene.end(uuids)
+
+    async def _do(self, job: Job[Rank]) -> None:
         rank = job.row
         run, build = await self._look_up(rank)
         plan = Plan.model_validate(run.plan)
@@ -54,6 +66,7 @@ class RankWork:
                 ending = await self._follow(job, box, watch, plan.timeout_s)
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
+                await self._check_gpus(rank, verdict, writer)
                 kept = await self._keep(box, plan, writer)
                 writer.close()
                 await self._settle(job, verdict, kept, watch, ending)
@@ -94,6 +107,18 @@ class RankWork:
             sampling.cancel()
             with suppress(asyncio.CancelledError, Unavailable):
                 await sampling
+
+    async def _check_gpus(self, rank: Rank, verdict: Verdict, writer: LogWriter) -> None:
+        """Says in the log what the driver reported meanwhile. Raises Unavailable when that explains how the
+        program ended: it was our GPU's fault, so it is tried again on another one."""
+        reported = await self.hygiene.xids((rank.slot or {}).get("gpus", []))
+        for uuid, xids in reported.items():
+            for xid in dict.fromkeys(xids):
+                whose = "the program's own doing" if xid in PROGRAMS_OWN_XIDS else "a fault of the GPU"
+                writer.write(f"\nhermes: the driver reported Xid {xid} of {uuid}: {whose}\n".encode())
+        faults = sorted({xid for xids in reported.values() for xid in xids} - PROGRAMS_OWN_XIDS)
+        if faults and verdict.event in (Event.FAIL, Event.TIME_OUT):
+            raise Unavailable(f"the GPU failed: Xid {faults[0]}; it is in quarantine")
 
     async def _cancelled_by(self, run: Run) -> str:
         async with self.context.database.read() as session:

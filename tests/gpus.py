@@ -32,7 +32,20 @@ class FakeDriver:
         fresh.replace(self.folder / "world")
         return self
 
+    def report(self, number: int, xid: int) -> None:
+        """The driver reports a critical error of a GPU."""
+        with (self.folder / "world.xid").open("a") as events:
+            events.write(f"{number} {xid}\n")
 
-def gpu(number: int, *, model: str = "H200", used_mib: int = 0, percent: int = 0, pids: str = "-") -> str:
+
+def gpu(
+    number: int,
+    *,
+    model: str = "H200",
+    used_mib: int = 0,
+    percent: int = 0,
+    pids: str = "-",
+    ecc_errors: int = 0,
+) -> str:
     """A line of the world."""
-    return f"GPU-fake-{number} NVIDIA-{model} 143771 {used_mib} {percent} 120 35 9.0 {pids}"
+    return f"GPU-fake-{number} NVIDIA-{model} 143771 {used_mib} {percent} 120 35 9.0 {pids} {ecc_errors}"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ gpus, words = open_gpus("auto")
 found = gpus.list()
 uuids = [each.uuid for each in found]
 print(json.dumps({"words": words, "list": [asdict(g) for g in found],
-    "sample": [u.as_json() for u in gpus.sample(uuids)], "unclean": sorted(gpus.unclean(uuids))}))
+    "sample": [u.as_json() for u in gpus.sample(uuids)], "health": [asdict(gpus.health(u)) for u in uuids],
+    "gone": gpus.health("GPU-of-another-machine"), "xids": gpus.xids()}))
 """
 
 
@@ -31,12 +33,12 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> FakeDriver:
 
 def ask(env: dict[str, str]) -> dict[str, object]:
     done = subprocess.run([sys.executable, "-c", ASK], env=os.environ | env, capture_output=True, check=True)
-    answer: dict[str, object] = json.loads(done.stdout)
+    answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])  # before it: what it logs
     return answer
 
 
-def test_gpus_are_listed_sampled_and_seen_as_unclean(driver: FakeDriver) -> None:
-    driver.world(gpu(0, used_mib=2048, percent=87), gpu(1, pids="4242"))
+def test_gpus_are_listed_sampled_and_looked_at(driver: FakeDriver) -> None:
+    driver.world(gpu(0, used_mib=2048, percent=87), gpu(1, pids="4242", ecc_errors=3))
     answer = ask(driver.env)
     assert answer["list"] == [
         {
@@ -51,7 +53,18 @@ def test_gpus_are_listed_sampled_and_seen_as_unclean(driver: FakeDriver) -> None
     use = {"uuid": "GPU-fake-0", "percent": 87.0, "memory_bytes": 2048 << 20, "power_w": 120.0, "celsius": 35}
     sample = answer["sample"]
     assert isinstance(sample, list) and sample[0] == use
-    assert answer["unclean"] == ["GPU-fake-1"]
+    assert answer["health"] == [
+        {"processes": [], "memory_bytes": 2048 << 20, "draws": False, "ecc_errors": 0},
+        {"processes": [4242], "memory_bytes": 0, "draws": False, "ecc_errors": 3},
+    ]
+    assert answer["gone"] is None and answer["xids"] == []
+
+
+def test_each_error_of_the_driver_is_told_once(tmp_path: Path) -> None:
+    driver = FakeDriver(tmp_path).build().world(gpu(0), gpu(1))
+    driver.report(1, 31)
+    driver.report(0, 79)
+    assert ask(driver.env)["xids"] == [["GPU-fake-1", 31], ["GPU-fake-0", 79]]
 
 
 def test_a_gpu_that_fell_off_the_bus_is_not_offered(driver: FakeDriver) -> None:
@@ -132,3 +145,100 @@ def test_what_is_impossible_here_is_refused_with_what_there_is(
     refused = gpu_service.push(holder(gpu_table=table if "count" in table else f"count = 1\n{table}"))
     assert refused.code == 1 and words in refused.output
     assert "impossible on this instance" in refused.output and "it has: NVIDIA-H200" in refused.output
+
+
+@pytest.fixture
+def dirty(gpu_service: Service, driver: FakeDriver) -> Iterator[FakeDriver]:
+    """Afterwards all GPUs are as before, and given away."""
+    yield driver
+    driver.world(gpu(0), gpu(1))
+    admin_gpu(gpu_service, "release", "all")
+    wait_for(lambda: all(each["quarantine"] is None for each in gpus_of(gpu_service)))
+
+
+def admin_gpu(service: Service, *words: str) -> str:
+    """`hermes admin gpu …`: all that it says."""
+    done = service.hermes("admin", "gpu", *words)
+    return done.stdout + done.stderr
+
+
+def gpus_of(service: Service) -> list[dict[str, Any]]:
+    return [each for machine in service.api("/gpus")["runners"] for each in machine["gpus"]]
+
+
+def why(service: Service) -> str:
+    """What the first one in the queue waits for."""
+    return next((each["why"] for each in service.api("/gpus")["queue"]), "")
+
+
+def dirtying(folder: Path, line: str) -> dict[str, str | bytes]:
+    """A program after whose end GPU 0 is not as it was."""
+    world = f"{line}\n{gpu(1)}\n"
+    script = f"#!/bin/sh\necho sees $CUDA_VISIBLE_DEVICES\nprintf '{world}' > {folder}/world\n"
+    return holder() | {"prog.sh": script.replace("\n", "\n")}
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (gpu(0, used_mib=900), "900 MiB of its memory stayed in use after a run, and no process holds it"),
+        (gpu(0, ecc_errors=2), "its memory had uncorrected errors (2 since the driver was loaded)"),
+        ("lost", "it does not answer any more"),
+    ],
+)
+def test_a_gpu_that_a_run_leaves_dirty_is_put_away_until_an_operator_releases_it(
+    gpu_service: Service, dirty: FakeDriver, line: str, reason: str
+) -> None:
+    pushed = gpu_service.push(dirtying(dirty.folder, line))
+    assert pushed.code == 0 and "sees GPU-fake-0" in pushed.lines
+    away = wait_for(lambda: gpus_of(gpu_service)[0]["quarantine"])
+    assert away["reason"] == reason
+    with gpu_service.client() as client:
+        assert f"in quarantine</span> {reason}" in client.get("/gpus").text
+    assert "GPU 0 (NVIDIA-H200)  GPU-fake-0  since 20" in admin_gpu(gpu_service, "list")
+    assert "sees GPU-fake-1" in gpu_service.push(holder()).lines
+    dirty.world(gpu(0), gpu(1))
+    assert reason in admin_gpu(gpu_service, "release", "GPU-fake-0")
+    assert "sees GPU-fake-0" in gpu_service.push(holder()).lines
+
+
+def test_who_waits_for_a_gpu_in_quarantine_is_told(gpu_service: Service, dirty: FakeDriver) -> None:
+    gpu_service.push(dirtying(dirty.folder, gpu(0, used_mib=900)))
+    wait_for(lambda: gpus_of(gpu_service)[0]["quarantine"])
+    waits = gpu_service.push(holder(gpu_table="count = 2"), "detach")
+    dirty.world(gpu(0), gpu(1))
+    words = "GPU 0 (NVIDIA-H200) in quarantine (900 MiB of its memory stayed in use"
+    wait_for(lambda: words in why(gpu_service))
+    admin_gpu(gpu_service, "release", "all")
+    assert gpu_service.run_of(waits)["state"] == "succeeded"
+
+
+def test_a_program_that_its_gpu_has_failed_is_tried_again_on_another_one(
+    gpu_service: Service, dirty: FakeDriver
+) -> None:
+    script = (
+        "#!/bin/sh\necho sees $CUDA_VISIBLE_DEVICES\n"
+        f"test $CUDA_VISIBLE_DEVICES = GPU-fake-1 || {{ echo 0 79 >> {dirty.folder}/world.xid; exit 3; }}\n"
+    )
+    pushed = gpu_service.push(holder() | {"prog.sh": script})
+    assert pushed.code == 0 and "the GPU failed: Xid 79; it is in quarantine" in pushed.output
+    assert "sees GPU-fake-1" in pushed.lines and gpu_service.run_of(pushed)["state"] == "succeeded"
+    assert gpus_of(gpu_service)[0]["quarantine"]["reason"] == "the driver reported Xid 79"
+
+
+def test_an_xid_that_is_the_programs_own_doing_is_told_and_charged(
+    gpu_service: Service, dirty: FakeDriver
+) -> None:
+    script = f"#!/bin/sh\necho 0 31 >> {dirty.folder}/world.xid\nexit 3\n"
+    pushed = gpu_service.push(holder() | {"prog.sh": script})
+    assert "hermes: the driver reported Xid 31 of GPU-fake-0: the program's own doing" in pushed.lines
+    assert gpu_service.run_of(pushed)["reason"] == "exit code 3"
+    assert gpus_of(gpu_service)[0]["quarantine"] is None
+
+
+def test_nobody_releases_a_gpu_that_is_not_in_quarantine(gpu_service: Service) -> None:
+    done = gpu_service.hermes("admin", "gpu", "release", "GPU-of-yesterday", check=False)
+    assert done.returncode == 1
+    assert "no GPU in quarantine is called 'GPU-of-yesterday'" in done.stderr
+    assert "hermes admin gpu list" in done.stderr and "Traceback" not in done.stderr
+    assert "no GPU is in quarantine" in admin_gpu(gpu_service, "list")

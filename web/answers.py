@@ -144,6 +144,13 @@ class HolderAnswer(BaseModel):
     since: float
 
 
+class QuarantineAnswer(BaseModel):
+    """Why a GPU is given to nobody, and since when."""
+
+    reason: str
+    since: float
+
+
 class GpuAnswer(BaseModel):
     """One GPU and who holds it."""
 
@@ -153,6 +160,7 @@ class GpuAnswer(BaseModel):
     memory_bytes: int
     capability: str
     held_by: HolderAnswer | None
+    quarantine: QuarantineAnswer | None
 
 
 class MachineAnswer(BaseModel):

@@ -50,6 +50,11 @@ class Machine:
         """By all ranks on it together."""
         return sum(holder.memory_bytes for holder in self.holders)
 
+    @property
+    def gpus_free(self) -> int:
+        """That could be given away now."""
+        return sum(who is None and gpu["uuid"] not in self.row.quarantine for gpu, who in self.gpus())
+
     def gpus(self) -> list[tuple[dict[str, Any], Holder | None]]:
         """Each GPU, and who has it."""
         held = {uuid: holder for holder in self.holders for uuid in holder.gpus}

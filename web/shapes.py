@@ -134,7 +134,10 @@ def machine_answer(machine: Machine) -> MachineAnswer:
         cpus_held=machine.cpus_held,
         memory_bytes=row.memory_bytes,
         memory_held_bytes=machine.memory_held_bytes,
-        gpus=[GpuAnswer(**gpu, held_by=_holder(holder)) for gpu, holder in machine.gpus()],
+        gpus=[
+            GpuAnswer(**gpu, held_by=_holder(holder), quarantine=row.quarantine.get(gpu["uuid"]))
+            for gpu, holder in machine.gpus()
+        ],
     )
 
 

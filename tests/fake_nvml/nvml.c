@@ -1,21 +1,22 @@
 /* A stand-in for libnvidia-ml.so.1, so that the real pynvml path runs on a machine without a driver.
 
    The world is the text file named by FAKE_NVML, read anew at each call, so that a test changes it while a
-   program runs. A line is one GPU:  UUID NAME TOTAL_MIB USED_MIB PERCENT WATTS CELSIUS CAPABILITY PIDS
+   program runs. A line is one GPU:  UUID NAME TOTAL_MIB USED_MIB PERCENT WATTS CELSIUS CAPABILITY PIDS [ECC_ERRORS]
    NAME has no blanks; PIDS is `-` or process ids with commas; a line that begins with `lost` is a GPU that fell
-   off the bus. Return codes: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceEnumvs.html */
+   off the bus. Beside it, a file with `.xid` after the name has a line `INDEX XID` for each event, in order. Return codes: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceEnumvs.html */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND = 6, INSUFFICIENT_SIZE, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
+enum { SUCCESS, UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NOT_FOUND = 6, INSUFFICIENT_SIZE, DRIVER_NOT_LOADED = 9, TIMEOUT = 10, GPU_IS_LOST = 15 };
 enum { MAX_GPUS = 16, MAX_PIDS = 64 };
 
 typedef struct {
     char uuid[96], name[96];
     unsigned long long total_mib, used_mib;
     unsigned percent, watts;
-    int celsius, major, minor, lost, pid_count;
+    int celsius, major, minor, lost, pid_count, counts_ecc;
+    unsigned long long ecc_errors;
     unsigned pids[MAX_PIDS];
 } Gpu;
 typedef struct { unsigned long long total, free, used; } Memory;
@@ -41,8 +42,10 @@ static int load(void) {
         Gpu *gpu = &gpus[count];
         memset(gpu, 0, sizeof *gpu);
         if (!strncmp(line, "lost", 4)) { gpu->lost = 1; count++; continue; }
-        if (sscanf(line, "%95s %95s %llu %llu %u %u %d %d.%d %511s", gpu->uuid, gpu->name, &gpu->total_mib, &gpu->used_mib,
-                   &gpu->percent, &gpu->watts, &gpu->celsius, &gpu->major, &gpu->minor, pids) != 10) continue;
+        int fields = sscanf(line, "%95s %95s %llu %llu %u %u %d %d.%d %511s %llu", gpu->uuid, gpu->name, &gpu->total_mib, &gpu->used_mib,
+                            &gpu->percent, &gpu->watts, &gpu->celsius, &gpu->major, &gpu->minor, pids, &gpu->ecc_errors);
+        if (fields < 10) continue;
+        gpu->counts_ecc = fields == 11;
         read_pids(gpu, pids);
         count++;
     }
@@ -107,4 +110,33 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *size, Proces
     if (room < *size) return INSUFFICIENT_SIZE;
     for (unsigned i = 0; i < *size; i++) out[i] = (ProcessInfo){gpu->pids[i], 0, ~0u, ~0u};
     return SUCCESS;
+}
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *handle, unsigned *size, ProcessInfo *out) { (void)out; WITH_GPU(handle); *size = 0; return SUCCESS; }
+int nvmlDeviceGetTotalEccErrors(void *handle, int type, int counter, unsigned long long *out) {
+    WITH_GPU(handle);
+    (void)type, (void)counter;
+    *out = gpu->ecc_errors;
+    return gpu->counts_ecc ? SUCCESS : NOT_SUPPORTED;
+}
+
+typedef struct { void *device; unsigned long long type, data; unsigned gpu_instance, compute_instance; } Event;
+static int told; /* events, by this process */
+
+int nvmlEventSetCreate(void **set) { *set = &told; return SUCCESS; }
+int nvmlDeviceRegisterEvents(void *handle, unsigned long long types, void *set) { (void)types, (void)set; WITH_GPU(handle); return SUCCESS; }
+int nvmlEventSetWait_v2(void *set, Event *event, unsigned timeout_ms) {
+    char path[1024];
+    unsigned index, xid;
+    int seen = 0, found = TIMEOUT;
+    (void)set, (void)timeout_ms;
+    snprintf(path, sizeof path, "%s.xid", getenv("FAKE_NVML") ? getenv("FAKE_NVML") : "");
+    FILE *file = fopen(path, "r");
+    if (!file) return TIMEOUT;
+    while (found == TIMEOUT && fscanf(file, "%u %u", &index, &xid) == 2)
+        if (seen++ == told) {
+            *event = (Event){(void *)(size_t)(index + 1), 8, xid, ~0u, ~0u};
+            told++, found = SUCCESS;
+        }
+    fclose(file);
+    return found;
 }

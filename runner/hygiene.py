@@ -1,0 +1,154 @@
+"""Whether a GPU is fit for the next run: looked at before and after each, and what its driver reports.
+
+A GPU is fit when it answers, nobody computes on it, its memory is at its floor (what it held when nobody
+used it), and neither its count of memory errors has grown nor the driver has reported an Xid that is not a
+program's own doing. A process that is still there is waited for; everything else is quarantine, until an
+operator has looked (hermes.quarantine)."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+
+from hermes import quarantine
+from hermes.errors import Unavailable
+from hermes.journal import log
+from hermes.process import Context
+from hermes.queue import CHANGED
+from hermes.threads import in_thread
+from hermes.units import show_size
+from runner.gpus import GpuHealth, Gpus
+
+#: What a program can bring about by itself (docs.nvidia.com/deploy/xid-errors): a wrong access, a wrong
+#: instruction, a fault of its memory, its own end, its video work, its time on the GPU used up.
+PROGRAMS_OWN_XIDS = frozenset((13, 31, 43, 45, 68, 109))
+_SLACK_BYTES = 64 << 20  # the driver's own memory moves a little
+_LOOK_EVERY_S, _ASK_FOR_XIDS_EVERY_S = 0.2, 1.0
+_DRIVER_DEADLINE_S = 10.0  # a driver can hang
+
+
+class Hygiene:
+    """Of one runner's GPUs."""
+
+    def __init__(self, context: Context, gpus: Gpus) -> None:
+        self._context, self._gpus = context, gpus
+        self._runner = socket.gethostname()
+        self._floors: dict[str, int] = {}  # bytes
+        self._ecc_errors: dict[str, int] = {}
+        self._xids: dict[str, list[int]] = {}
+        self._away: frozenset[str] = frozenset()
+
+    async def learn(self, uuids: Sequence[str]) -> None:
+        """The floor of each GPU on which nobody computes now."""
+        for uuid in uuids:
+            health = await self._ask(uuid)
+            if health is not None and not health.processes:
+                self._learn(uuid, health)
+
+    def _learn(self, uuid: str, health: GpuHealth) -> None:
+        self._floors[uuid] = min(health.memory_bytes, self._floors.get(uuid, health.memory_bytes))
+        if health.ecc_errors is not None:
+            self._ecc_errors.setdefault(uuid, health.ecc_errors)
+
+    async def unfit(self, free: Sequence[str]) -> frozenset[str]:
+        """Those of the free ones that are not given away now: in quarantine, silent, or in somebody's use."""
+        async with self._context.database.read() as session:
+            away = await quarantine.away(session, self._runner)
+        await self._learn_anew(self._away - away)
+        self._away = away
+        unfit = set(away)
+        for uuid in free:
+            if uuid not in away:
+                health = await self._ask(uuid)
+                if self._unfit_for(uuid, health) or (health and health.processes):
+                    unfit.add(uuid)
+        return frozenset(unfit)
+
+    async def _learn_anew(self, released: frozenset[str]) -> None:
+        """An operator has looked: what is so now is as it should be."""
+        for uuid in released:
+            self._floors.pop(uuid, None)
+            self._ecc_errors.pop(uuid, None)
+        await self.learn(sorted(released))
+
+    def begin(self, uuids: Sequence[str]) -> None:
+        """A run gets these: what was reported before is not its doing."""
+        for uuid in uuids:
+            self._xids.pop(uuid, None)
+
+    async def xids(self, uuids: Sequence[str]) -> dict[str, list[int]]:
+        """What the driver has reported of these since `begin`."""
+        await self._hear()
+        return {uuid: list(self._xids[uuid]) for uuid in uuids if uuid in self._xids}
+
+    async def end(self, uuids: Sequence[str]) -> None:
+        """A run is over: wait until its GPUs are fit again, or put them away. Never raises."""
+        try:
+            for uuid in uuids:
+                if reason := await self._wait_until_fit(uuid):
+                    await self._put_away(uuid, reason)
+        except Unavailable as error:
+            log.error("the state of GPUs could not be written", gpus=list(uuids), error=str(error))
+
+    async def _wait_until_fit(self, uuid: str) -> str:
+        """Why it is not fit; "" when it is, or when only a process keeps it."""
+        until = time.monotonic() + self._context.settings.gpu_settle
+        while True:
+            health = await self._ask(uuid)
+            reason = self._unfit_for(uuid, health)
+            if not reason and not (health and health.processes):
+                return ""
+            if time.monotonic() > until or health is None:
+                break
+            await asyncio.sleep(_LOOK_EVERY_S)
+        if not reason or (health and health.processes):
+            log.warning("a process stays on a GPU", gpu=uuid, pids=health.processes if health else ())
+            return ""  # it is not given away while the process is there
+        return reason
+
+    def _unfit_for(self, uuid: str, health: GpuHealth | None) -> str:
+        if health is None:
+            return "it does not answer any more"
+        if health.ecc_errors is not None and health.ecc_errors > self._ecc_errors.get(
+            uuid, health.ecc_errors
+        ):
+            return f"its memory had uncorrected errors ({health.ecc_errors} since the driver was loaded)"
+        floor = self._floors.get(uuid, health.memory_bytes)
+        if health.memory_bytes > floor + _SLACK_BYTES and not health.draws:
+            over = show_size(health.memory_bytes - floor)
+            return f"{over} of its memory stayed in use after a run, and no process holds it"
+        return ""
+
+    async def keep_listening(self) -> None:
+        """For Xids, always: also those of a GPU that nobody uses."""
+        while True:
+            await asyncio.sleep(_ASK_FOR_XIDS_EVERY_S)
+            try:
+                await self._hear()
+            except Unavailable as error:
+                log.warning("Xids could not be written", error=str(error))
+
+    async def _hear(self) -> None:
+        try:
+            async with asyncio.timeout(_DRIVER_DEADLINE_S):
+                heard = await in_thread(self._gpus.xids)
+        except TimeoutError:
+            return
+        for uuid, xid in heard:
+            log.warning("Xid", gpu=uuid, xid=xid)
+            self._xids.setdefault(uuid, []).append(xid)
+            if xid not in PROGRAMS_OWN_XIDS:
+                await self._put_away(uuid, f"the driver reported Xid {xid}")
+
+    async def _put_away(self, uuid: str, reason: str) -> None:
+        async with self._context.database.write() as session:
+            fresh = await quarantine.put_away(session, self._runner, uuid, reason)
+        if fresh:
+            await self._context.doorbell.ring(CHANGED)
+
+    async def _ask(self, uuid: str) -> GpuHealth | None:
+        try:
+            async with asyncio.timeout(_DRIVER_DEADLINE_S):
+                return await in_thread(self._gpus.health, uuid)
+        except TimeoutError:
+            return None
