@@ -148,7 +148,6 @@ NOT_YET: dict[tuple[str, str], Any] = {
     ("build", "packages"): [],
     ("run", "network"): False,
     ("run", "retries"): 0,
-    ("gpu", "share"): False,
     ("ranks", "parallel"): False,
     ("ranks", "same_host"): True,
     ("on", "schedule"): None,

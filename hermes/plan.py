@@ -18,13 +18,14 @@ MAX_RANKS = 10_000
 
 
 class GpuWant(BaseModel):
-    """What one rank needs of GPUs; `memory_bytes` is the least of each."""
+    """What one rank needs of GPUs; `memory_bytes` is the least of each, and with `share` what is reserved."""
 
     model_config = ConfigDict(frozen=True)
     count: int = 0
     memory_bytes: int = 0
     capability: str = ""
     model: str = ""
+    share: bool = False
 
 
 class Plan(BaseModel):
@@ -173,7 +174,13 @@ def _gpu_want(
         memory_bytes=asked.memory or 0,
         capability=asked.capability or "",
         model=asked.model or "",
+        share=asked.share,
     )
+    if asked.share and count and not asked.memory:
+        raise Refused(
+            "gpu.share = true needs gpu.memory: how much of the GPU is reserved for each rank",
+            'set it to what nvidia-smi shows while the program runs, for example memory = "2G"',
+        )
     if not count or not runs or here.gpus is None:
         return want, []
     if not here.gpus and here.waits_for_gpu:

@@ -159,7 +159,7 @@ class Rank(Work, Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     number: Mapped[int] = mapped_column(Integer)
     parameters: Mapped[Json] = mapped_column(JSON, default=dict)
-    slot: Mapped[Json | None] = mapped_column(JSON)  # {"runner", "gpus", "cpus", "memory_bytes"}
+    slot: Mapped[Json | None] = mapped_column(JSON)  # {"runner", "gpus", "gpu_bytes", "cpus", "memory_bytes"}
     exit_code: Mapped[int | None] = mapped_column(Integer)
     signal: Mapped[str] = mapped_column(default="")
     progress: Mapped[float | None]

@@ -40,10 +40,12 @@ def run_end(run: Run, ranks: list[Rank]) -> str:
 
 
 def placed(rank: Rank, gpus: dict[str, str]) -> str:
-    """Where a rank runs: `on GPU 1 (H200)`, or the number of its CPUs. `gpus`: {UUID: name}."""
+    """Where a rank runs: `on GPU 1 (H200)`, `on 2 GiB of GPU 1 (H200)`, or the number of its CPUs. `gpus`:
+    {UUID: name}."""
     slot = rank.slot or {}
     names = [gpus.get(uuid, uuid) for uuid in slot.get("gpus", [])]
     if names:
-        return "on " + " and ".join(names)
+        share = f"{show_size(slot['gpu_bytes'])} of " if slot.get("gpu_bytes") else ""
+        return f"on {share}{' and '.join(names)}"
     cpus = slot.get("cpus", 0)
     return f"on {cpus:g} CPU{'s' if cpus != 1 else ''}"

@@ -23,7 +23,7 @@ from hermes.supervisor import Job, Supervisor
 from hermes.tables import Build, Rank, Run, Runner
 from runner.gpus import Gpus, open_gpus
 from runner.hygiene import Hygiene
-from runner.slots import Capacity, Slot, Want, assign
+from runner.slots import Capacity, Condition, Slot, Want, assign
 from runner.work import RankWork
 
 _SEEN_EVERY_S = 15.0
@@ -89,8 +89,11 @@ async def claim_ranks(
     if not waiting:
         return []
     free = [gpu.uuid for gpu in capacity.gpus if not any(gpu.uuid in slot.gpus for slot in held)]
-    unfit = await hygiene.unfit(free)
-    starts = {want.rank_id: slot for want, slot in assign(capacity, held, waiting, unfit)}
+    memory = {}
+    if any(want.gpu.share for want in waiting):
+        memory = await hygiene.memory([gpu.uuid for gpu in capacity.gpus])
+    condition = Condition(await hygiene.unfit(free), memory)
+    starts = {want.rank_id: slot for want, slot in assign(capacity, held, waiting, condition)}
     if not starts:
         return []
     async with context.database.write() as session:
@@ -131,7 +134,7 @@ def _want(rank: Rank, run: Run) -> Want:
 
 def _slot(rank: Rank) -> Slot:
     slot = rank.slot or {}
-    return Slot(slot["cpus"], slot["memory_bytes"], tuple(slot["gpus"]))
+    return Slot(slot["cpus"], slot["memory_bytes"], tuple(slot["gpus"]), slot.get("gpu_bytes", 0))
 
 
 async def _describe(database: Database, executor: str, capacity: Capacity) -> None:

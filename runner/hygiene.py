@@ -8,6 +8,7 @@ operator has looked (hermes.quarantine)."""
 import asyncio
 import socket
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from hermes import quarantine
@@ -18,6 +19,7 @@ from hermes.queue import CHANGED
 from hermes.threads import in_thread
 from hermes.units import show_size
 from runner.gpus import GpuHealth, Gpus
+from runner.slots import GpuMemory
 
 #: What a program can bring about by itself (docs.nvidia.com/deploy/xid-errors): a wrong access, a wrong
 #: instruction, a fault of its memory, its own end, its video work, its time on the GPU used up.
@@ -37,6 +39,7 @@ class Hygiene:
         self._ecc_errors: dict[str, int] = {}
         self._xids: dict[str, list[int]] = {}
         self._away: frozenset[str] = frozenset()
+        self._holders: Counter[str] = Counter()
 
     async def learn(self, uuids: Sequence[str]) -> None:
         """The floor of each GPU on which nobody computes now."""
@@ -71,10 +74,21 @@ class Hygiene:
             self._ecc_errors.pop(uuid, None)
         await self.learn(sorted(released))
 
-    def begin(self, uuids: Sequence[str]) -> None:
-        """A run gets these: what was reported before is not its doing."""
+    async def memory(self, uuids: Sequence[str]) -> dict[str, GpuMemory]:
+        """Of these, as far as they answer."""
+        found = {}
         for uuid in uuids:
-            self._xids.pop(uuid, None)
+            if health := await self._ask(uuid):
+                floor_bytes = self._floors.get(uuid, 0)
+                found[uuid] = GpuMemory(health.memory_bytes, floor_bytes)
+        return found
+
+    def begin(self, uuids: Sequence[str]) -> None:
+        """A run gets these: what was reported before anybody had them is not its doing."""
+        for uuid in uuids:
+            if not self._holders[uuid]:
+                self._xids.pop(uuid, None)
+            self._holders[uuid] += 1
 
     async def xids(self, uuids: Sequence[str]) -> dict[str, list[int]]:
         """What the driver has reported of these since `begin`."""
@@ -82,9 +96,11 @@ class Hygiene:
         return {uuid: list(self._xids[uuid]) for uuid in uuids if uuid in self._xids}
 
     async def end(self, uuids: Sequence[str]) -> None:
-        """A run is over: wait until its GPUs are fit again, or put them away. Never raises."""
+        """A run is over: wait until those of its GPUs that nobody else has are fit again, or put them away.
+        Never raises."""
+        self._holders.subtract(uuids)
         try:
-            for uuid in uuids:
+            for uuid in [uuid for uuid in uuids if not self._holders[uuid]]:
                 if reason := await self._wait_until_fit(uuid):
                     await self._put_away(uuid, reason)
         except Unavailable as error:

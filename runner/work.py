@@ -114,7 +114,8 @@ class RankWork:
         reported = await self.hygiene.xids((rank.slot or {}).get("gpus", []))
         for uuid, xids in reported.items():
             for xid in dict.fromkeys(xids):
-                whose = "the program's own doing" if xid in PROGRAMS_OWN_XIDS else "a fault of the GPU"
+                program = "a program that shares it" if (rank.slot or {}).get("gpu_bytes") else "the program"
+                whose = f"{program}'s own doing" if xid in PROGRAMS_OWN_XIDS else "a fault of the GPU"
                 writer.write(f"\nhermes: the driver reported Xid {xid} of {uuid}: {whose}\n".encode())
         faults = sorted({xid for xids in reported.values() for xid in xids} - PROGRAMS_OWN_XIDS)
         if faults and verdict.event in (Event.FAIL, Event.TIME_OUT):

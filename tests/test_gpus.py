@@ -242,3 +242,33 @@ def test_nobody_releases_a_gpu_that_is_not_in_quarantine(gpu_service: Service) -
     assert "no GPU in quarantine is called 'GPU-of-yesterday'" in done.stderr
     assert "hermes admin gpu list" in done.stderr and "Traceback" not in done.stderr
     assert "no GPU is in quarantine" in admin_gpu(gpu_service, "list")
+
+
+def test_runs_that_agree_share_a_gpu_and_who_wants_it_alone_waits(gpu_service: Service) -> None:
+    table = 'count = 1\nmodel = "H200"\nshare = true\nmemory = "100G"'
+    small = table.replace("100G", "30G")
+    pushes = [
+        gpu_service.push(holder("6", each), "detach", repo=f"sharer{number}")
+        for number, each in enumerate((table, small, table))
+    ]
+    runs = wait_for(
+        lambda: all(
+            run["state"] == "running" for run in (gpu_service.commit_page(each)["runs"][0] for each in pushes)
+        )
+    )
+    assert runs
+    first, second = gpus_of(gpu_service)
+    assert [each["gpu_memory_bytes"] >> 30 for each in first["shared_by"]] == [100, 30]
+    assert [each["repo"] for each in second["shared_by"]] == ["alice/sharer2"]
+    with gpu_service.client() as client:
+        assert "shared</span> by 100 GiB" in client.get("/gpus").text
+    alone = gpu_service.push(holder())
+    assert "waiting: GPU" in alone.output and alone.code == 0
+    assert "started on 100 GiB of GPU 0 (NVIDIA-H200)" in "".join(
+        gpu_service.push(holder(gpu_table=table)).output
+    )
+
+
+def test_a_share_without_a_size_is_refused(gpu_service: Service) -> None:
+    refused = gpu_service.push(holder(gpu_table="count = 1\nshare = true"))
+    assert refused.code == 1 and "gpu.share = true needs gpu.memory" in refused.output

@@ -142,6 +142,7 @@ class HolderAnswer(BaseModel):
     user: str
     repo: str | None
     since: float
+    gpu_memory_bytes: int | None  # of each GPU, where it shares them
 
 
 class QuarantineAnswer(BaseModel):
@@ -160,6 +161,7 @@ class GpuAnswer(BaseModel):
     memory_bytes: int
     capability: str
     held_by: HolderAnswer | None
+    shared_by: list[HolderAnswer]
     quarantine: QuarantineAnswer | None
 
 

@@ -30,6 +30,7 @@ class Holder:
     gpus: tuple[str, ...]
     cpus: float
     memory_bytes: int
+    gpu_bytes: int  # of each GPU, where it shares them; 0: it has them alone
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,11 @@ class Machine:
     @property
     def gpus_free(self) -> int:
         """That could be given away now."""
-        return sum(who is None and gpu["uuid"] not in self.row.quarantine for gpu, who in self.gpus())
+        return sum(not who and gpu["uuid"] not in self.row.quarantine for gpu, who in self.gpus())
 
-    def gpus(self) -> list[tuple[dict[str, Any], Holder | None]]:
-        """Each GPU, and who has it."""
-        held = {uuid: holder for holder in self.holders for uuid in holder.gpus}
-        return [(gpu, held.get(gpu["uuid"])) for gpu in self.row.gpus]
+    def gpus(self) -> list[tuple[dict[str, Any], list[Holder]]]:
+        """Each GPU, and who has it: one, or all that share it."""
+        return [(gpu, [who for who in self.holders if gpu["uuid"] in who.gpus]) for gpu in self.row.gpus]
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,7 @@ def _holder(row: "Row[Any]", readable: set[int]) -> Holder:
         gpus=tuple(slot.get("gpus", ())),
         cpus=slot.get("cpus", 0),
         memory_bytes=slot.get("memory_bytes", 0),
+        gpu_bytes=slot.get("gpu_bytes", 0),
     )
 
 

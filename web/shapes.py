@@ -135,17 +135,26 @@ def machine_answer(machine: Machine) -> MachineAnswer:
         memory_bytes=row.memory_bytes,
         memory_held_bytes=machine.memory_held_bytes,
         gpus=[
-            GpuAnswer(**gpu, held_by=_holder(holder), quarantine=row.quarantine.get(gpu["uuid"]))
-            for gpu, holder in machine.gpus()
+            GpuAnswer(
+                **gpu,
+                held_by=next((_holder(who) for who in holders if not who.gpu_bytes), None),
+                shared_by=[_holder(who) for who in holders if who.gpu_bytes],
+                quarantine=row.quarantine.get(gpu["uuid"]),
+            )
+            for gpu, holders in machine.gpus()
         ],
     )
 
 
-def _holder(holder: Holder | None) -> HolderAnswer | None:
-    if holder is None:
-        return None
-    repo = holder.name or None
-    return HolderAnswer(run=holder.run_id, rank=holder.rank, user=holder.user, repo=repo, since=holder.since)
+def _holder(holder: Holder) -> HolderAnswer:
+    return HolderAnswer(
+        run=holder.run_id,
+        rank=holder.rank,
+        user=holder.user,
+        repo=holder.name or None,
+        since=holder.since,
+        gpu_memory_bytes=holder.gpu_bytes or None,
+    )
 
 
 def waiting_answer(waiting: Waiting) -> WaitingAnswer:
