@@ -1,8 +1,6 @@
 """What a push may do, and what it asks for. Looks at quarantined objects through limited git children."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +14,7 @@ from hermes.objects import Objects, open_objects
 from hermes.options import PushOptions
 from hermes.plan import Instance, Plan, Tree, make_plan
 from hermes.pushes import TAGS, RefUpdate
-from hermes.tree import Entry, TreeLimits, check_link, find_top, list_tree
+from hermes.tree import Entry, TreeLimits, check_link, list_tree
 
 _MAX_LINK = 4096
 #: What other services read in the message of the newest commit (docs.github.com: skipping workflow runs).
@@ -86,14 +84,12 @@ class PushPolicy:
         return f"the commit message says {found[0].strip()}" if found else ""
 
     def _look_at_tree(self, update: RefUpdate, subject: str, objects: Objects) -> Change:
-        with _all_there(update.new_sha):
-            manifest, is_ancestor = self._manifest(find_top(objects, update.new_sha, NAMES), objects)
+        entries = _list(objects, update.new_sha, self.trees)
+        manifest, is_ancestor = self._manifest(entries, objects)
         wanted = manifest.on.push
         if wanted is not None and not any(fnmatchcase(update.short, each) for each in wanted):
             words = f"nothing started: the manifest's on.push is {', '.join(wanted) or 'empty'}"
             return Change(update, None, subject, f"{update.short} stored; {words}")
-        with _all_there(update.new_sha):
-            entries = list_tree(objects, update.new_sha, self.trees)
         for entry in entries.values():
             if entry.is_link:
                 check_link(entry, _target(objects, entry), entries)
@@ -132,11 +128,10 @@ def _message(objects: Objects, sha: str) -> str:
     return message.decode("utf-8", "replace").strip()
 
 
-@contextmanager
-def _all_there(sha: str) -> Iterator[None]:
-    """Of a commit that has just come: what git cannot read of its tree, its sender has left out."""
+def _list(objects: Objects, sha: str, limits: TreeLimits) -> dict[str, Entry]:
+    """The tree of a commit that has just come: what git cannot read of it, its sender has left out."""
     try:
-        yield
+        return list_tree(objects, sha, limits)
     except Unavailable:
         raise Refused(
             f"objects of commit {sha[:7]} are missing", "git fsck in your repository, then push again"

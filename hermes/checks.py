@@ -41,6 +41,8 @@ def check_git() -> None:
 
 def open_sockets(settings: Settings) -> tuple[socket.socket, socket.socket | None]:
     """The listening sockets of HTTP and of SSH, if it is wanted. Raises SettingsError with the next step."""
+    if settings.ssh_port == settings.port:  # both would be bound, and one could not listen
+        raise SettingsError(f"HERMES_SSH_PORT and HERMES_PORT are both {settings.port}: choose another one")
     http = _open(
         settings.host, settings.port, f"set HERMES_PORT (for example HERMES_PORT={settings.port + 1})"
     )

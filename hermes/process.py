@@ -36,7 +36,6 @@ class Context:
 async def open_context(settings: Settings) -> AsyncIterator[Context]:
     """Open everything; the schema is brought up to date."""
     check_data_directory(settings.data)
-    _watch_children()
     database = Database(settings.database)
     doorbell = Doorbell(settings.redis_url)
     try:
@@ -49,9 +48,9 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         await database.close()
 
 
-def _watch_children() -> None:
-    """Python 3.11 starts a thread for each child to wait for it, a millisecond of every push; from 3.12 on
-    the kernel tells, as here."""
+def watch_children() -> None:
+    """For a process of our own, in its loop. Python 3.11 starts a thread for each child to wait for it, a
+    millisecond of every push; from 3.12 on the kernel tells, as here."""
     if sys.version_info < (3, 12):
         watcher = asyncio.PidfdChildWatcher()
         watcher.attach_loop(asyncio.get_running_loop())
@@ -70,6 +69,7 @@ def main(process: str, body: Callable[[Context, asyncio.Event], Awaitable[None]]
     """The whole life of a process: settings, journal, context, body; a wrong setting is one clear line."""
 
     async def live(settings: Settings) -> None:
+        watch_children()
         stop = stop_event()
         async with open_context(settings) as context:
             await body(context, stop)

@@ -21,7 +21,7 @@ from hermes.errors import HermesError
 from hermes.http import http_protocol
 from hermes.images import load_images
 from hermes.journal import log
-from hermes.process import open_context
+from hermes.process import open_context, watch_children
 from hermes.reconcile import keep_reconciling
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
@@ -68,6 +68,7 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
 
 async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | None) -> None:
     """Serve until SIGTERM or SIGINT."""
+    watch_children()
     async with open_context(settings) as context, AsyncExitStack() as stack:
         closing = asyncio.Event()
         images = load_images(settings.images)

@@ -6,7 +6,7 @@ comes out is counted while it comes. Nothing is ever checked out.
 
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -60,18 +60,6 @@ class Entry(NamedTuple):
     def is_submodule(self) -> bool:
         """Another repository's commit."""
         return self.mode == _GITLINK
-
-
-def find_top(objects: Objects, commit: str, names: Sequence[str]) -> dict[str, Entry]:
-    """Those of these files, links and submodules that lie at the top of the tree. Raises as `list_tree`."""
-    tree = _parse(objects.read(f"{commit}^{{tree}}", _MAX_TREE_BYTES))
-    found = {name.decode(): (mode, sha) for mode, name, sha in tree if name.decode(errors="replace") in names}
-    sizes = objects.sizes([sha for mode, sha in found.values() if mode not in (_FOLDER, _GITLINK)])
-    return {
-        name: Entry(mode, sha, sizes.get(sha, 0), name)
-        for name, (mode, sha) in found.items()
-        if mode != _FOLDER
-    }
 
 
 def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, Entry]:

@@ -120,11 +120,15 @@ class Service:
     data: Path
     env: dict[str, str]
     port: int = field(default_factory=free_port)
-    ssh_port: int = field(default_factory=free_port)
+    ssh_port: int = 0
     user: str = "alice"
     token: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     _count: int = 0
+
+    def __post_init__(self) -> None:
+        while self.ssh_port in (0, self.port):
+            self.ssh_port = free_port()
 
     @property
     def url(self) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from hermes.checks import check_ports
 from hermes.cli import hermes
 from hermes.errors import SettingsError, UserError
 from hermes.names import check_name
@@ -128,6 +129,13 @@ def test_wrong_setting_is_told_with_its_name_and_what_it_takes(variable: str, va
     with pytest.raises(SettingsError) as caught:
         load_settings({variable: value})
     assert str(caught.value).startswith(f"{variable}={value!r}: {words}\n  {variable}: ")
+
+
+def test_one_port_for_two_doors_is_refused() -> None:
+    with pytest.raises(
+        SettingsError, match="HERMES_SSH_PORT and HERMES_PORT are both 8765: choose another one"
+    ):
+        check_ports(load_settings({"HERMES_PORT": "8765", "HERMES_SSH_PORT": "8765"}))
 
 
 @pytest.mark.parametrize("command", ["up", "demo", "images", "admin user list"])
