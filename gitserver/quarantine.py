@@ -40,14 +40,14 @@ def check_count(count: int, limits: ObjectLimits) -> None:
 def check_objects(objects: Objects, quarantine: Path, limits: ObjectLimits) -> None:
     """Raises Refused for an object, or all of them together, that are too large."""
     total = 0
-    for info in objects.infos(_received(quarantine)):
-        if info.size_bytes > limits.size_bytes:
-            size, most = show_size(info.size_bytes), show_size(limits.size_bytes)
+    for sha, size_bytes in objects.each_size(_received(quarantine)):
+        if size_bytes > limits.size_bytes:
+            size, most = show_size(size_bytes), show_size(limits.size_bytes)
             raise Refused(
-                f"object {info.sha[:7]} has {size}; at most {most}",
+                f"object {sha[:7]} has {size}; at most {most}",
                 "keep data of this size out of the repository, or raise HERMES_OBJECT_SIZE",
             )
-        total += info.size_bytes
+        total += size_bytes
         if total > limits.total_bytes:
             raise Refused(
                 f"the objects of the push are more than {show_size(limits.total_bytes)} together, unpacked",

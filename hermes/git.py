@@ -50,6 +50,7 @@ def _can_unshare() -> bool:
 
 
 _SMALL = GitLimits()
+_PIPE_BYTES = 1 << 17  # of what a child answers in one piece
 _ENV = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/nonexistent",
@@ -124,6 +125,7 @@ def git_child(repo: Path, quarantine: Path | None, *args: str) -> Iterator["subp
     with subprocess.Popen(
         git_command(repo, *args),
         env=quarantine_env(repo, quarantine),
+        bufsize=_PIPE_BYTES,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -40,23 +40,26 @@ class Objects:
         """What the object is; None: there is none."""
         return self._ask("info", name)
 
-    def infos(self, names: Sequence[str]) -> Iterator[ObjectInfo]:
-        """Of many objects, in order. Raises Unavailable for one that is not there."""
+    def each_size(self, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+        """(id, bytes) of many objects, in order. Raises Unavailable for one that is not there."""
         for at in range(0, len(names), _AT_ONCE):
             part = names[at : at + _AT_ONCE]
             self._questions.write(("info " + "\ninfo ".join(part) + _NOW).encode())
             self._questions.flush()
-            for name in part:
-                info = self._known(name, self._answer())
-                if len(self._sizes) < _REMEMBERED:
-                    self._sizes[info.sha] = info.size_bytes
-                yield info
+            answers = [self._answers.readline() for _ in part]  # `ID KIND SIZE`, or `ID missing`
+            try:
+                sizes = [int(answer[answer.rindex(b" ") :]) for answer in answers]
+            except ValueError:
+                raise Unavailable(f"one of the objects {part[0]} … {part[-1]} cannot be read") from None
+            if len(self._sizes) < _REMEMBERED:
+                self._sizes.update(zip(part, sizes, strict=True))
+            yield from zip(part, sizes, strict=True)
 
     def sizes(self, shas: Iterable[str]) -> dict[str, int]:
-        """{sha: bytes}; git is asked for those that `infos` has not met. Raises Unavailable."""
+        """{id: bytes}; git is asked for those that `each_size` has not met. Raises Unavailable."""
         wanted = set(shas)
         known = {sha: self._sizes[sha] for sha in wanted & self._sizes.keys()}
-        return known | {info.sha: info.size_bytes for info in self.infos(list(wanted - known.keys()))}
+        return known | dict(self.each_size(list(wanted - known.keys())))
 
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[ObjectInfo, IO[bytes]]]:
