@@ -37,10 +37,9 @@ def _uses_lfs(objects: Objects, entries: dict[str, Entry]) -> bool:
     attributes = [
         entry
         for path, entry in entries.items()
-        if path.endswith(_ATTRIBUTES) and entry.is_file and entry.size_bytes <= _MAX_ATTRIBUTES
+        if path.rpartition("/")[2] == _ATTRIBUTES and entry.is_file and entry.size_bytes <= _MAX_ATTRIBUTES
     ]
-    named = [entry for entry in attributes if entry.path.rpartition("/")[2] == _ATTRIBUTES]
-    return any(b"filter=lfs" in objects.read(entry.sha) for entry in named[:_SHOWN])
+    return any(b"filter=lfs" in objects.read(entry.sha) for entry in attributes[:_SHOWN])
 
 
 async def answer(_request: Request) -> Response:

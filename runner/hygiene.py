@@ -117,8 +117,8 @@ class Hygiene:
             if time.monotonic() > until or health is None:
                 break
             await asyncio.sleep(_LOOK_EVERY_S)
-        if not reason or (health and health.processes):
-            log.warning("a process stays on a GPU", gpu=uuid, pids=health.processes if health else ())
+        if health is not None and health.processes:
+            log.warning("a process stays on a GPU", gpu=uuid, pids=health.processes)
             return ""  # it is not given away while the process is there
         return reason
 
