@@ -18,12 +18,14 @@ from gitserver.policy import Change, PushPolicy
 from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
 from hermes.errors import HermesError, TooMany, UserError
+from hermes.fairness import check_queue
 from hermes.git import set_head, sync_names
 from hermes.images import ImageTable
 from hermes.instance import look_at_instance
 from hermes.journal import log
 from hermes.options import PushOptions, parse_options
 from hermes.plan import Instance
+from hermes.pools import PoolTable
 from hermes.process import Context
 from hermes.queue import BUILDS, CHANGED, RANKS
 from hermes.tables import Push, Repo, Run, User
@@ -71,6 +73,7 @@ class Door:
 
     context: Context
     images: ImageTable
+    pools: PoolTable
     git: Git
     rate: Throttle
     _seen: dict[str, tuple[float, Instance]] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Door:
         until, instance = self._seen.get("", (0.0, None))
         if instance is None or time.monotonic() > until:
             async with self.context.database.read() as session:
-                instance = await look_at_instance(session, self.context.settings, self.images)
+                instance = await look_at_instance(session, self.context.settings, self.images, self.pools)
             if instance.gpus is not None:  # nobody alive yet: somebody may be at any moment
                 self._seen[""] = time.monotonic() + _GOOD_FOR_S, instance
         return instance
@@ -162,7 +165,7 @@ class Receiver:
 
     async def _policy(self, options: PushOptions) -> PushPolicy:
         settings = self._context.settings
-        here = await self._door.here()
+        here = (await self._door.here()).as_seen_by(self._user.name)
         trees = TreeLimits(settings.tree_files, settings.tree_size)
         return PushPolicy(self._target, trees, ObjectLimits.of(settings), here, options)
 
@@ -182,7 +185,10 @@ class Receiver:
         return fault is None
 
     async def _record(self, changes: list[Change]) -> None:
+        ranks = sum(len(change.plan.ranks) for change in changes if change.plan and change.plan.runs)
         async with self._context.database.write() as session:
+            if ranks:
+                await check_queue(session, self._context.settings, self._user.id, ranks)
             for change in sorted(changes, key=lambda change: change.update.ref not in pushes.USUAL):
                 push = await pushes.receive(
                     session, self._repo, self._user.id, change.update, change.plan, change.subject

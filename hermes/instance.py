@@ -5,8 +5,10 @@ import time
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.gpu import Gpu
 from hermes.images import ImageTable
-from hermes.plan import Gpu, Instance
+from hermes.plan import Instance
+from hermes.pools import PoolTable
 from hermes.settings import Settings
 from hermes.tables import Runner
 
@@ -22,10 +24,12 @@ async def runners(session: AsyncSession) -> list[Runner]:
 async def gpu_names(session: AsyncSession) -> dict[str, str]:
     """{UUID: `GPU 0 (H200)`}, of all machines ever seen: old runs name theirs too."""
     rows = (await session.scalars(select(Runner))).all()
-    return {gpu["uuid"]: f"GPU {gpu['index']} ({gpu['model']})" for row in rows for gpu in row.gpus}
+    return {gpu["uuid"]: Gpu(**gpu).name for row in rows for gpu in row.gpus}
 
 
-async def look_at_instance(session: AsyncSession, settings: Settings, images: ImageTable) -> Instance:
+async def look_at_instance(
+    session: AsyncSession, settings: Settings, images: ImageTable, pools: PoolTable
+) -> Instance:
     """For the policy of a push. No runner alive: what it has is unknown, and pushes wait for it."""
     alive = await runners(session)
     return Instance(
@@ -35,4 +39,6 @@ async def look_at_instance(session: AsyncSession, settings: Settings, images: Im
         cpus=max((runner.cpus for runner in alive), default=0),
         memory_bytes=max((runner.memory_bytes for runner in alive), default=0),
         waits_for_gpu=settings.without_gpu == "wait",
+        network=settings.network != "none",
+        pools=pools,
     )

@@ -109,6 +109,7 @@ class GpuPart(Part):
     capability: Capability | None = None
     model: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     share: bool = False
+    pool: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 
 class RanksPart(Part):
@@ -146,8 +147,6 @@ class Manifest(Part):
 #: Keys that are part of the contract and have no effect in this version: refused, never ignored.
 NOT_YET: dict[tuple[str, str], Any] = {
     ("build", "packages"): [],
-    ("run", "network"): False,
-    ("run", "retries"): 0,
     ("ranks", "parallel"): False,
     ("ranks", "same_host"): True,
     ("on", "schedule"): None,

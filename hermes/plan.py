@@ -4,28 +4,19 @@ import hashlib
 import itertools
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from hermes.errors import Refused
+from hermes.gpu import Gpu, GpuWant
 from hermes.images import ImageTable, choose_image
 from hermes.manifest import GpuPart, Manifest, RanksPart
+from hermes.pools import PoolTable, open_pools
 from hermes.units import show_limit, show_size
 
 MAX_RANKS = 10_000
-
-
-class GpuWant(BaseModel):
-    """What one rank needs of GPUs; `memory_bytes` is the least of each, and with `share` what is reserved."""
-
-    model_config = ConfigDict(frozen=True)
-    count: int = 0
-    memory_bytes: int = 0
-    capability: str = ""
-    model: str = ""
-    share: bool = False
 
 
 class Plan(BaseModel):
@@ -47,6 +38,8 @@ class Plan(BaseModel):
     timeout_s: float
     cpus: float
     memory_bytes: int
+    network: bool = False
+    retries: int = 0  # of the program's own failures
     artifacts: list[str] = []
     gpu: GpuWant = GpuWant()
     ranks: list[dict[str, str]] = [{}]  # the parameters of each rank
@@ -60,29 +53,6 @@ class Plan(BaseModel):
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """One GPU as NVML lists it; `index` is what people call it."""
-
-    uuid: str
-    index: int
-    model: str
-    memory_bytes: int
-    capability: str
-
-    def fits(self, want: GpuWant) -> bool:
-        """Whether this GPU is of the kind that is wanted, busy or not."""
-        return (
-            self.memory_bytes >= want.memory_bytes
-            and _version(self.capability) >= _version(want.capability)
-            and want.model.lower() in self.model.lower()
-        )
-
-
-def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(".") if part)
-
-
-@dataclass(frozen=True)
 class Instance:
     """What this instance has and allows. `gpus` None: no runner has reported yet, so nobody knows."""
 
@@ -92,6 +62,16 @@ class Instance:
     cpus: float = 0.0
     memory_bytes: int = 0
     waits_for_gpu: bool = False
+    network: bool = False
+    pools: PoolTable = field(default_factory=dict)
+
+    def as_seen_by(self, user: str) -> "Instance":
+        """Only with the pools that are open to this user, and their GPUs."""
+        if not self.pools:
+            return self
+        mine = open_pools(self.pools, user)
+        gpus = None if self.gpus is None else tuple(gpu for gpu in self.gpus if gpu.pool in mine)
+        return replace(self, gpus=gpus, pools={name: self.pools[name] for name in mine if name})
 
 
 @dataclass(frozen=True)
@@ -140,6 +120,8 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         timeout_s=run.timeout,
         cpus=run.cpus,
         memory_bytes=run.memory,
+        network=run.network,
+        retries=run.retries,
         artifacts=run.artifacts,
         gpu=gpu,
         ranks=_rank_parameters(manifest.ranks, tree.parameters),
@@ -156,6 +138,11 @@ def _check_limits(manifest: Manifest, here: Instance) -> None:
                 f"{key} = {show_limit(value)}: this instance allows {show_limit(here.max_timeout_s)} at most",
                 "lower it, or ask the operator to raise HERMES_MAX_TIMEOUT",
             )
+    if run.network and not here.network:
+        raise Refused(
+            "run.network = true: programs have no network on this instance",
+            "commit what it needs, or ask the operator to set HERMES_NETWORK",
+        )
     if here.gpus is None:
         return
     if "cpus" in run.model_fields_set and run.cpus > here.cpus:
@@ -175,14 +162,14 @@ def _gpu_want(
         capability=asked.capability or "",
         model=asked.model or "",
         share=asked.share,
+        pool=asked.pool or "",
     )
-    if asked.share and count and not asked.memory:
-        raise Refused(
-            "gpu.share = true needs gpu.memory: how much of the GPU is reserved for each rank",
-            'set it to what nvidia-smi shows while the program runs, for example memory = "2G"',
-        )
+    if want.pool and want.pool not in here.pools:
+        offered = ", ".join(here.pools) or "none"
+        raise Refused(f"gpu.pool = {want.pool!r}: no such pool for you here", f"open to you: {offered}")
     if not count or not runs or here.gpus is None:
         return want, []
+    learns = ["gpu.share without gpu.memory: it has a GPU alone until it is known what it uses"]
     if not here.gpus and here.waits_for_gpu:
         return want, ["this instance has no GPU now; the run waits until one is there"]
     if not here.gpus and ancestor:
@@ -197,13 +184,14 @@ def _gpu_want(
     if len(fitting) < count:
         has = ", ".join(f"{g.model} ({show_size(g.memory_bytes)}, {g.capability})" for g in here.gpus)
         raise Refused(f"[gpu] asks for {_show_want(want)}: impossible on this instance", f"it has: {has}")
-    return want, []
+    return want, learns if want.share and not want.memory_bytes else []
 
 
 def _show_want(want: GpuWant) -> str:
     parts = [f"{want.count} GPU{'s' if want.count > 1 else ''}"]
     parts += [f"of {show_size(want.memory_bytes)}"] if want.memory_bytes else []
     parts += [f"with capability {want.capability}"] if want.capability else []
+    parts += [f"of pool {want.pool}"] if want.pool else []
     return " ".join(parts + ([f"of model {want.model}"] if want.model else []))
 
 

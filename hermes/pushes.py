@@ -11,7 +11,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.fairness import queue_key
+from hermes.fairness import TURN_S, queue_key
 from hermes.plan import Plan
 from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Push, Rank, Repo, Run
@@ -138,6 +138,7 @@ async def queue_run(
 ) -> Run:
     """One run of a build, with a rank for each set of parameters."""
     now = time.time()
+    first_key = await queue_key(session, user_id, now)
     run = Run(
         repo_id=build.repo_id,
         build_id=build.id,
@@ -145,13 +146,19 @@ async def queue_run(
         user_id=user_id,
         trigger=trigger,
         plan=plan.model_dump(),
-        queue_key=await queue_key(session, user_id, now),
+        queue_key=first_key,
         created_at=now,
     )
     session.add(run)
     await session.flush()
     session.add_all(
-        Rank(run_id=run.id, number=number, parameters=parameters, created_at=now)
+        Rank(
+            run_id=run.id,
+            number=number,
+            parameters=parameters,
+            queue_key=first_key + TURN_S * number,
+            created_at=now,
+        )
         for number, parameters in enumerate(plan.ranks)
     )
     await session.flush()

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.errors import NotFound
+from hermes.gpu import Gpu
 from hermes.journal import log
 from hermes.tables import Runner
 
@@ -60,5 +61,5 @@ async def release(session: AsyncSession, which: str) -> list[Quarantined]:
 
 
 def _name(row: Runner, uuid: str) -> str:
-    names = {gpu["uuid"]: f"GPU {gpu['index']} ({gpu['model']})" for gpu in row.gpus}
+    names = {gpu["uuid"]: Gpu(**gpu).name for gpu in row.gpus}
     return names.get(uuid, "a GPU that the driver does not list")

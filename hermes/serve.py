@@ -21,6 +21,7 @@ from hermes.errors import HermesError
 from hermes.http import http_protocol
 from hermes.images import load_images
 from hermes.journal import log
+from hermes.pools import load_pools
 from hermes.process import open_context, watch_children
 from hermes.reconcile import keep_reconciling
 from hermes.settings import Settings, load_settings
@@ -71,8 +72,8 @@ async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | No
     watch_children()
     async with open_context(settings) as context, AsyncExitStack() as stack:
         closing = asyncio.Event()
-        images = load_images(settings.images)
-        door = Door(context, images, Git(settings), Throttle(settings.push_rate, 60.0))
+        images, pools = load_images(settings.images), load_pools(settings.pools)
+        door = Door(context, images, pools, Git(settings), Throttle(settings.push_rate, 60.0))
         if ssh is not None:
             await stack.enter_async_context(serving(door, closing, ssh))
         config = uvicorn.Config(

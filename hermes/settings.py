@@ -38,6 +38,10 @@ def _port_or_none(text: str) -> int:
     return 0 if text == "0" else _port(text)
 
 
+def _span_or_none(text: str) -> float:
+    return 0.0 if text == "0" else parse_span_s(text)
+
+
 def _addresses(text: str) -> str:
     for each in filter(None, text.split(",")):
         try:
@@ -80,6 +84,15 @@ class Settings:
     gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
     without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
     gpu_settle: float = _setting(10.0, parse_span_s, "how long a GPU may take after a run until its memory is free again; then it is put into quarantine")
+    pools: Path = _setting(Path(), Path, "TOML table of pools of GPUs that only some users get; default: every GPU is everybody's")
+    placement: str = _setting("pack", _one_of("pack", "spread", "round-robin"), "which GPU a run gets of those that fit: pack fills those that are shared, spread takes the emptiest, round-robin the next one")
+    network: str = _setting("none", str, "network of the engine that programs get whose manifest says `run.network = true`; none: that is refused")
+    runtime: str = _setting("", str, "container runtime of builds and runs, for example runsc (gVisor); default: the engine's own")
+    ranks: int = _setting(0, _count, "most ranks that run at a time; 0: as many as fit")
+    user_ranks: int = _setting(0, _count, "most ranks of one user that run at a time; 0: as many as fit")
+    queued: int = _setting(100_000, _count, "most ranks that wait, of all users together; pushes beyond are refused; 0: no bound")
+    user_queued: int = _setting(20_000, _count, "most ranks of one user that wait; 0: no bound")
+    user_gpu_time: float = _setting(0.0, _span_or_none, "GPU time of one user in 24 hours, all GPUs together; then runs wait; 0: no bound")
     build_slots: int = _setting(2, _count, "builds at a time")
     cpus: int = _setting(0, _count, "CPUs that runs may hold together; 0: all of this machine")
     memory: int = _setting(0, parse_size_bytes, "memory that runs may hold together; 0: 90 % of this machine")

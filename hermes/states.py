@@ -31,7 +31,7 @@ class Event(StrEnum):
     FAIL = "fail"
     CANCEL = "cancel"
     TIME_OUT = "time_out"
-    REQUEUE = "requeue"  # a fault of ours; another attempt is left
+    REQUEUE = "requeue"  # a fault of ours, or its own and the manifest asks for it: another attempt is left
     LOSE = "lose"  # a fault of ours; no attempt is left
     RETRY = "retry"  # a new push asks again for a build that did not become an image
 

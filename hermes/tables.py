@@ -142,8 +142,7 @@ class Run(Base):
     state: Mapped[State] = mapped_column(default=State.QUEUED, index=True)
     reason: Mapped[str] = mapped_column(default="")
     plan: Mapped[Json] = mapped_column(JSON)
-    priority: Mapped[int] = mapped_column(Integer, default=0)
-    queue_key: Mapped[float]  # virtual time of its user (fairness.py): the smallest goes first
+    queue_key: Mapped[float]  # of its first rank (fairness.py)
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]
@@ -155,11 +154,14 @@ class Rank(Work, Base):
     """One of the N instances of a run."""
 
     __tablename__ = "rank"
-    __table_args__ = (UniqueConstraint("run_id", "number"),)
+    __table_args__ = (UniqueConstraint("run_id", "number"), Index("rank_queue", "state", "queue_key", "id"))
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     number: Mapped[int] = mapped_column(Integer)
     parameters: Mapped[Json] = mapped_column(JSON, default=dict)
-    slot: Mapped[Json | None] = mapped_column(JSON)  # {"runner", "gpus", "gpu_bytes", "cpus", "memory_bytes"}
+    queue_key: Mapped[float]  # virtual time of its user (fairness.py): the smallest goes first
+    slot: Mapped[Json | None] = mapped_column(JSON)  # runner.slots.Slot, and {"runner"}
+    gpu_count: Mapped[int] = mapped_column(Integer, default=0)  # in the slot
+    failures: Mapped[int] = mapped_column(Integer, default=0)  # of its own, that were tried again
     exit_code: Mapped[int | None] = mapped_column(Integer)
     signal: Mapped[str] = mapped_column(default="")
     progress: Mapped[float | None]
@@ -218,9 +220,8 @@ class Runner(Base):
     cpus: Mapped[float]
     memory_bytes: Mapped[int]
     gpus: Mapped[list[Any]] = mapped_column(JSON, default=list)
-    quarantine: Mapped[Json] = mapped_column(
-        JSON, default=dict
-    )  # {UUID: {"reason", "since"}} (quarantine.py)
+    quarantine: Mapped[Json] = mapped_column(JSON, default=dict)  # {UUID: {"reason", "since"}}
+    bounds: Mapped[Json] = mapped_column(JSON, default=dict)  # hermes.waiting.Bounds
     seen_at: Mapped[float]
 
 

@@ -101,19 +101,13 @@ async def _settle_build(session: AsyncSession, build: Build) -> None:
 async def _settle_run(session: AsyncSession, run_id: int) -> None:
     """A run's state, times and reason follow from its ranks."""
     run = (await session.scalars(select(Run).where(Run.id == run_id).with_for_update())).one()
-    ranks = (
-        await session.scalars(
-            select(Rank)
-            .where(Rank.run_id == run_id)
-            .order_by(Rank.number)
-            .execution_options(populate_existing=True)
-        )
-    ).all()
-    old, new = run.state, run_state([rank.state for rank in ranks])
+    states = (await session.scalars(select(Rank.state).where(Rank.run_id == run_id).distinct())).all()
+    old, new = run.state, run_state(list(states))
     if new == old:
         return
+    first = select(Rank.reason).where(Rank.run_id == run_id, Rank.state == new, Rank.reason != "")
     run.state = new
-    run.reason = next((rank.reason for rank in ranks if rank.state is new and rank.reason), "")
+    run.reason = await session.scalar(first.order_by(Rank.number).limit(1)) or ""
     if run.started_at is None and new is State.RUNNING:
         run.started_at = time.time()
     if new in TERMINAL:

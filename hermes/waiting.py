@@ -2,8 +2,9 @@
 
 import statistics
 import time
+from dataclasses import dataclass
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.instance import gpu_names, runners
@@ -12,9 +13,19 @@ from hermes.quarantine import list_quarantined
 from hermes.repos import visible_to
 from hermes.states import LIVE, State
 from hermes.tables import Build, Rank, Repo, Run, User
-from hermes.units import show_span
+from hermes.units import show_limit, show_span
+from hermes.usage import gpu_time_s
 
 _EARLIER = 5  # runs that tell how long the next one takes
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How many ranks a runner lets run at a time, and of one user, and their GPU time; 0: no bound."""
+
+    ranks: int = 0
+    user_ranks: int = 0
+    user_gpu_time: float = 0.0
 
 
 async def waiting_for(session: AsyncSession, run: Run) -> str:
@@ -27,14 +38,33 @@ async def waiting_seen_by(session: AsyncSession, run: Run, viewer: User | None) 
     build = await session.get_one(Build, run.build_id)
     if build.state is not State.BUILT:
         return f"for build {build.id}, which is {build.state}"
-    if not await runners(session):
+    alive = await runners(session)
+    if not alive:
         return "for a runner: none is alive"
     due = select(Rank.id).where(Rank.run_id == run.id, Rank.not_before <= time.time()).limit(1)
     if await session.scalar(due) is None:
         return f"trying again soon: {await _last_reason(session, run)}"
     of_gpus = Plan.model_validate(run.plan).gpu.count > 0
+    if bound := await _bound(session, run, Bounds(**alive[0].bounds), of_gpus):
+        return bound
     holder = await _holder(session, of_gpus, viewer) or (await _away(session) if of_gpus else "")
     return f"{holder or 'for a free place'}, you are {_ordinal(await _before(session, run) + 1)}"
+
+
+async def _bound(session: AsyncSession, run: Run, bounds: Bounds, of_gpus: bool) -> str:
+    """The operator's bound that keeps it waiting, if one does."""
+    live = select(func.count()).select_from(Rank).where(Rank.state.in_(LIVE))
+    if bounds.ranks and (await session.scalar(live) or 0) >= bounds.ranks:
+        return f"for a run to end: {bounds.ranks} at a time is the limit here (HERMES_RANKS)"
+    theirs = live.join(Run, Run.id == Rank.run_id).where(Run.user_id == run.user_id)
+    if bounds.user_ranks and (await session.scalar(theirs) or 0) >= bounds.user_ranks:
+        return f"for a run of the same user to end: {bounds.user_ranks} at a time (HERMES_USER_RANKS)"
+    if bounds.user_gpu_time and of_gpus:
+        used_s = (await gpu_time_s(session, time.time())).get(run.user_id, 0.0)
+        if used_s >= bounds.user_gpu_time:
+            limit = show_limit(bounds.user_gpu_time)
+            return f"for GPU time: its user had {show_span(used_s)} of {limit} in the last 24 hours"
+    return ""
 
 
 async def _away(session: AsyncSession) -> str:
@@ -48,15 +78,18 @@ async def _away(session: AsyncSession) -> str:
 
 
 async def _before(session: AsyncSession, run: Run) -> int:
-    """How many runs that could start now come first."""
-    earlier = or_(
-        Run.priority > run.priority, and_(Run.priority == run.priority, Run.queue_key < run.queue_key)
-    )
+    """How many runs with ranks that could start now come first."""
+    own = select(func.min(Rank.queue_key)).where(Rank.run_id == run.id, Rank.state == State.QUEUED)
     count = (
-        select(func.count())
-        .select_from(Run)
+        select(func.count(Rank.run_id.distinct()))
+        .join(Run, Run.id == Rank.run_id)
         .join(Build, Build.id == Run.build_id)
-        .where(Run.state == State.QUEUED, Build.state == State.BUILT, earlier, Run.id != run.id)
+        .where(
+            Rank.state == State.QUEUED,
+            Rank.queue_key < own.scalar_subquery(),
+            Rank.run_id != run.id,
+            Build.state == State.BUILT,
+        )
     )
     return await session.scalar(count) or 0
 

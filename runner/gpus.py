@@ -1,14 +1,15 @@
 """The GPUs of this machine, through NVML (module `pynvml` of nvidia-ml-py). No driver: no GPUs, no error."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pynvml
 
+from hermes.gpu import Gpu
 from hermes.journal import log
-from hermes.plan import Gpu
+from runner import mig
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,8 @@ class GpuUse:
     memory_bytes: int | None
     power_w: float | None
     celsius: int | None
+    mhz: int | None = None  # of its multiprocessors
+    processes: Mapping[int, int] = field(default_factory=dict)  # {process id: bytes of its memory}
 
     def as_json(self) -> dict[str, Any]:
         """As it is stored in a sample."""
@@ -29,6 +32,7 @@ class GpuUse:
             "memory_bytes": self.memory_bytes,
             "power_w": self.power_w,
             "celsius": self.celsius,
+            "mhz": self.mhz,
         }
 
 
@@ -82,20 +86,23 @@ class NvmlGpus:
         self._events = _listen()
 
     def list(self) -> tuple[Gpu, ...]:
-        found = []
+        found: list[Gpu] = []
         for index in range(pynvml.nvmlDeviceGetCount()):
             with suppress(pynvml.NVMLError):  # one that fell off the bus is not listed
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                parts = mig.instances(handle)
                 major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-                found.append(
-                    Gpu(
-                        uuid=pynvml.nvmlDeviceGetUUID(handle),
-                        index=index,
-                        model=pynvml.nvmlDeviceGetName(handle).removeprefix("NVIDIA "),
-                        memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-                        capability=f"{major}.{minor}",
+                for instance, part in enumerate(parts) if parts is not None else [(None, handle)]:
+                    found.append(
+                        Gpu(
+                            uuid=pynvml.nvmlDeviceGetUUID(part),
+                            index=index,
+                            model=pynvml.nvmlDeviceGetName(part).removeprefix("NVIDIA "),
+                            memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(part).total),
+                            capability=f"{major}.{minor}",
+                            instance=instance,
+                        )
                     )
-                )
         return tuple(found)
 
     def sample(self, uuids: Sequence[str]) -> Sequence[GpuUse]:
@@ -112,7 +119,7 @@ class NvmlGpus:
             used_bytes = int(pynvml.nvmlDeviceGetMemoryInfo(handle).used)
             computing = _pids(handle, pynvml.nvmlDeviceGetComputeRunningProcesses)
             draws = bool(_pids(handle, pynvml.nvmlDeviceGetGraphicsRunningProcesses))
-            return GpuHealth(computing, used_bytes, draws, _ecc_errors(handle))
+            return GpuHealth(computing, used_bytes, draws, _ecc_errors(mig.parent(handle)))
         except pynvml.NVMLError as error:
             log.warning("GPU does not answer", gpu=uuid, error=str(error))
             return None
@@ -122,7 +129,8 @@ class NvmlGpus:
         with suppress(pynvml.NVMLError):  # a time-out: nothing more has happened
             while self._events is not None:
                 event = pynvml.nvmlEventSetWait_v2(self._events, 0)
-                found.append((pynvml.nvmlDeviceGetUUID(event.device), int(event.eventData)))
+                hit = mig.hit(event.device, event.gpuInstanceId)
+                found += [(pynvml.nvmlDeviceGetUUID(each), int(event.eventData)) for each in hit]
         return found
 
 
@@ -171,7 +179,18 @@ def _use(uuid: str, handle: Any) -> GpuUse:
         memory_bytes=None if memory is None else int(memory.used),
         power_w=None if milliwatts is None else milliwatts / 1000,
         celsius=ask(pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU),
+        mhz=ask(pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),
+        processes=_memory_by_process(handle),
     )
+
+
+def _memory_by_process(handle: Any) -> dict[int, int]:
+    """Empty where the driver does not say it."""
+    try:
+        computing = pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):
+        return {}
+    return {each.pid: int(each.usedGpuMemory) for each in computing if each.usedGpuMemory is not None}
 
 
 def open_gpus(mode: str) -> tuple[Gpus, str]:

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from hermes import quarantine
 from hermes.errors import Unavailable
@@ -53,19 +53,25 @@ class Hygiene:
         if health.ecc_errors is not None:
             self._ecc_errors.setdefault(uuid, health.ecc_errors)
 
-    async def unfit(self, free: Sequence[str]) -> frozenset[str]:
-        """Those of the free ones that are not given away now: in quarantine, silent, or in somebody's use."""
+    async def look(
+        self, uuids: Sequence[str], shared: Collection[str]
+    ) -> tuple[frozenset[str], dict[str, GpuMemory]]:
+        """Of these GPUs: those that are not given away now, since they are in quarantine, silent, or in
+        somebody's use; and the memory of the others. On those that are `shared` now somebody may compute."""
         async with self._context.database.read() as session:
             away = await quarantine.away(session, self._runner)
         await self._learn_anew(self._away - away)
         self._away = away
-        unfit = set(away)
-        for uuid in free:
+        unfit, memory = set(away), {}
+        for uuid in uuids:
             if uuid not in away:
                 health = await self._ask(uuid)
-                if self._unfit_for(uuid, health) or (health and health.processes):
+                is_dirty = self._unfit_for(uuid, health) or (health and health.processes)
+                if health is None or (is_dirty and uuid not in shared):
                     unfit.add(uuid)
-        return frozenset(unfit)
+                else:
+                    memory[uuid] = GpuMemory(health.memory_bytes, self._floors.get(uuid, 0))
+        return frozenset(unfit), memory
 
     async def _learn_anew(self, released: frozenset[str]) -> None:
         """An operator has looked: what is so now is as it should be."""
@@ -73,15 +79,6 @@ class Hygiene:
             self._floors.pop(uuid, None)
             self._ecc_errors.pop(uuid, None)
         await self.learn(sorted(released))
-
-    async def memory(self, uuids: Sequence[str]) -> dict[str, GpuMemory]:
-        """Of these, as far as they answer."""
-        found = {}
-        for uuid in uuids:
-            if health := await self._ask(uuid):
-                floor_bytes = self._floors.get(uuid, 0)
-                found[uuid] = GpuMemory(health.memory_bytes, floor_bytes)
-        return found
 
     def begin(self, uuids: Sequence[str]) -> None:
         """A run gets these: what was reported before anybody had them is not its doing."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,7 @@ class Telemetry:
         usage = await self._look()
         uses = await in_thread(self.gpus.sample, self.box.task.gpus) if self.box.task.gpus else []
         elapsed_s = max(now - self._last_at, 1e-3)
-        self._count(uses, elapsed_s)
+        self._count(uses, elapsed_s, await self.executor.processes(self.box) if uses else frozenset())
         if usage is None:
             return
         percent = 100 * max(usage.cpu_s - self._last_cpu_s, 0.0) / elapsed_s
@@ -80,10 +80,16 @@ class Telemetry:
         if len(self._waiting) >= _STORE_EVERY:
             await self.flush()
 
-    def _count(self, uses: Sequence[GpuUse], elapsed_s: float) -> None:
+    def _count(self, uses: Sequence[GpuUse], elapsed_s: float, mine: Set[int]) -> None:
+        """The memory is that of its own processes; where the driver does not tell them apart, all that is in
+        use on a GPU that it has alone."""
+        is_alone = not (self.row.slot or {}).get("gpu_bytes")
         for use in uses:
             self.gpu_busy_s += (use.percent or 0.0) / 100 * elapsed_s
-            self.gpu_peak_memory_bytes = max(self.gpu_peak_memory_bytes, use.memory_bytes or 0)
+            used_bytes = sum(size for pid, size in use.processes.items() if pid in mine)
+            if not used_bytes and is_alone:
+                used_bytes = use.memory_bytes or 0
+            self.gpu_peak_memory_bytes = max(self.gpu_peak_memory_bytes, used_bytes)
 
     async def flush(self) -> None:
         """Store the samples and the progress that are not stored yet."""

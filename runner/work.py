@@ -67,6 +67,8 @@ class RankWork:
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
+                if verdict.event in (Event.FAIL, Event.TIME_OUT) and rank.failures < plan.retries:
+                    return await self._try_again(job, verdict, plan, writer)
                 kept = await self._keep(box, plan, writer)
                 writer.close()
                 await self._settle(job, verdict, kept, watch, ending)
@@ -89,6 +91,7 @@ class RankWork:
             limits=Limits(slot["cpus"], slot["memory_bytes"], self.context.settings.disk),
             env=rank_env(plan, run, rank, build.commit_sha, self.context.settings.public_url),
             gpus=tuple(slot["gpus"]),
+            network=plan.network,
             checkpoint=self.context.paths.checkpoint(run.id, rank.number),
         )
 
@@ -120,6 +123,19 @@ class RankWork:
         faults = sorted({xid for xids in reported.values() for xid in xids} - PROGRAMS_OWN_XIDS)
         if faults and verdict.event in (Event.FAIL, Event.TIME_OUT):
             raise Unavailable(f"the GPU failed: Xid {faults[0]}; it is in quarantine")
+
+    async def _try_again(self, job: Job[Rank], verdict: Verdict, plan: Plan, writer: LogWriter) -> None:
+        """The manifest asks for it (run.retries): queued again, with the checkpoint as it is."""
+        number = job.row.failures + 1
+        reason = f"{verdict.reason}; retry {number} of {plan.retries}"
+        writer.write(f"\nhermes: {reason}\n".encode())
+        writer.close()
+        async with self.context.database.write() as session:
+            row = await session.get_one(Rank, job.row.id)
+            values = {"failures": number, "faults": row.faults}
+            if not job.owns(row) or not await move(session, row, Event.REQUEUE, reason, **values):
+                raise Fenced
+        await self.context.doorbell.ring(CHANGED)
 
     async def _cancelled_by(self, run: Run) -> str:
         async with self.context.database.read() as session:

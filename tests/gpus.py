@@ -32,10 +32,10 @@ class FakeDriver:
         fresh.replace(self.folder / "world")
         return self
 
-    def report(self, number: int, xid: int) -> None:
-        """The driver reports a critical error of a GPU."""
+    def report(self, number: int, xid: int, instance: str = "") -> None:
+        """The driver reports a critical error of the GPU on this line of the world, or of an instance."""
         with (self.folder / "world.xid").open("a") as events:
-            events.write(f"{number} {xid}\n")
+            events.write(f"{number} {xid} {instance}\n")
 
 
 def gpu(
@@ -49,3 +49,9 @@ def gpu(
 ) -> str:
     """A line of the world."""
     return f"GPU-fake-{number} NVIDIA-{model} 143771 {used_mib} {percent} 120 35 9.0 {pids} {ecc_errors}"
+
+
+def instance(parent: int, number: int, *, used_mib: int = 0, pids: str = "-") -> str:
+    """A line of the world: an instance of the GPU above it."""
+    uuid = f"MIG-fake-{parent}-{number}"
+    return f"mig {uuid} NVIDIA-H200-MIG-1g.18gb 16384 {used_mib} 0 0 0 9.0 {pids}"

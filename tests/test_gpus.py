@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.gpus import FakeDriver, gpu
+from tests.gpus import FakeDriver, gpu, instance
 from tests.service import Service, wait_for
 
 ASK = """
@@ -31,9 +31,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> FakeDriver:
     return FakeDriver(tmp_path_factory.mktemp("nvml")).build()
 
 
-def ask(env: dict[str, str]) -> dict[str, object]:
+def ask(env: dict[str, str]) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", ASK], env=os.environ | env, capture_output=True, check=True)
-    answer: dict[str, object] = json.loads(done.stdout.splitlines()[-1])  # before it: what it logs
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # before it: what it logs
     return answer
 
 
@@ -47,10 +47,13 @@ def test_gpus_are_listed_sampled_and_looked_at(driver: FakeDriver) -> None:
             "model": "NVIDIA-H200",
             "memory_bytes": 143771 << 20,
             "capability": "9.0",
+            "instance": None,
+            "pool": "",
         }
         for n in (0, 1)
     ]
     use = {"uuid": "GPU-fake-0", "percent": 87.0, "memory_bytes": 2048 << 20, "power_w": 120.0, "celsius": 35}
+    use |= {"mhz": 1980}
     sample = answer["sample"]
     assert isinstance(sample, list) and sample[0] == use
     assert answer["health"] == [
@@ -65,6 +68,31 @@ def test_each_error_of_the_driver_is_told_once(tmp_path: Path) -> None:
     driver.report(1, 31)
     driver.report(0, 79)
     assert ask(driver.env)["xids"] == [["GPU-fake-1", 31], ["GPU-fake-0", 79]]
+
+
+def test_instances_of_a_divided_gpu_are_listed_in_its_place(tmp_path: Path) -> None:
+    driver = FakeDriver(tmp_path).build()
+    driver.world(gpu(0), gpu(1), instance(1, 0, used_mib=12, pids="77"), instance(1, 1), gpu(2))
+    driver.report(1, 79, "1")
+    driver.report(1, 31)
+    answer = ask(driver.env)
+    listed = [
+        (each["index"], each["instance"], each["uuid"], each["memory_bytes"] >> 30) for each in answer["list"]
+    ]
+    assert listed == [
+        (0, None, "GPU-fake-0", 140),
+        (1, 0, "MIG-fake-1-0", 16),
+        (1, 1, "MIG-fake-1-1", 16),
+        (2, None, "GPU-fake-2", 140),
+    ]
+    assert answer["health"][1] == {
+        "processes": [77],
+        "memory_bytes": 12 << 20,
+        "draws": False,
+        "ecc_errors": 0,
+    }
+    assert answer["sample"][1]["percent"] is None and answer["sample"][1]["memory_bytes"] == 12 << 20
+    assert answer["xids"] == [["MIG-fake-1-1", 79], ["MIG-fake-1-0", 31], ["MIG-fake-1-1", 31]]
 
 
 def test_a_gpu_that_fell_off_the_bus_is_not_offered(driver: FakeDriver) -> None:
@@ -269,6 +297,20 @@ def test_runs_that_agree_share_a_gpu_and_who_wants_it_alone_waits(gpu_service: S
     )
 
 
-def test_a_share_without_a_size_is_refused(gpu_service: Service) -> None:
-    refused = gpu_service.push(holder(gpu_table="count = 1\nshare = true"))
-    assert refused.code == 1 and "gpu.share = true needs gpu.memory" in refused.output
+def test_a_share_without_a_size_learns_it_from_earlier_runs(gpu_service: Service, driver: FakeDriver) -> None:
+    script = (
+        "#!/bin/sh\n"
+        f'sed "s/ - 0$/ $$:3000 0/" {driver.folder}/world >{driver.folder}/mine\n'
+        f"cp {driver.folder}/world {driver.folder}/before && mv {driver.folder}/mine {driver.folder}/world\n"
+        f"sleep 2.5; mv {driver.folder}/before {driver.folder}/world; sleep 0.3\n"
+    )
+    table = "count = 1\nshare = true"
+    tree = gpu_service.worktree(holder(gpu_table=table) | {"prog.sh": script})
+    first = gpu_service.push(tree, repo="learner")
+    assert "gpu.share without gpu.memory: it has a GPU alone until it is known what it uses" in first.output
+    assert "started on GPU 0" in first.output, first.output
+    (run,) = gpu_service.commit_page(first)["runs"]
+    assert run["ranks"][0]["summary"]["gpu_peak_memory_bytes"] == 3000 << 20
+    tree.write(holder(gpu_table=table))
+    tree.commit("again")
+    assert "started on 3.4 GiB of GPU 0" in gpu_service.push(tree, repo="learner").output

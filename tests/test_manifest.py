@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from hermes.errors import ManifestError, Refused, UserError
+from hermes.gpu import Gpu
 from hermes.images import DEFAULT_TABLE, load_images
 from hermes.manifest import Manifest
 from hermes.manifest_file import read_manifest
 from hermes.options import parse_options
-from hermes.plan import Gpu, Instance, Plan, Tree, make_plan, substitute
+from hermes.plan import Instance, Plan, Tree, make_plan, substitute
 from hermes.units import parse_size_bytes, parse_span_s, show_limit, show_size, show_span
 
 IMAGES = load_images(DEFAULT_TABLE)
@@ -157,8 +158,6 @@ def test_several_mistakes_are_counted_and_the_first_in_the_file_is_told() -> Non
 
 NOT_YET = [
     ('[build]\npackages = ["libopenblas-dev"]', "build.packages"),
-    ("[run]\nnetwork = true", "run.network"),
-    ("[run]\nretries = 2", "run.retries"),
     ("[ranks]\nparallel = true", "ranks.parallel"),
     ("[ranks]\nsame_host = false", "ranks.same_host"),
     ('[on]\nschedule = "0 3 * * *"', "on.schedule"),

@@ -1,12 +1,20 @@
 """Slots by property: nothing is given twice, nothing beyond what there is, and nobody starves."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hermes.plan import Gpu, GpuWant
-from runner.slots import RESERVE_AFTER_S, Capacity, Condition, GpuMemory, Slot, Want, assign, fit
+from hermes.gpu import Gpu, GpuWant
+from runner.slots import RESERVE_AFTER_S, Capacity, Condition, GpuMemory, Placement, Room, Slot, Want, assign
 
 GIB = 1 << 30
+
+
+def fit(capacity: Capacity, held: list[Slot], want: Want, condition: Condition | None = None) -> Slot | None:
+    return Room(capacity, held, condition or Condition()).fit(want)
+
+
 gpus = st.lists(
     st.builds(
         Gpu,
@@ -131,3 +139,71 @@ def test_who_takes_more_than_was_reserved_leaves_less_to_the_next() -> None:
 def test_what_the_driver_keeps_for_itself_is_nobodys() -> None:
     condition = Condition(memory={"0": GpuMemory(used_bytes=500 << 20, floor_bytes=500 << 20)})
     assert len(assign(machine(3000), [], sharers(2, 1328), condition)) == 1
+
+
+def test_the_placement_policy_says_which_gpu_of_those_that_fit() -> None:
+    def given(placement: Placement) -> list[str]:
+        offer = replace(machine(8000, 8000, 8000), placement=placement)
+        return [slot.gpus[0] for _, slot in assign(offer, [], sharers(4, 1000))]
+
+    assert given("pack") == ["0", "0", "0", "0"]
+    assert given("spread") == ["0", "1", "2", "0"]
+    assert given("round-robin") == ["0", "1", "2", "0"]
+    offer = replace(machine(8000, 8000, 8000), placement="round-robin")
+    whole = Want(1, 1, GIB, GpuWant(count=1))
+    assert [slot.gpus for _, slot in assign(offer, [], [whole], Condition(last="1"))] == [("2",)]
+
+
+def test_gpus_of_a_pool_go_to_who_may_have_them() -> None:
+    offer = Capacity(
+        8, 8 * GIB, (Gpu("a", 0, "H200", GIB, "9.0", pool="lab"), Gpu("b", 1, "H200", GIB, "9.0"))
+    )
+
+    def given(pool: str, *mine: str) -> tuple[str, ...]:
+        want = Want(1, 1, GIB, GpuWant(count=1, pool=pool), pools=frozenset(("", *mine)))
+        return next((slot.gpus for _, slot in assign(offer, [], [want])), ())
+
+    assert given("lab", "lab") == ("a",) and given("lab") == ()
+    assert given("", "lab") == ("a",) and given("") == ("b",)
+
+
+def test_an_instance_of_a_divided_gpu_is_one_gpu_and_never_one_of_two() -> None:
+    parts = tuple(Gpu(f"MIG-{n}", 0, "H200 MIG", 16 * GIB, "9.0", instance=n) for n in range(3))
+    offer = Capacity(8, 8 * GIB, parts)
+    one, two = (Want(n, 1, GIB, GpuWant(count=n)) for n in (1, 2))
+    assert [len(slot.gpus) for _, slot in assign(offer, [], [two, one, one])] == [1, 1]
+    assert [part.name for part in parts[:2]] == ["GPU 0.0 (H200 MIG)", "GPU 0.1 (H200 MIG)"]
+
+
+def test_bounds_on_how_many_run_at_a_time() -> None:
+    def started(capacity: Capacity, *users: int, held: int = 0) -> list[int]:
+        queue = [Want(n, 1, GIB, GpuWant(), user_id=user) for n, user in enumerate(users)]
+        mine = [Slot(1, GIB, user_id=1)] * held
+        return [want.user_id for want, _ in assign(capacity, mine, queue)]
+
+    wide = Capacity(64, 64 * GIB)
+    assert started(replace(wide, user_ranks=2), 1, 1, 1, 2, 2, 2) == [1, 1, 2, 2]
+    assert started(replace(wide, user_ranks=2), 1, 1, 2, held=1) == [1, 2]
+    assert started(replace(wide, ranks=3), 1, 1, 1, 2, held=1) == [1, 1]
+
+
+def test_whose_gpu_time_is_used_up_still_gets_cpus() -> None:
+    queue = [Want(1, 1, GIB, GpuWant(count=1), user_id=7), Want(2, 1, GIB, GpuWant(), user_id=7)]
+    starts = assign(machine(8000), [], queue, Condition(spent=frozenset((7,))))
+    assert [want.rank_id for want, _ in starts] == [2]
+
+
+def test_what_waits_long_for_gpus_keeps_those_that_get_free_and_nothing_else() -> None:
+    held = [Slot(1, GIB, ("0",))]
+    pair = Want(1, 1, GIB, GpuWant(count=2), RESERVE_AFTER_S + 1)
+    single, none = Want(2, 1, GIB, GpuWant(count=1)), Want(3, 1, GIB, GpuWant())
+    assert [want.rank_id for want, _ in assign(machine(8000, 8000), held, [pair, single, none])] == [3]
+    young = replace(pair, waited_s=1.0)
+    assert [want.rank_id for want, _ in assign(machine(8000, 8000), held, [young, single, none])] == [2, 3]
+
+
+def test_what_waits_for_a_gpu_in_quarantine_keeps_nothing_from_others() -> None:
+    pair = Want(1, 64, GIB, GpuWant(count=2), RESERVE_AFTER_S + 1)
+    away = Condition(unfit=frozenset("0"))
+    starts = assign(machine(8000, 8000), [], [pair, Want(2, 1, GIB, GpuWant(count=1))], away)
+    assert [want.rank_id for want, _ in starts] == [2]

@@ -160,6 +160,8 @@ class GpuAnswer(BaseModel):
     model: str
     memory_bytes: int
     capability: str
+    instance: int | None = None
+    pool: str = ""
     held_by: HolderAnswer | None
     shared_by: list[HolderAnswer]
     quarantine: QuarantineAnswer | None

@@ -127,7 +127,7 @@ async def queue(session: AsyncSession, user: User) -> tuple[list[Waiting], int]:
         waiting.add_columns(Repo, User.name)
         .join(Repo, Repo.id == Run.repo_id)
         .join(User, User.id == Run.user_id)
-        .order_by(Run.priority.desc(), Run.queue_key, Run.id)
+        .order_by(Run.queue_key, Run.id)
         .limit(_SHOWN)
     )
     total = await session.scalar(select(func.count()).select_from(waiting.subquery())) or 0

@@ -7,6 +7,7 @@ import hashlib
 
 from hermes.errors import Unavailable
 from hermes.executors.base import Executor
+from hermes.executors.container import Ground
 from hermes.executors.docker import DockerExecutor
 from hermes.executors.local import LocalExecutor
 from hermes.paths import Paths
@@ -30,10 +31,11 @@ async def choose_executor(settings: Settings) -> tuple[Executor, str]:
     local = LocalExecutor(boxes)
     if settings.executor == "local":
         return local, await local.check()
-    engine = DockerExecutor(boxes, instance_label(settings))
+    ground = Ground(settings.network, settings.runtime)
+    engine = DockerExecutor(boxes, instance_label(settings), ground)
     try:
         return engine, await engine.check()
     except Unavailable as error:
-        if settings.executor == "docker":
+        if settings.executor == "docker" or settings.runtime or settings.network != "none":
             raise
         return local, f"{await local.check()} ({error})"

@@ -35,6 +35,7 @@ class Task:
     limits: Limits
     env: dict[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()  # UUIDs
+    network: bool = False
     cache: Path | None = None  # compiler cache, kept across boxes: a disk image, or a directory
     checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
 
@@ -95,6 +96,9 @@ class Executor(Protocol):
 
     async def usage(self, box: Box) -> Usage | None:
         """What it uses now; None if that cannot be seen."""
+
+    async def processes(self, box: Box) -> frozenset[int]:
+        """Its process ids, as this machine counts them; empty if that cannot be seen."""
 
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
         """Write a folder of an ended box as a tar. Raises Refused when it is larger than the limit."""

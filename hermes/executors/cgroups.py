@@ -44,5 +44,14 @@ def read_usage(paths: dict[str, Path]) -> Usage | None:
         return None
 
 
+def read_processes(paths: dict[str, Path]) -> frozenset[int]:
+    """The process ids in the group; empty when it is gone."""
+    group = paths.get("memory") or paths.get("unified")
+    try:
+        return frozenset(map(int, (group / "cgroup.procs").read_text().split())) if group else frozenset()
+    except (OSError, ValueError):
+        return frozenset()
+
+
 def _number(file: Path) -> int:
     return int(file.read_text())

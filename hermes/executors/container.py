@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,29 @@ from docker.types import DeviceRequest, LogConfig, Ulimit
 from hermes.executors.base import Folder, Task
 from hermes.tree import OWNER_ID
 
+
+@dataclass(frozen=True)
+class Ground:
+    """What the operator has chosen for all boxes: the network of those that have one, and the runtime."""
+
+    network: str = "none"
+    runtime: str = ""
+
+
+_AS_IT_IS = Ground()
+
 FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 USER = f"{OWNER_ID}:{OWNER_ID}"
 _CACHE, _CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
 _CACHE_BYTES = 2 << 30
 
 
-def hardening(task: Task) -> dict[str, Any]:
+def hardening(task: Task, ground: Ground = _AS_IT_IS) -> dict[str, Any]:
     """The flags that keep a stranger's program in its box (tests/test_hardening.py reads them back)."""
     limits = task.limits
     return {
-        "network_mode": "none",
+        "network_mode": ground.network if task.network else "none",
+        "runtime": ground.runtime or None,
         "read_only": True,
         "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=256m,mode=1777"},
         "cap_drop": ["ALL"],

@@ -16,11 +16,19 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.errors import NotFound as NoContainer
 
 from hermes.errors import Unavailable
-from hermes.executors import disks
+from hermes.executors import disks, volumes
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Usage
-from hermes.executors.cgroups import group_paths, read_usage
-from hermes.executors.container import FOLDERS, USER, box_env, hardening, kept_disks, own_folder
-from hermes.executors.engine import close_attached, connect, get_archive, in_words, read_frames, wall_s
+from hermes.executors.cgroups import group_paths, read_processes, read_usage
+from hermes.executors.container import FOLDERS, USER, Ground, box_env, hardening, kept_disks, own_folder
+from hermes.executors.engine import (
+    check_ground,
+    close_attached,
+    connect,
+    get_archive,
+    in_words,
+    read_frames,
+    wall_s,
+)
 from hermes.executors.tars import pack, unpack, write_bounded
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
@@ -43,8 +51,8 @@ class DockerExecutor:
 
     name = "docker"
 
-    def __init__(self, base: Path, instance: str) -> None:
-        self._base, self._instance = base, instance
+    def __init__(self, base: Path, instance: str, ground: Ground | None = None) -> None:
+        self._base, self._labels, self._ground = base, {_LABEL: instance}, ground or Ground()
         self._api: Any = None
         self._has_disks: bool | None = None
         self._handles: dict[str, _Handle] = {}
@@ -87,6 +95,9 @@ class DockerExecutor:
     async def usage(self, box: Box) -> Usage | None:
         return read_usage(box.handle.groups)
 
+    async def processes(self, box: Box) -> frozenset[int]:
+        return read_processes(box.handle.groups)
+
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
         if self._has_disks:
             await in_thread(pack, self._base / box.task.name / "disk" / folder, target, limit_bytes, OWNER_ID)
@@ -95,7 +106,7 @@ class DockerExecutor:
 
     async def boxes(self) -> list[str]:
         def names() -> list[str]:
-            label = {"label": f"{_LABEL}={self._instance}"}
+            label = {"label": [f"{key}={value}" for key, value in self._labels.items()]}
             found = self._client().containers(all=True, filters=label)
             volumes = self._client().volumes(filters=label)["Volumes"] or []
             named = {name.lstrip("/") for each in found for name in each["Names"]}
@@ -133,9 +144,9 @@ class DockerExecutor:
 
     def _ping(self) -> str:
         version = str(self._client().version()["Version"])
-        if self._find_disks():
-            return version
-        return f"{version}, disk limits not enforced (that needs root)"
+        check_ground(self._client(), self._ground)
+        words = f"{version}, runtime {self._ground.runtime}" if self._ground.runtime else version
+        return words if self._find_disks() else f"{words}, disk limits not enforced (that needs root)"
 
     def _find_disks(self) -> bool:
         """Whether bounded disks can be mounted here, found by doing it once."""
@@ -154,12 +165,12 @@ class DockerExecutor:
             user=USER,
             working_dir="/app",
             environment=box_env(task, binds),
-            labels={_LABEL: self._instance},
+            labels=self._labels,
             volumes=[bind.split(":")[1] for bind in binds],
-            host_config=api.create_host_config(binds=binds, **hardening(task)),
+            host_config=api.create_host_config(binds=binds, **hardening(task, self._ground)),
         )["Id"]
         if not self._has_disks:
-            self._fill_volumes(task, container, binds)
+            volumes.fill(api, task, container, binds, self._labels)
         output = api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
         try:
             api.start(container)
@@ -172,7 +183,7 @@ class DockerExecutor:
     def _binds(self, task: Task) -> list[str]:
         """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
         if not self._find_disks():
-            return self._volumes(task)
+            return volumes.make(self._client(), task.name, self._labels)
         own = self._base / task.name
         disks.make_disk(own / "disk.img", task.limits.disk_bytes)
         disks.mount(own / "disk.img", own / "disk")
@@ -183,29 +194,6 @@ class DockerExecutor:
             if disks.mount_kept(kept, point, size_bytes):
                 binds.append(f"{own_folder(point / 'kept')}:{place}:rw")
         return binds
-
-    def _volumes(self, task: Task) -> list[str]:
-        for folder in FOLDERS:
-            self._client().create_volume(f"{task.name}.{folder}", labels={_LABEL: self._instance})
-        return [f"{task.name}.{folder}:{place}:rw" for folder, place in FOLDERS.items()]
-
-    def _fill_volumes(self, task: Task, container: str, binds: list[str]) -> None:
-        """Volumes are born as root's, with each container that is created with them: give them away."""
-        api = self._client()
-        with task.tree.open("rb") as tree:
-            api.put_archive(container, FOLDERS["app"], tree)
-        giver = api.create_container(
-            task.image,
-            ["chown", USER, *FOLDERS.values()],
-            user="0:0",
-            labels={_LABEL: self._instance},
-            host_config=api.create_host_config(binds=binds, network_mode="none"),
-        )["Id"]
-        try:
-            api.start(giver)
-            api.wait(giver, timeout=_CALL_S)
-        finally:
-            api.remove_container(giver, force=True)
 
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
@@ -245,6 +233,5 @@ class DockerExecutor:
                 if error.status_code != 409:  # 409: somebody else is removing it
                     raise
                 api.wait(name, timeout=_CALL_S, condition="removed")
-        for folder in FOLDERS if not self._has_disks else ():
-            with suppress(NoContainer):
-                api.remove_volume(f"{name}.{folder}", force=True)
+        if not self._has_disks:
+            volumes.remove(api, name)

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import APIError
+from docker.errors import APIError, NotFound
 from docker.utils import kwargs_from_env
 from docker.utils.socket import frames_iter
+
+from hermes.errors import Unavailable
+from hermes.executors.container import Ground
 
 _SYSTEM_SOCKET = Path("/var/run/docker.sock")
 _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
@@ -17,6 +20,26 @@ _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
 def connect(deadline_s: float) -> Any:
     """A client; nothing is asked of the engine yet but its version."""
     return docker.APIClient(version="auto", timeout=int(deadline_s), num_pools=64, **_where())
+
+
+def check_ground(api: Any, ground: Ground) -> None:
+    """Whether the engine has the runtime and the network that the operator chose. Raises Unavailable."""
+    if ground.runtime:
+        known = api.info().get("Runtimes") or {}
+        if ground.runtime not in known:
+            has = ", ".join(sorted(known))
+            raise Unavailable(
+                f"HERMES_RUNTIME={ground.runtime}: the Docker engine has no such runtime (it has: {has}); "
+                "add it to /etc/docker/daemon.json"
+            )
+    if ground.network not in ("", "none"):
+        try:
+            api.inspect_network(ground.network)
+        except NotFound:
+            raise Unavailable(
+                f"HERMES_NETWORK={ground.network}: the Docker engine has no such network; "
+                f"`docker network create {ground.network}` makes it"
+            ) from None
 
 
 def get_archive(api: Any, container: str, path: str) -> Any:

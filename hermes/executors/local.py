@@ -85,6 +85,9 @@ class LocalExecutor:
         usage: Usage = box.handle.usage
         return usage
 
+    async def processes(self, box: Box) -> frozenset[int]:
+        return frozenset(await in_thread(group_members, box.handle.process.pid))
+
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
         def save() -> None:
             source: Path = box.handle.folder / folder

@@ -2,8 +2,10 @@
 
    The world is the text file named by FAKE_NVML, read anew at each call, so that a test changes it while a
    program runs. A line is one GPU:  UUID NAME TOTAL_MIB USED_MIB PERCENT WATTS CELSIUS CAPABILITY PIDS [ECC_ERRORS]
-   NAME has no blanks; PIDS is `-` or process ids with commas; a line that begins with `lost` is a GPU that fell
-   off the bus. Beside it, a file with `.xid` after the name has a line `INDEX XID` for each event, in order. Return codes: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceEnumvs.html */
+   NAME has no blanks; PIDS is `-` or process ids with commas, each with `:MIB` if it is known what it has; a line
+   that begins with `lost` is a GPU that fell off the bus, one that begins with `mig` and has the same fields then is
+   an instance of the GPU above it. Beside it, a file with `.xid` after the name has a line `INDEX XID [INSTANCE]` for
+   each event, in order. Return codes: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceEnumvs.html */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +17,8 @@ typedef struct {
     char uuid[96], name[96];
     unsigned long long total_mib, used_mib;
     unsigned percent, watts;
-    int celsius, major, minor, lost, pid_count, counts_ecc;
-    unsigned long long ecc_errors;
+    int celsius, major, minor, lost, pid_count, counts_ecc, divided, parent, instance;
+    unsigned long long ecc_errors, pid_mib[MAX_PIDS];
     unsigned pids[MAX_PIDS];
 } Gpu;
 typedef struct { unsigned long long total, free, used; } Memory;
@@ -29,7 +31,11 @@ static __thread int count;
 static void read_pids(Gpu *gpu, char *words) {
     char *rest;
     for (char *word = strtok_r(words, ",", &rest); word && gpu->pid_count < MAX_PIDS; word = strtok_r(NULL, ",", &rest))
-        if (*word != '-') gpu->pids[gpu->pid_count++] = (unsigned)atoi(word);
+        if (*word != '-') {
+            char *mib = strchr(word, ':');
+            gpu->pid_mib[gpu->pid_count] = mib ? strtoull(mib + 1, NULL, 10) : 0;
+            gpu->pids[gpu->pid_count++] = (unsigned)atoi(word);
+        }
 }
 
 static int load(void) {
@@ -38,11 +44,14 @@ static int load(void) {
     char line[1024], pids[512];
     if (!file) return DRIVER_NOT_LOADED;
     count = 0;
+    int whole = -1;
     while (count < MAX_GPUS && fgets(line, sizeof line, file)) {
         Gpu *gpu = &gpus[count];
         memset(gpu, 0, sizeof *gpu);
+        gpu->parent = strncmp(line, "mig ", 4) ? -1 : whole;
+        if (gpu->parent < 0) whole = count; else gpu->instance = gpus[whole].divided++;
         if (!strncmp(line, "lost", 4)) { gpu->lost = 1; count++; continue; }
-        int fields = sscanf(line, "%95s %95s %llu %llu %u %u %d %d.%d %511s %llu", gpu->uuid, gpu->name, &gpu->total_mib, &gpu->used_mib,
+        int fields = sscanf(line + (gpu->parent < 0 ? 0 : 4), "%95s %95s %llu %llu %u %u %d %d.%d %511s %llu", gpu->uuid, gpu->name, &gpu->total_mib, &gpu->used_mib,
                             &gpu->percent, &gpu->watts, &gpu->celsius, &gpu->major, &gpu->minor, pids, &gpu->ecc_errors);
         if (fields < 10) continue;
         gpu->counts_ecc = fields == 11;
@@ -75,12 +84,40 @@ int nvmlInit_v2(void) { return load(); }
 int nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(int code) { return code == GPU_IS_LOST ? "GPU is lost" : code == DRIVER_NOT_LOADED ? "Driver Not Loaded" : "Error"; }
 int nvmlSystemGetDriverVersion(char *out, unsigned size) { return copy(out, size, "580.00"); }
-int nvmlDeviceGetCount_v2(unsigned *out) { int error = load(); *out = (unsigned)count; return error; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
-    Gpu *gpu;
-    *handle = (void *)(size_t)(index + 1);
-    return find(*handle, &gpu);
+static int part(int parent, int number) { /* the number-th whole GPU (parent -1), or instance of one */
+    for (int i = 0; i < count; i++)
+        if (gpus[i].parent == parent && number-- == 0) return i;
+    return -1;
 }
+int nvmlDeviceGetCount_v2(unsigned *out) {
+    int error = load();
+    for (*out = 0; part(-1, (int)*out) >= 0;) ++*out;
+    return error;
+}
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    int error = load(), at = error ? -1 : part(-1, (int)index);
+    if (error) return error;
+    *handle = (void *)(size_t)(at + 1);
+    return at < 0 ? INVALID_ARGUMENT : gpus[at].lost ? GPU_IS_LOST : SUCCESS;
+}
+int nvmlDeviceGetMigMode(void *handle, unsigned *now, unsigned *next) {
+    WITH_GPU(handle);
+    *now = *next = gpu->divided > 0;
+    return gpu->parent < 0 ? SUCCESS : NOT_SUPPORTED;
+}
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *out) { WITH_GPU(handle); *out = 7; return gpu->divided ? SUCCESS : NOT_SUPPORTED; }
+int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned index, void **out) {
+    WITH_GPU(handle);
+    int at = part((int)(gpu - gpus), (int)index);
+    *out = (void *)(size_t)(at + 1);
+    return at < 0 ? NOT_FOUND : SUCCESS;
+}
+int nvmlDeviceGetDeviceHandleFromMigDeviceHandle(void *handle, void **out) {
+    WITH_GPU(handle);
+    *out = (void *)(size_t)(gpu->parent + 1);
+    return gpu->parent < 0 ? INVALID_ARGUMENT : SUCCESS;
+}
+int nvmlDeviceGetGpuInstanceId(void *handle, unsigned *out) { WITH_GPU(handle); *out = (unsigned)gpu->instance + 7; return gpu->parent < 0 ? NOT_SUPPORTED : SUCCESS; }
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
     int error = load();
     if (error) return error;
@@ -100,7 +137,8 @@ int nvmlDeviceGetMemoryInfo(void *handle, Memory *memory) {
     memory->total = gpu->total_mib << 20, memory->used = gpu->used_mib << 20, memory->free = memory->total - memory->used;
     return SUCCESS;
 }
-int nvmlDeviceGetUtilizationRates(void *handle, Utilization *use) { WITH_GPU(handle); use->gpu = gpu->percent, use->memory = 0; return SUCCESS; }
+int nvmlDeviceGetClockInfo(void *handle, int type, unsigned *mhz) { WITH_GPU(handle); (void)type; *mhz = 1980; return gpu->parent < 0 ? SUCCESS : NOT_SUPPORTED; }
+int nvmlDeviceGetUtilizationRates(void *handle, Utilization *use) { WITH_GPU(handle); if (gpu->parent >= 0) return NOT_SUPPORTED; use->gpu = gpu->percent, use->memory = 0; return SUCCESS; }
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) { WITH_GPU(handle); *milliwatts = gpu->watts * 1000; return SUCCESS; }
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) { WITH_GPU(handle); (void)sensor; *celsius = (unsigned)gpu->celsius; return SUCCESS; }
 int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *size, ProcessInfo *out) {
@@ -108,7 +146,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *size, Proces
     unsigned room = *size;
     *size = (unsigned)gpu->pid_count;
     if (room < *size) return INSUFFICIENT_SIZE;
-    for (unsigned i = 0; i < *size; i++) out[i] = (ProcessInfo){gpu->pids[i], 0, ~0u, ~0u};
+    for (unsigned i = 0; i < *size; i++) out[i] = (ProcessInfo){gpu->pids[i], gpu->pid_mib[i] << 20, ~0u, ~0u};
     return SUCCESS;
 }
 int nvmlDeviceGetGraphicsRunningProcesses_v3(void *handle, unsigned *size, ProcessInfo *out) { (void)out; WITH_GPU(handle); *size = 0; return SUCCESS; }
@@ -126,17 +164,21 @@ int nvmlEventSetCreate(void **set) { *set = &told; return SUCCESS; }
 int nvmlDeviceRegisterEvents(void *handle, unsigned long long types, void *set) { (void)types, (void)set; WITH_GPU(handle); return SUCCESS; }
 int nvmlEventSetWait_v2(void *set, Event *event, unsigned timeout_ms) {
     char path[1024];
-    unsigned index, xid;
+    char line[64];
+    unsigned index, xid, instance;
     int seen = 0, found = TIMEOUT;
     (void)set, (void)timeout_ms;
     snprintf(path, sizeof path, "%s.xid", getenv("FAKE_NVML") ? getenv("FAKE_NVML") : "");
     FILE *file = fopen(path, "r");
     if (!file) return TIMEOUT;
-    while (found == TIMEOUT && fscanf(file, "%u %u", &index, &xid) == 2)
+    while (found == TIMEOUT && fgets(line, sizeof line, file)) {
+        if (sscanf(line, "%u %u %u", &index, &xid, &instance) < 3) instance = ~0u;
+        else instance += 7;
         if (seen++ == told) {
-            *event = (Event){(void *)(size_t)(index + 1), 8, xid, ~0u, ~0u};
+            *event = (Event){(void *)(size_t)(index + 1), 8, xid, instance, ~0u};
             told++, found = SUCCESS;
         }
+    }
     fclose(file);
     return found;
 }

@@ -1,0 +1,163 @@
+"""Which waiting ranks start now: the queue in the order of fairness, the slots, the bounds of each user."""
+
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.gpu import GpuWant
+from hermes.leases import take
+from hermes.plan import Plan
+from hermes.pools import PoolTable, open_pools
+from hermes.process import Context
+from hermes.states import State
+from hermes.supervisor import Job
+from hermes.tables import Build, Rank, Run, User
+from hermes.usage import learned_memory_bytes, spent_users
+from runner.hygiene import Hygiene
+from runner.slots import Capacity, Condition, Round, Slot, Want
+
+_PAGE = 200  # ranks that are looked at together, from the head of the queue
+_PAGES = 5
+
+
+class _Asked(NamedTuple):
+    """What each rank of a run asks for."""
+
+    repo_id: int
+    name: str
+    cpus: float
+    memory_bytes: int
+    gpu: GpuWant
+
+
+@dataclass
+class Claims:
+    """Takes ranks for one runner."""
+
+    context: Context
+    owner: str
+    capacity: Capacity
+    hygiene: Hygiene
+    pools: PoolTable
+    _asked: dict[int, _Asked] = field(default_factory=dict)  # by run; what was seen the last time
+    _last_gpu: str = ""
+
+    async def claim(self, jobs: Sequence[Job[Rank]]) -> list[Job[Rank]]:
+        """Take every waiting rank that fits beside what is at work, in the order of fairness."""
+        starts = await self.decide([slot_of(job.row) for job in jobs])
+        if not starts:
+            return []
+        async with self.context.database.write() as session:
+            rows = await session.scalars(
+                select(Rank)
+                .where(Rank.id.in_(starts), Rank.state == State.QUEUED)
+                .order_by(Rank.queue_key, Rank.id)
+                .with_for_update(skip_locked=True)
+            )
+            return [job for row in rows.all() if (job := await self._take(session, row, starts[row.id]))]
+
+    async def _take(self, session: AsyncSession, row: Rank, slot: Slot) -> Job[Rank] | None:
+        values = {"slot": asdict(slot) | {"runner": socket.gethostname()}, "gpu_count": len(slot.gpus)}
+        if not await take(session, row, self.owner, self.context.settings.lease, **values):
+            return None
+        self._last_gpu = slot.gpus[-1] if slot.gpus else self._last_gpu
+        return Job(row, self.owner)
+
+    async def decide(self, held: list[Slot]) -> dict[int, Slot]:
+        """{rank: its slot} of those that start now; looks further down the queue while there is room."""
+        rows = await self._page(None)
+        if not rows:
+            return {}
+        look = Round(self.capacity, held, await self._condition(held))
+        starts: dict[int, Slot] = {}
+        asked: dict[int, _Asked] = {}
+        for page in range(_PAGES):
+            wants = await self._wants(rows)
+            asked |= {row.run_id: self._asked[row.run_id] for row in rows}
+            starts |= {each.rank_id: slot for each in wants if (slot := look.consider(each)) is not None}
+            if look.is_full or len(rows) < _PAGE or page == _PAGES - 1:
+                break
+            rows = await self._page((rows[-1].queue_key, rows[-1].id))
+        self._asked = asked
+        return starts
+
+    async def _page(self, after: tuple[float, int] | None) -> Sequence[Any]:
+        async with self.context.database.read() as session:
+            return (await session.execute(_queue(after))).all()
+
+    async def _wants(self, rows: Sequence[Any]) -> list[Want]:
+        runs = {row.run_id for row in rows}
+        async with self.context.database.read() as session:
+            if unknown := runs - self._asked.keys():
+                plans = select(Run.id, Run.repo_id, Run.plan).where(Run.id.in_(unknown))
+                for run_id, repo_id, plan in (await session.execute(plans)).all():
+                    self._asked[run_id] = _read(repo_id, Plan.model_validate(plan))
+            gpus = {run_id: await _reserved(session, self._asked[run_id]) for run_id in runs}
+        now = time.time()
+        return [self._want(row, gpus[row.run_id], now) for row in rows]
+
+    def _want(self, row: Any, gpu: GpuWant, now: float) -> Want:
+        asked = self._asked[row.run_id]
+        return Want(
+            rank_id=row.id,
+            cpus=asked.cpus,
+            memory_bytes=asked.memory_bytes,
+            gpu=gpu,
+            waited_s=now - max(row.created_at, row.not_before),
+            user_id=row.user_id,
+            pools=open_pools(self.pools, row.user) if self.pools else None,
+        )
+
+    async def _condition(self, held: Sequence[Slot]) -> Condition:
+        alone = {uuid for slot in held if not slot.gpu_bytes for uuid in slot.gpus}
+        open_gpus = [gpu.uuid for gpu in self.capacity.gpus if gpu.uuid not in alone]
+        shared = {uuid for slot in held if slot.gpu_bytes for uuid in slot.gpus}
+        unfit, memory = await self.hygiene.look(open_gpus, shared)
+        spent = await spent_users(self.context)
+        return Condition(unfit, memory, spent, self._last_gpu)
+
+
+def slot_of(rank: Rank) -> Slot:
+    """What a rank was given."""
+    slot = {key: value for key, value in (rank.slot or {}).items() if key != "runner"}
+    return Slot(**slot | {"gpus": tuple(slot["gpus"])})
+
+
+def _queue(after: tuple[float, int] | None) -> Select[*tuple[Any, ...]]:
+    """Ranks that could start, as columns: rows of the mapper cost ten times as much."""
+    query = (
+        select(
+            Rank.id, Rank.run_id, Rank.queue_key, Rank.created_at, Rank.not_before,
+            Run.user_id, User.name.label("user"),
+        )
+        .join(Run, Run.id == Rank.run_id)
+        .join(User, User.id == Run.user_id)
+        .join(Build, Build.id == Run.build_id)
+        .where(
+            Rank.state == State.QUEUED,
+            Rank.not_before <= time.time(),
+            Build.state == State.BUILT,
+            Run.cancel_requested_at.is_(None),
+        )
+        .order_by(Rank.queue_key, Rank.id)
+        .limit(_PAGE)
+    )  # fmt: skip
+    return query if after is None else query.where(tuple_(Rank.queue_key, Rank.id) > after)
+
+
+def _read(repo_id: int, plan: Plan) -> _Asked:
+    return _Asked(repo_id, plan.name, plan.cpus, plan.memory_bytes, plan.gpu)
+
+
+async def _reserved(session: AsyncSession, asked: _Asked) -> GpuWant:
+    """With `share` and no size: what earlier ranks of the function used; nobody knows: a GPU alone."""
+    gpu = asked.gpu
+    if not gpu.share or gpu.memory_bytes or not gpu.count:
+        return gpu
+    known = await learned_memory_bytes(session, asked.repo_id, asked.name)
+    return gpu.model_copy(update={"memory_bytes": known, "share": known > 0})
