@@ -36,7 +36,7 @@ async def sweep_once(context: Context, executor: Executor, table: type[Build] | 
     """End the leases of dead processes of this machine and remove boxes without a lease; never raises."""
     try:
         async with context.database.write() as session:
-            ended = await expire_dead(session)
+            ended = await expire_dead(session, table)
         if ended:
             await context.doorbell.ring(table.__tablename__, CHANGED)
         await sweep(context, executor, table)

@@ -60,14 +60,14 @@ async def expire(session: AsyncSession, now: float) -> int:
     return ended
 
 
-async def expire_dead(session: AsyncSession) -> int:
-    """Take the work of killed processes of this machine away at once; their leases need not run out."""
+async def expire_dead(session: AsyncSession, table: type[Build] | type[Rank]) -> int:
+    """Take the builds (or ranks) of killed processes of this machine away at once: their leases need not run
+    out. Only a builder (or a runner) may do that, after it has adopted what goes on."""
     here = f"{socket.gethostname()}:"
     ended = 0
-    for table in _TABLES:
-        for row in await _held(session, table, table.lease_owner.startswith(here, autoescape=True)):
-            if not _is_alive(row.lease_owner):
-                ended += await fault(session, row, f"{_HOLDER[table]} that had it was killed")
+    for row in await _held(session, table, table.lease_owner.startswith(here, autoescape=True)):
+        if not is_alive(row.lease_owner):
+            ended += await fault(session, row, f"{_HOLDER[table]} that had it was killed")
     return ended
 
 
@@ -79,7 +79,8 @@ async def _held(
     return cast("Sequence[Build | Rank]", rows.all())
 
 
-def _is_alive(owner: str | None) -> bool:
+def is_alive(owner: str | None) -> bool:
+    """Whether the process is there; of this machine."""
     return owner is None or Path(f"/proc/{owner.split(':')[-2]}").exists()
 
 

@@ -51,6 +51,7 @@ class LogWriter:
         self._tail: deque[bytes] = deque()
         self._tail_held = 0
         self._dropped = 0
+        self._is_full = self._offset > head_bytes  # said so already
         self._last = Mark(-CHUNK_BYTES, 0.0, -1)
         self.printed_bytes = self._offset  # all that came, kept or not
         self.last_write_at = time.time()
@@ -61,18 +62,24 @@ class LogWriter:
             self.printed_bytes += len(data)
             self.last_write_at = time.time()
             room = self._head_bytes - self._offset
-            if room > 0 and not self._tail:
+            if room > 0 and not self._is_full:
                 self._append(data[:room], stream)
                 data = data[room:]
             if data:
                 self._hold(data)
+
+    def leave_out(self, size_bytes: int) -> None:
+        """So much was printed beyond the head while this log was written by a process that is gone."""
+        with self._lock:
+            self._dropped += size_bytes
+            self.printed_bytes += size_bytes
 
     def close(self) -> None:
         """Write the kept tail and the end mark. A second call does nothing."""
         with self._lock:
             if self._log < 0:
                 return
-            if self._tail:
+            if self._tail or self._dropped:
                 if self._dropped:
                     self._append(f"[hermes: {self._dropped} bytes are left out here]\n".encode(), MIXED)
                 for part in self._tail:
@@ -102,7 +109,8 @@ class LogWriter:
         self._last = mark
 
     def _hold(self, data: bytes) -> None:
-        if not self._tail:
+        if not self._is_full:
+            self._is_full = True
             words = (
                 f"\n[hermes: output is longer than {self._head_bytes} bytes; the program goes on, "
                 f"and of the rest the last {self._tail_bytes} bytes are kept]\n"
@@ -130,6 +138,24 @@ def end_offset(log: Path) -> int | None:
     except (OSError, struct.error):  # not there yet, or empty
         return None
     return mark.offset if mark.stream == END else None
+
+
+def count_bytes(log: Path) -> dict[int, int]:
+    """How much of each stream a log has: {stream: bytes}; empty if it has not begun."""
+    try:
+        marks = [Mark(*each) for each in _RECORD.iter_unpack(_whole_records(index_path(log)))]
+    except OSError:
+        return {}
+    counts: dict[int, int] = {}
+    ends = [*(mark.offset for mark in marks[1:]), size_bytes(log)]
+    for mark, end in zip(marks, ends, strict=False):
+        counts[mark.stream] = counts.get(mark.stream, 0) + end - mark.offset
+    return counts
+
+
+def _whole_records(index: Path) -> bytes:
+    data = index.read_bytes()
+    return data[: len(data) - len(data) % _RECORD.size]
 
 
 def size_bytes(log: Path) -> int:

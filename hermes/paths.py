@@ -49,6 +49,11 @@ class Paths:
         return self.root / "spool" / "boxes"
 
     @property
+    def keeper(self) -> Path:
+        """Where the keeper of what runs print listens (hermes.keeper)."""
+        return self.root / "keeper.sock"
+
+    @property
     def ssh_host_key(self) -> Path:
         """What clients know this server by, over SSH."""
         return self.root / "ssh_host_ed25519_key"

@@ -52,7 +52,8 @@ class Job(Generic[W]):
 
 
 class Supervisor(Generic[W]):
-    """`claim` takes what can begin now, `work` does one job, `cancelled` tells which ids are to end."""
+    """`claim` takes what can begin now, `work` does one job, `cancelled` tells which ids are to end, `adopt`
+    finds what a killed process has left and goes on."""
 
     def __init__(
         self,
@@ -63,11 +64,12 @@ class Supervisor(Generic[W]):
         work: Callable[[Job[W]], Awaitable[None]],
         cancelled: Callable[[Sequence[int]], Awaitable[set[int]]],
         owner: str,
+        adopt: Callable[[], Awaitable[list[Job[W]]]] | None = None,
     ) -> None:
         self.context, self.executor, self.owner = context, executor, owner
         self.table: type[Build] | type[Rank] = Build if issubclass(table, Build) else Rank
         self.topic = self.table.__tablename__  # also the name of its ring (hermes.queue)
-        self._claim, self._work, self._cancelled = claim, work, cancelled
+        self._claim, self._work, self._cancelled, self._adopt = claim, work, cancelled, adopt
         self._jobs: dict[Job[W], asyncio.Task[None]] = {}
         self._bell = context.doorbell.bell(self.topic)
         self._engine_is_suspect = False
@@ -79,6 +81,8 @@ class Supervisor(Generic[W]):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; then end and give back what is at work."""
+        if self._adopt is not None:
+            self._begin(await self._adopt())
         await sweep_once(self.context, self.executor, self.table)
         side = [
             asyncio.create_task(self._keep_leases(), name="leases"),
@@ -111,11 +115,13 @@ class Supervisor(Generic[W]):
             self._engine_is_suspect = False
             await sweep_once(self.context, self.executor, self.table)
         claimed = await self._claim(self.jobs)
-        for job in claimed:
-            task = asyncio.create_task(self._guard(job), name=f"{self.topic} {job.row.id}")
-            self._jobs[job] = task
+        self._begin(claimed)
         if claimed:
             await self.context.doorbell.ring(CHANGED)
+
+    def _begin(self, jobs: Sequence[Job[W]]) -> None:
+        for job in jobs:
+            self._jobs[job] = asyncio.create_task(self._guard(job), name=f"{self.topic} {job.row.id}")
 
     async def _guard(self, job: Job[W]) -> None:
         """Whatever goes wrong with one job is said, and ends or requeues that job alone."""

@@ -21,6 +21,7 @@ from hermes.settings import Settings
 from hermes.supervisor import Supervisor
 from hermes.tables import Rank, Run, Runner
 from hermes.waiting import Bounds
+from runner.adoption import adopt_ranks
 from runner.claims import Claims
 from runner.gpus import Gpus, open_gpus
 from runner.hygiene import Hygiene
@@ -32,7 +33,7 @@ _SEEN_EVERY_S = 15.0
 
 async def serve(context: Context, stop: asyncio.Event) -> None:
     """Work until `stop`."""
-    executor, words = await choose_executor(context.settings)
+    executor, words = await choose_executor(context.settings, context.paths.keeper)
     gpus, gpu_words = open_gpus(context.settings.gpus)
     pools = load_pools(context.settings.pools)
     capacity = measure(context.settings, gpus, pools)
@@ -54,7 +55,9 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
             return set((await session.scalars(asked)).all())
 
     work = RankWork(context, executor, gpus, hygiene)
-    supervisor = Supervisor(context, executor, Rank, claims.claim, work.do, cancelled, owner)
+    supervisor = Supervisor(
+        context, executor, Rank, claims.claim, work.do, cancelled, owner, lambda: adopt_ranks(work, owner)
+    )
     await _describe(context, executor.name, capacity)
     await context.doorbell.ring(CHANGED)
     side = [

@@ -3,9 +3,9 @@
 import asyncio
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermes.attempt import Ending, follow_to_end, open_box
@@ -17,7 +17,7 @@ from hermes.logs import LogWriter
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED
-from hermes.states import Event
+from hermes.states import Event, State
 from hermes.supervisor import Job, Stop
 from hermes.tables import Artifact, Build, Rank, Run
 from hermes.threads import in_thread
@@ -30,6 +30,8 @@ from runner.progress import ProgressScanner
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
 
+_LEAST_S = 1.0  # what has ended meanwhile is read to its end
+
 
 @dataclass(frozen=True)
 class RankWork:
@@ -39,6 +41,7 @@ class RankWork:
     executor: Executor
     gpus: Gpus
     hygiene: Hygiene
+    adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
 
     async def do(self, job: Job[Rank]) -> None:
         """From claimed to terminal; its GPUs are held until they are fit for the next one. Raises Unavailable
@@ -53,17 +56,16 @@ class RankWork:
 
     async def _do(self, job: Job[Rank]) -> None:
         rank = job.row
-        run, build = await self._look_up(rank)
+        run, build = await self.look_up(rank)
         plan = Plan.model_validate(run.plan)
-        writer = LogWriter(
-            self.context.paths.log("rank", rank.id, rank.attempt), self.context.settings.log_size
-        )
+        writer = LogWriter(self.log_of(rank), self.context.settings.log_size)
         try:
-            async with open_box(self.executor, self._task(rank, run, build, plan)) as box:
-                await self._started(job)
+            async with self._box(rank, run, build, writer) as box:
+                if rank.state is not State.RUNNING:
+                    await self._started(job)
                 scanner = ProgressScanner(writer.write)
                 watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                ending = await self._follow(job, box, watch, plan.timeout_s)
+                ending = await self._follow(job, box, watch, _left_s(rank, plan))
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
@@ -76,13 +78,31 @@ class RankWork:
             writer.close()
         await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
 
-    async def _look_up(self, rank: Rank) -> tuple[Run, Build]:
+    def log_of(self, rank: Rank) -> Path:
+        """The log of this attempt."""
+        return self.context.paths.log("rank", rank.id, rank.attempt)
+
+    @asynccontextmanager
+    async def _box(self, rank: Rank, run: Run, build: Build, writer: LogWriter) -> AsyncIterator[Box]:
+        found = self.adopted.pop(rank.id, None)
+        if found is None:
+            async with open_box(self.executor, self.task(rank, run, build)) as box:
+                yield box
+            return
+        try:
+            writer.leave_out(found.unlogged_bytes)
+            yield found
+        finally:
+            await asyncio.shield(self.executor.remove(found.task.name))
+
+    async def look_up(self, rank: Rank) -> tuple[Run, Build]:
         async with self.context.database.read() as session:
             run = await session.get_one(Run, rank.run_id)
             return run, await session.get_one(Build, run.build_id)
 
-    def _task(self, rank: Rank, run: Run, build: Build, plan: Plan) -> Task:
-        slot = rank.slot or {}
+    def task(self, rank: Rank, run: Run, build: Build) -> Task:
+        """What is started for a rank that has a slot."""
+        plan, slot = Plan.model_validate(run.plan), rank.slot or {}
         return Task(
             name=box_name(self.context, rank),
             image=plan.reference,
@@ -183,6 +203,12 @@ class RankWork:
             session.add_all(_artifact(rank, each) for each in kept)
         await self.context.doorbell.ring(CHANGED)
         log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending))
+
+
+def _left_s(rank: Rank, plan: Plan) -> float:
+    """Of the time that it may take; of one that was adopted some has passed."""
+    passed_s = time.time() - rank.started_at if rank.state is State.RUNNING and rank.started_at else 0.0
+    return max(plan.timeout_s - passed_s, _LEAST_S)
 
 
 def _forget(checkpoint: Path) -> None:

@@ -156,20 +156,6 @@ def test_redis_that_never_answers_costs_only_time(tmp_path: Path) -> None:
 # ---- our own processes
 
 
-def test_killed_runner_is_started_again_and_the_run_is_tried_again(frail: Service) -> None:
-    code, lines = push_and_at(
-        frail, SLOW, "begun", lambda: os.kill(the_process(frail, "-m runner"), signal.SIGKILL)
-    )
-    assert code == 0
-    assert has(lines, r"hermes  run \d+    the runner that had it was killed; trying again"), lines
-    assert has(lines, r"hermes  run \d+    started on 2 CPUs .*, attempt 2 of 3"), lines
-    assert lines.count("begun") == 2 and lines.count("finished") == 1
-    rank = frail.api(f"/runs/{number_of(lines, 'run')}")["ranks"][0]
-    assert (rank["state"], rank["attempt"]) == ("succeeded", 2)
-    assert ends(frail, "rank", number_of(lines, "run")) == ["succeeded"]
-    wait_for(lambda: not containers(frail))
-
-
 def test_killed_builder_is_started_again_and_the_build_is_tried_again(frail: Service) -> None:
     code, lines = push_and_at(
         frail, SLOW_BUILD, "compiling", lambda: os.kill(the_process(frail, "-m builder"), signal.SIGKILL)

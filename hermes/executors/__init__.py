@@ -4,6 +4,7 @@ Both sides that start things, the builder and the runner, need the same hardened
 not in either of them: two copies of the flags that keep strangers in would drift apart."""
 
 import hashlib
+from pathlib import Path
 
 from hermes.errors import Unavailable
 from hermes.executors.base import Executor
@@ -24,15 +25,17 @@ def instance_label(settings: Settings) -> str:
     return hashlib.sha256(str(settings.data.absolute()).encode()).hexdigest()[:12]
 
 
-async def choose_executor(settings: Settings) -> tuple[Executor, str]:
-    """The executor of the settings, checked, and a line about it. Raises Unavailable with the next step."""
+async def choose_executor(settings: Settings, keeper: Path | None = None) -> tuple[Executor, str]:
+    """The executor of the settings, checked, and a line about it; `keeper` as for DockerExecutor.
+
+    Raises Unavailable with the next step."""
     boxes = Paths(settings.data).boxes
     boxes.mkdir(parents=True, exist_ok=True)
     local = LocalExecutor(boxes)
     if settings.executor == "local":
         return local, await local.check()
     ground = Ground(settings.network, settings.runtime)
-    engine = DockerExecutor(boxes, instance_label(settings), ground)
+    engine = DockerExecutor(boxes, instance_label(settings), ground, keeper)
     try:
         return engine, await engine.check()
     except Unavailable as error:

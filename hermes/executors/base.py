@@ -42,10 +42,25 @@ class Task:
 
 @dataclass
 class Box:
-    """A started task; `handle` belongs to the executor."""
+    """A started task; `handle` belongs to the executor. `unlogged_bytes`: what an adopted one has printed
+    and its log left out."""
 
     task: Task
     handle: Any = None
+    unlogged_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How much of each stream of a program is in its log."""
+
+    stdout_bytes: int = 0
+    stderr_bytes: int = 0
+
+    def beyond(self, other: "Seen") -> int:
+        """Bytes of this that are not in the other."""
+        more = self.stdout_bytes - other.stdout_bytes, self.stderr_bytes - other.stderr_bytes
+        return sum(max(size_bytes, 0) for size_bytes in more)
 
 
 @dataclass(frozen=True)
@@ -87,6 +102,10 @@ class Executor(Protocol):
 
     async def start(self, task: Task) -> Box:
         """Make the box and start the command; leaves nothing behind if it raises."""
+
+    async def adopt(self, task: Task, seen: Seen) -> Box | None:
+        """The box of a process of this instance that was killed, as if it had been started here: `follow`
+        goes on after what was seen. None: there is no such box, or what it has printed is lost."""
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
         """Hand every byte to `sink`, in order, until the command has ended."""

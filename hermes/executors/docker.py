@@ -4,7 +4,6 @@ Every engine call has a deadline. Output is attached before the start and draine
 `logs(follow)` loses lines, `attach` never does (Docker engine 20.10 and 28, measured)."""
 
 import asyncio
-import shutil
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -16,20 +15,20 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.errors import NotFound as NoContainer
 
 from hermes.errors import Unavailable
-from hermes.executors import disks, volumes
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Usage
+from hermes.executors import disks, places, volumes
+from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_processes, read_usage
-from hermes.executors.container import FOLDERS, USER, Ground, box_env, hardening, kept_disks, own_folder
+from hermes.executors.container import FOLDERS, USER, Ground, box_env, hardening
 from hermes.executors.engine import (
     check_ground,
-    close_attached,
     connect,
+    engine_socket,
     get_archive,
     in_words,
-    read_frames,
     wall_s,
 )
-from hermes.executors.tars import pack, unpack, write_bounded
+from hermes.executors.output import Direct, Output, keeper_at
+from hermes.executors.tars import pack, write_bounded
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
 from hermes.tree import OWNER_ID
@@ -42,17 +41,21 @@ _CALL_S = 60.0
 @dataclass
 class _Handle:
     container: str
-    output: Any  # the attached socket; it holds its response, and the response the connection
+    output: Output
     groups: dict[str, Path] = field(default_factory=dict)
 
 
 class DockerExecutor:
-    """Boxes as containers of a local engine. `base`: where the bounded disks lie; `instance` labels ours."""
+    """Boxes as containers of a local engine. `base`: where the bounded disks lie; `instance` labels ours;
+    `keeper`: where a keeper of their output is to be, so that they can be adopted."""
 
     name = "docker"
 
-    def __init__(self, base: Path, instance: str, ground: Ground | None = None) -> None:
+    def __init__(
+        self, base: Path, instance: str, ground: Ground | None = None, keeper: Path | None = None
+    ) -> None:
         self._base, self._labels, self._ground = base, {_LABEL: instance}, ground or Ground()
+        self._keeper = keeper_at(keeper, engine_socket()) if keeper else None
         self._api: Any = None
         self._has_disks: bool | None = None
         self._handles: dict[str, _Handle] = {}
@@ -81,6 +84,13 @@ class DockerExecutor:
         self._forget(task.name)
         self._handles[task.name] = handle
         return Box(task, handle)
+
+    async def adopt(self, task: Task, seen: Seen) -> Box | None:
+        handle = await self._call(self._adopt, task.name, seen)
+        if handle is None:
+            return None
+        self._handles[task.name] = handle
+        return Box(task, handle, handle.output.gone.beyond(seen))
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
         return await in_thread(self._follow, box.handle, sink)
@@ -121,9 +131,11 @@ class DockerExecutor:
 
     def _forget(self, name: str) -> None:
         if handle := self._handles.pop(name, None):
-            close_attached(handle.output)
+            handle.output.close()
 
     async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
         if self._api is not None:
             self._api.close()
 
@@ -171,34 +183,37 @@ class DockerExecutor:
         )["Id"]
         if not self._has_disks:
             volumes.fill(api, task, container, binds, self._labels)
-        output = api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
+        output = self._keeper.attach(container) if self._keeper else Direct(api, container)
         try:
             api.start(container)
         except BaseException:
-            close_attached(output)
+            output.close()
             raise
         pid = api.inspect_container(container)["State"]["Pid"]
         return _Handle(container, output, group_paths(pid, container) if pid else {})
 
+    def _adopt(self, name: str, seen: Seen) -> _Handle | None:
+        self._find_disks()
+        try:
+            found = self._client().inspect_container(name)
+        except NoContainer:
+            return None
+        container, pid = found["Id"], found["State"]["Pid"]
+        output = self._keeper.resume(container, seen) if self._keeper else None
+        if output is None:
+            return None
+        return _Handle(container, output, group_paths(pid, container) if pid else {})
+
     def _binds(self, task: Task) -> list[str]:
         """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
-        if not self._find_disks():
-            return volumes.make(self._client(), task.name, self._labels)
-        own = self._base / task.name
-        disks.make_disk(own / "disk.img", task.limits.disk_bytes)
-        disks.mount(own / "disk.img", own / "disk")
-        binds = [f"{own_folder(own / 'disk' / folder)}:{FOLDERS[folder]}:rw" for folder in FOLDERS]
-        unpack(task.tree, own / "disk" / "app", OWNER_ID)
-        for kept, size_bytes, place in kept_disks(task):
-            point = own / place.rpartition("/")[2]
-            if disks.mount_kept(kept, point, size_bytes):
-                binds.append(f"{own_folder(point / 'kept')}:{place}:rw")
-        return binds
+        if self._find_disks():
+            return places.make(self._base / task.name, task)
+        return volumes.make(self._client(), task.name, self._labels)
 
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
         try:
-            for stream, data in read_frames(handle.output):
+            for stream, data in handle.output.pieces():
                 sink(data, STDERR if stream == STDERR else STDOUT)
             code = int(api.wait(handle.container, timeout=_CALL_S)["StatusCode"])
             state = api.inspect_container(handle.container)["State"]
@@ -219,10 +234,7 @@ class DockerExecutor:
         try:
             self._remove_container(name)
         finally:  # with the engine away too: the sweep finds the container by its name later
-            own = self._base / name
-            for point in list(own.glob("*")):
-                disks.unmount(point)
-            shutil.rmtree(own, ignore_errors=True)
+            places.remove(self._base / name)
 
     def _remove_container(self, name: str) -> None:
         api = self._client()

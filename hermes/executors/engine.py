@@ -1,6 +1,5 @@
 """The client of a Docker engine: where it is, and its errors in words that say what to do."""
 
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import docker
 from docker.errors import APIError, NotFound
 from docker.utils import kwargs_from_env
-from docker.utils.socket import frames_iter
 
 from hermes.errors import Unavailable
 from hermes.executors.container import Ground
@@ -51,27 +49,12 @@ def get_archive(api: Any, container: str, path: str) -> Any:
     return answer
 
 
-def read_frames(attached: Any) -> Iterator[tuple[int, bytes]]:
-    """(stream, bytes) of an attached socket until its end."""
-    frames: Iterator[tuple[int, bytes]] = frames_iter(attached, tty=False)  # type: ignore[no-untyped-call]
-    return frames
-
-
 def wall_s(state: dict[str, Any]) -> float:
     """From the engine's own clock: it starts and ends with the program, not with our calls."""
     began, ended = (
         datetime.fromisoformat(state[key][:26].rstrip("Z")) for key in ("StartedAt", "FinishedAt")
     )
     return max((ended - began).total_seconds(), 0.0)
-
-
-def close_attached(attached: Any) -> None:
-    """Close an attached socket: the file over it, the response that holds it, and itself."""
-    connection = attached._sock
-    attached._response.close()
-    attached.close()
-    if connection is not None:
-        connection.close()
 
 
 def engine_socket() -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from hermes.errors import Unavailable
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Sink, Task, Usage
+from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
 from hermes.executors.processes import MARK, cpu_and_memory, group_members, kill_all
 from hermes.executors.tars import pack, unpack
 from hermes.logs import MIXED
@@ -66,6 +66,9 @@ class LocalExecutor:
             await asyncio.shield(self.remove(task.name))
             raise
         return Box(task, handle)
+
+    async def adopt(self, task: Task, seen: Seen) -> Box | None:
+        return None  # its output went into a pipe of the process that is gone
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
         return await in_thread(_follow, box.handle, sink)

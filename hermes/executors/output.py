@@ -1,0 +1,168 @@
+"""What a container prints, as its runner reads it: straight from the engine, or by way of a keeper, which
+holds what this process has not written yet (hermes.keeper)."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from docker.utils.socket import frames_iter
+
+from hermes.errors import Unavailable
+from hermes.executors.base import Seen
+from hermes.keeper import ACK
+
+_START_S = 10.0
+_ANSWER_S = 60.0
+_PATH_BYTES = 100  # of a Unix socket
+
+
+class Output(Protocol):
+    """An attached container. `gone`: what cannot be read any more."""
+
+    gone: Seen
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        """(stream, bytes) until its end; a piece is done with when the next one is asked for."""
+
+    def close(self) -> None:
+        """Leave it."""
+
+
+class Direct:
+    """The engine's own stream: lost with this process."""
+
+    def __init__(self, api: Any, container: str) -> None:
+        self.gone = Seen()
+        self._attached = api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        yield from frames_iter(self._attached, tty=False)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """The file over it, the response that holds it, and itself."""
+        connection = self._attached._sock
+        self._attached._response.close()
+        self._attached.close()
+        if connection is not None:
+            connection.close()
+
+
+class Kept:
+    """By way of the keeper; gone is what a runner had."""
+
+    def __init__(self, connection: socket.socket, gone: Seen) -> None:
+        self._connection, self.gone = connection, gone
+
+    def pieces(self) -> Iterator[tuple[int, bytes]]:
+        for stream, data in frames_iter(self._connection, tty=False):  # type: ignore[no-untyped-call]
+            yield stream, data
+            with contextlib.suppress(OSError):  # cut off: then another runner has it
+                self._connection.sendall(ACK.pack(len(data)))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes who reads
+        self._connection.close()
+
+
+class KeeperClient:
+    """Finds the keeper at a socket, or starts one, and tells it that a runner is there."""
+
+    def __init__(self, path: Path, engine: str) -> None:
+        self._path, self._engine = str(path.absolute()), engine
+        self._staying: socket.socket | None = None
+
+    def attach(self, container: str) -> Kept:
+        """Before its start. Raises Unavailable."""
+        self._stay()
+        return self._open(f"attach {container} {self._engine}")
+
+    def resume(self, container: str, seen: Seen) -> Kept | None:
+        """Of which the log has so much; None: no keeper has anything of it."""
+        try:
+            kept = self._open(f"resume {container} {seen.stdout_bytes} {seen.stderr_bytes}")
+        except Unavailable:
+            return None
+        self._stay()
+        return kept
+
+    def close(self) -> None:
+        """This runner ends."""
+        if self._staying is not None:
+            self._staying.close()
+
+    def _stay(self) -> None:
+        if self._staying is not None and _is_open(self._staying):
+            return
+        try:
+            self._staying, _ = self._ask("stay")
+        except OSError:
+            self._start()
+            self._staying, _ = self._ask("stay")
+
+    def _start(self) -> None:
+        Path(self._path).unlink(missing_ok=True)
+        subprocess.Popen(
+            [sys.executable, "-m", "hermes.keeper", self._path],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # what ends the runner's group does not end it
+        )
+        until = time.monotonic() + _START_S
+        while not Path(self._path).exists():
+            if time.monotonic() > until:
+                raise Unavailable("the keeper of output did not start")
+            time.sleep(0.005)
+
+    def _open(self, line: str) -> Kept:
+        try:
+            connection, answer = self._ask(line)
+        except OSError as error:
+            raise Unavailable(f"the keeper of output does not answer: {error}") from error
+        word, _, rest = answer.partition(" ")
+        if word != "ok":
+            connection.close()
+            raise Unavailable(f"the keeper of output: {rest}")
+        stdout, stderr = rest.split()
+        return Kept(connection, Seen(int(stdout), int(stderr)))
+
+    def _ask(self, line: str) -> tuple[socket.socket, str]:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(_ANSWER_S)
+            connection.connect(self._path)
+            connection.sendall(f"{line}\n".encode())
+            answer = b""
+            while not answer.endswith(b"\n"):
+                byte = connection.recv(1)  # what follows is not ours to read
+                if not byte:
+                    raise ConnectionError("it hung up")
+                answer += byte
+            connection.settimeout(None)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, answer.decode().strip()
+
+
+def _is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        connection.setblocking(True)
+
+
+def keeper_at(path: Path, engine: str) -> KeeperClient | None:
+    """None where one cannot be: an engine that is reached over a network, a path too long for a socket."""
+    is_local = engine.startswith("/") and len(str(path.absolute())) < _PATH_BYTES - len(".1234567")
+    return KeeperClient(path, engine) if is_local else None

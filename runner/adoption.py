@@ -1,0 +1,73 @@
+"""A runner that was killed leaves its programs running: the next one on its machine goes on with them."""
+
+import socket
+import time
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+
+from hermes import logs
+from hermes.errors import Unavailable
+from hermes.executors.base import Seen
+from hermes.journal import log
+from hermes.leases import is_alive
+from hermes.process import Context
+from hermes.states import State
+from hermes.supervisor import Job
+from hermes.tables import Rank
+from runner.work import RankWork
+
+
+async def adopt_ranks(work: RankWork, owner: str) -> list[Job[Rank]]:
+    """Those that a dead process of this machine had, and whose program and output are still there. The
+    attempt goes on; the lease has a new owner, which fences the old one should it not be dead after all."""
+    jobs = []
+    for rank in await _orphans(work.context):
+        try:
+            if await _adopt(work, rank, owner):
+                jobs.append(Job(rank, owner))
+        except Unavailable as error:
+            log.warning("rank not adopted", id=rank.id, error=str(error))
+    return jobs
+
+
+async def _orphans(context: Context) -> Sequence[Rank]:
+    here = f"{socket.gethostname()}:"
+    running = select(Rank).where(
+        Rank.state == State.RUNNING, Rank.lease_owner.startswith(here, autoescape=True)
+    )
+    async with context.database.read() as session:
+        rows = (await session.scalars(running)).all()
+    return [row for row in rows if not is_alive(row.lease_owner)]
+
+
+async def _adopt(work: RankWork, rank: Rank, owner: str) -> bool:
+    run, build = await work.look_up(rank)
+    counts = logs.count_bytes(work.log_of(rank))
+    seen = Seen(counts.get(logs.STDOUT, 0), counts.get(logs.STDERR, 0))
+    box = await work.executor.adopt(work.task(rank, run, build), seen)
+    if box is None:
+        return False
+    if not await _take_over(work.context, rank, owner):
+        return False
+    work.adopted[rank.id] = box
+    log.info("rank adopted", id=rank.id, run=rank.run_id, attempt=rank.attempt, box=box.task.name)
+    return True
+
+
+async def _take_over(context: Context, rank: Rank, owner: str) -> bool:
+    """The lease, unless somebody else has ended or has it meanwhile."""
+    async with context.database.write() as session:
+        mine = await session.execute(
+            update(Rank)
+            .where(
+                Rank.id == rank.id,
+                Rank.attempt == rank.attempt,
+                Rank.state == State.RUNNING,
+                Rank.lease_owner == rank.lease_owner,
+            )
+            .values(lease_owner=owner, lease_until=time.time() + context.settings.lease)
+        )
+        assert isinstance(mine, CursorResult)
+        return mine.rowcount == 1

@@ -1,0 +1,154 @@
+"""Programs outlive their runner: it is killed, started again, and goes on, and no byte of a log is lost."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.programs import shell
+from tests.service import Pushed, Service, wait_for
+from tests.test_faults import containers, has, the_process
+
+COUNTER = """
+i=0
+while [ $i -lt {count} ]; do
+  echo "out $i"; echo "err $i" >&2; i=$((i+1))
+  [ $((i % 200)) = 0 ] && sleep 0.1
+done
+echo kept >$HERMES_OUTPUT_DIR/file
+exit {code}
+"""
+
+
+@pytest.fixture(scope="module")
+def house(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    env = {"HERMES_EXECUTOR": "docker", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
+    one = Service(tmp_path_factory.mktemp("adopt"), env)
+    one.token = one.add_user(one.user)
+    one.start()
+    yield one
+    assert one.stop() == 0
+    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+
+
+def begin(house: Service, program: str, manifest: str = "") -> tuple[Pushed, int]:
+    """A push whose program runs; and its rank."""
+    pushed = house.push(shell(program, manifest), "detach")
+    run = wait_for(lambda: [r for r in house.commit_page(pushed)["runs"] if r["state"] == "running"])[0]
+    rank = house.api(f"/runs/{run['id']}")["ranks"][0]["id"]
+    return pushed, rank
+
+
+def kill_runner(house: Service) -> int:
+    """Returns the pid that it had."""
+    pid = the_process(house, "-m runner")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not _is_there(pid))
+    return pid
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def rank_of(house: Service, pushed: Pushed) -> dict[str, Any]:
+    run = house.run_of(pushed)
+    rank: dict[str, Any] = house.api(f"/runs/{run['id']}")["ranks"][0]
+    return rank
+
+
+def test_a_program_goes_on_while_its_runner_is_killed_twice_and_its_log_is_whole(house: Service) -> None:
+    pushed, rank_id = begin(house, COUNTER.format(count=12_000, code=3))
+    for size_bytes in (20_000, 70_000):
+        wait_for(lambda size=size_bytes: len(house.read_log("rank", rank_id)) > size)
+        kill_runner(house)
+    rank = rank_of(house, pushed)
+    assert (rank["state"], rank["attempt"], rank["exit_code"]) == ("failed", 1, 3)
+    lines = house.read_log("rank", rank_id).decode().splitlines()
+    for stream in ("out", "err"):
+        assert [line for line in lines if line.startswith(stream)] == [f"{stream} {n}" for n in range(12_000)]
+    assert len(lines) == 24_000
+    run = house.commit_page(pushed)["runs"][0]
+    assert [each["path"] for each in house.api(f"/runs/{run['id']}")["artifacts"]] == ["file"]
+    wait_for(lambda: not containers(house))
+
+
+def test_a_program_that_ends_while_no_runner_is_there_gets_its_verdict(house: Service) -> None:
+    pushed, rank_id = begin(house, "echo begun; sleep 1; echo finished; exit 7")
+    wait_for(lambda: b"begun" in house.read_log("rank", rank_id))
+    supervisor = the_process(house, "hermes up")
+    os.kill(supervisor, signal.SIGSTOP)  # nobody starts a runner
+    try:
+        kill_runner_of_a_stopped_parent(house)
+        time.sleep(2)
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    rank = rank_of(house, pushed)
+    assert (rank["state"], rank["attempt"], rank["reason"]) == ("failed", 1, "exit code 7")
+    assert house.read_log("rank", rank_id) == b"begun\nfinished\n"
+    assert rank["summary"]["wall_s"] < 2
+
+
+def kill_runner_of_a_stopped_parent(house: Service) -> None:
+    """It stays a zombie as long as its parent does not look."""
+    os.kill(the_process(house, "-m runner"), signal.SIGKILL)
+
+
+def test_the_limit_of_time_holds_across_runners(house: Service) -> None:
+    began = time.monotonic()
+    pushed, _ = begin(house, "sleep 60", '[run]\ntimeout = "5s"')
+    kill_runner(house)
+    rank = rank_of(house, pushed)
+    assert (rank["state"], rank["attempt"]) == ("timed_out", 1)
+    assert time.monotonic() - began < 20
+    wait_for(lambda: not containers(house))
+
+
+def test_an_adopted_program_is_cancelled_like_any_other(house: Service) -> None:
+    pushed, _ = begin(house, "sleep 60")
+    kill_runner(house)
+    wait_for(lambda: "rank adopted" in house.log.rpartition("runner ready")[2])
+    with house.client() as client:
+        client.post(f"/api/v1/runs/{house.commit_page(pushed)['runs'][0]['id']}/cancel")
+    rank = rank_of(house, pushed)
+    assert (rank["state"], rank["attempt"]) == ("cancelled", 1)
+
+
+def test_a_follower_of_the_push_sees_every_line_once(house: Service) -> None:
+    tree = house.worktree(shell("for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done"))
+    from tests.programs import begin_push, end_of
+
+    client = begin_push(house, tree, "followed")
+    wait_for(lambda: b"line 2" in house_log(house), 30)
+    kill_runner(house)
+    code, text = end_of(client)
+    lines = [line for line in text.splitlines() if line.startswith("line ")]
+    assert code == 0 and lines == [f"line {n}" for n in range(1, 9)]
+    assert not has(text.splitlines(), "trying again")
+
+
+def house_log(house: Service) -> bytes:
+    newest = max(house.data.glob("logs/rank/*.log"), key=lambda path: path.stat().st_mtime)
+    return newest.read_bytes()
+
+
+def test_without_its_keeper_a_program_is_tried_again(house: Service) -> None:
+    """What it printed meanwhile cannot be known."""
+    pushed, _ = begin(house, "echo begun; sleep 4; echo finished")
+    os.kill(the_process(house, "hermes.keeper"), signal.SIGKILL)
+    rank = rank_of(house, pushed)
+    assert (rank["state"], rank["attempt"]) == ("succeeded", 2)
+    events = [each["reason"] for each in house.api(f"/runs/{rank_run(house, pushed)}")["events"]]
+    assert any("keeper" in reason for reason in events), events
+
+
+def rank_run(house: Service, pushed: Pushed) -> int:
+    run: int = house.commit_page(pushed)["runs"][0]["id"]
+    return run
