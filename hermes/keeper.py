@@ -7,11 +7,13 @@ has, and goes on there. While nobody reads, 1 MiB is held; then the program wait
 
 A connection begins with one line, `attach CONTAINER ENGINE_SOCKET`, `resume CONTAINER STDOUT STDERR` (bytes
 of each that are in the log) or `stay`, answered by `ok STDOUT STDERR` (bytes that are not held any more) or
-`no WHY`. Then come frames as the engine sends them (docs.docker.com/reference/api/engine: attach), and for
-what is in the log, 4 bytes with its length go back. It ends when no runner stays and nothing is held."""
+`no WHY`. Then come frames as the engine sends them (docs.docker.com/reference/api/engine: attach), one of
+stream 255 at the end, and for what is in the log, 4 bytes with its length go back. The keeper ends when no
+runner stays and nothing is held."""
 
 import asyncio
 import os
+import socket
 import struct
 import sys
 from collections import deque
@@ -21,6 +23,7 @@ from itertools import islice
 HOLD_BYTES = 1 << 20
 HEADER = struct.Struct(">BxxxL")  # stream, length
 ACK = struct.Struct("<L")
+END = 255  # as a stream: all was handed on; without it the connection broke
 _IDLE_S = 2.0
 _UNCLAIMED_S = 3600.0  # how long the end of a container is kept for a runner that does not come
 
@@ -54,26 +57,34 @@ class Output:
 
     async def hand_on(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         """To one runner, until the end or until it goes; whoever had it before is cut off."""
-        if self._client is not None:
-            self._client.close()
-        self._client, self._sent = client, 0
+        async with self._changed:
+            if self._client is not None:
+                self._client.close()
+            self._client, self._sent = client, 0
+            self._changed.notify_all()
         listening = asyncio.create_task(self._listen(reader))
         try:
-            while self._client is client and not self._is_sent:
-                async with self._changed:
-                    await self._changed.wait_for(lambda: self._sent < len(self._held) or self._ended)
-                    fresh = list(islice(self._held, self._sent, None))
-                    self._sent = len(self._held)
-                client.writelines(HEADER.pack(stream, len(data)) + data for stream, data in fresh)
+            while pieces := await self._fresh(client):
+                client.writelines(HEADER.pack(stream, len(data)) + data for stream, data in pieces)
                 await client.drain()
-            client.write_eof()
-            await listening
+            if self._client is client:
+                client.write(HEADER.pack(END, 0))
+                await client.drain()
+                await listening
         finally:
             listening.cancel()
 
-    @property
-    def _is_sent(self) -> bool:
-        return self._ended and self._sent == len(self._held)
+    async def _fresh(self, client: asyncio.StreamWriter) -> list[tuple[int, bytes]]:
+        """What this runner does not have yet; empty at the end, and when it is another's turn."""
+        async with self._changed:
+            await self._changed.wait_for(
+                lambda: self._client is not client or self._sent < len(self._held) or self._ended
+            )
+            if self._client is not client:
+                return []
+            fresh = list(islice(self._held, self._sent, None))
+            self._sent = len(self._held)
+            return fresh
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """What the runner has written to the log is not held any longer."""
@@ -193,16 +204,28 @@ async def _attach(engine: str, container: str) -> tuple[asyncio.StreamReader, as
     return reader, writer
 
 
-async def main(socket: str) -> None:
-    """Serve at this socket until nobody needs it."""
+async def main(listener: socket.socket) -> None:
+    """Serve until nobody needs it."""
     keeper = Keeper()
-    fresh = f"{socket}.{os.getpid()}"
-    server = await asyncio.start_unix_server(keeper.serve, fresh)
-    os.chmod(fresh, 0o600)
-    os.rename(fresh, socket)
+    server = await asyncio.start_unix_server(keeper.serve, sock=listener)
     await keeper.until_idle()
     server.close()
 
 
+def listen(path: str) -> socket.socket:
+    """In the place of whoever listened there before."""
+    fresh = f"{path}.{os.getpid()}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(fresh)
+    os.chmod(fresh, 0o600)
+    listener.listen(256)
+    os.rename(fresh, path)
+    return listener
+
+
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    _listener = listen(sys.argv[1])
+    if os.fork():
+        os._exit(0)  # it can be asked now, and is nobody's child
+    os.setsid()  # what ends the runner's group does not end it
+    asyncio.run(main(_listener))

@@ -74,7 +74,8 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         executor = LocalExecutor(tmp_path / "boxes")
     else:
         request.getfixturevalue("engine")
-        executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}")
+        keeper = tmp_path / "k" if request.param == "docker" else None  # as the runner has, and the builder
+        executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}", keeper=keeper)
         if request.param == "docker without root":
             executor._has_disks = False  # what it finds by itself when it may not mount
     await executor.check()

@@ -134,6 +134,8 @@ class DockerExecutor:
             handle.output.close()
 
     async def close(self) -> None:
+        for name in list(self._handles):
+            self._forget(name)
         if self._keeper is not None:
             self._keeper.close()
         if self._api is not None:

@@ -5,7 +5,6 @@ import contextlib
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +13,7 @@ from docker.utils.socket import frames_iter
 
 from hermes.errors import Unavailable
 from hermes.executors.base import Seen
-from hermes.keeper import ACK
+from hermes.keeper import ACK, END, HEADER
 
 _START_S = 10.0
 _ANSWER_S = 60.0
@@ -59,10 +58,18 @@ class Kept:
         self._connection, self.gone = connection, gone
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
-        for stream, data in frames_iter(self._connection, tty=False):  # type: ignore[no-untyped-call]
-            yield stream, data
-            with contextlib.suppress(OSError):  # cut off: then another runner has it
+        """Raises Unavailable when it breaks off before its end."""
+        with self._connection.makefile("rb", buffering=1 << 16) as stream_of_frames:
+            while len(header := stream_of_frames.read(HEADER.size)) == HEADER.size:
+                stream, size_bytes = HEADER.unpack(header)
+                if stream == END:
+                    return
+                data = stream_of_frames.read(size_bytes)
+                if len(data) < size_bytes:
+                    break
+                yield stream, data
                 self._connection.sendall(ACK.pack(len(data)))
+        raise Unavailable("the keeper of what it printed is gone")
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -106,18 +113,13 @@ class KeeperClient:
             self._staying, _ = self._ask("stay")
 
     def _start(self) -> None:
-        Path(self._path).unlink(missing_ok=True)
-        subprocess.Popen(
-            [sys.executable, "-m", "hermes.keeper", self._path],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # what ends the runner's group does not end it
-        )
-        until = time.monotonic() + _START_S
-        while not Path(self._path).exists():
-            if time.monotonic() > until:
-                raise Unavailable("the keeper of output did not start")
-            time.sleep(0.005)
+        command = [sys.executable, "-m", "hermes.keeper", self._path]
+        with Path(self._path).with_suffix(".log").open("ab") as words:  # not our stderr: who started us reads
+            done = subprocess.run(  # that to its end, which would be the keeper's
+                command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, timeout=_START_S, check=False
+            )
+        if done.returncode != 0:
+            raise Unavailable(f"the keeper of output did not start: {words.name} says why")
 
     def _open(self, line: str) -> Kept:
         try:
