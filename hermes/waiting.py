@@ -124,6 +124,14 @@ async def _holder(session: AsyncSession, of_gpus: bool, viewer: User | None) -> 
     return best
 
 
+async def times_left(session: AsyncSession) -> dict[tuple[int, int], tuple[float, str]]:
+    """{(run, number of the rank): (seconds, `about` or `at most`)} of what is at work now."""
+    rows = await session.execute(
+        select(Rank, Run).join(Run, Run.id == Rank.run_id).where(Rank.state.in_(LIVE))
+    )
+    return {(run.id, rank.number): await _left_s(session, rank, run) for rank, run in rows.all()}
+
+
 async def _left_s(session: AsyncSession, rank: Rank, run: Run) -> tuple[float, str]:
     """How long a rank will still run: `about`, by what its repository's last runs took, or `at most`, by its
     limit, when there were none or it takes longer this time."""

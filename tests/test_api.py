@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from hermes.machine_answers import GpusAnswer
 from tests.programs import shell
 from tests.service import Pushed, Service, wait_for
-from web.answers import CommitAnswer, ErrorAnswer, GpusAnswer, RunAnswer, RunPage
+from web.answers import CommitAnswer, ErrorAnswer, RunAnswer, RunPage
 
 FAILS = shell("echo begun\nexit 3\n")
 SLEEPS = shell("echo begun\nsleep 60\n")

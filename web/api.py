@@ -7,17 +7,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
+from hermes.machine_answers import gpus_answer
+from hermes.machines import machines, queue
 from hermes.manifest import json_schema
 from hermes.repos import get_readable, visible_to
 from hermes.tables import Build, Repo, Run, User
 from hermes.threads import in_thread
 from web.actions import Actions
-from web.answers import CommitAnswer, GpusAnswer, RunAnswer, RunPage
+from web.answers import CommitAnswer, RunAnswer, RunPage
 from web.commit import full_sha, read_message
 from web.details import build_details, pushes_of, run_details
 from web.lookup import Place, find_build, find_run, places
-from web.machines import machines, queue
-from web.shapes import build_answer, machine_answer, push_answer, run_answer, waiting_answer
+from web.shapes import build_answer, push_answer, run_answer
 from web.site import Site, number
 from web.visitor import program
 
@@ -146,9 +147,4 @@ class Api:
         async with self.database.read() as session:
             found = await machines(session, user)
             waiting, total = await queue(session, user)
-        answer = GpusAnswer(
-            runners=[machine_answer(each) for each in found],
-            queue=[waiting_answer(each) for each in waiting],
-            waiting=total,
-        )
-        return _json(answer)
+        return _json(gpus_answer(found, waiting, total))

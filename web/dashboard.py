@@ -7,10 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from hermes.machines import machines
 from hermes.repos import visible_to
 from hermes.tables import Build, Collaborator, Repo, Run, User
 from web.activity import build_lines, moving, run_lines
-from web.machines import machines
 from web.site import Site
 
 _RUNS, _BUILDS, _REPOS = 20, 8, 50

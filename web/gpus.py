@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from web.machines import machines, queue
+from hermes.machines import machines, queue
 from web.site import Site
 
 

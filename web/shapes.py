@@ -1,24 +1,18 @@
 """From rows to the API's answers."""
 
-from dataclasses import asdict
 from typing import Any
 
 from hermes.tables import Build, Push, Rank, Run
 from web.answers import (
     ArtifactAnswer,
     BuildAnswer,
-    GpuAnswer,
-    HolderAnswer,
-    MachineAnswer,
     PushAnswer,
     RankAnswer,
     RunAnswer,
-    WaitingAnswer,
 )
 from web.details import BuildDetails, RunDetails
 from web.files import artifact_url
 from web.look import iso
-from web.machines import Holder, Machine, Waiting
 
 
 def _times(row: Run | Build | Rank) -> dict[str, Any]:
@@ -120,44 +114,3 @@ def push_answer(push: Push, user: str) -> PushAnswer:
         created_at=push.created_at,
         created=iso(push.created_at),
     )
-
-
-def machine_answer(machine: Machine) -> MachineAnswer:
-    """One runner."""
-    row = machine.row
-    return MachineAnswer(
-        name=row.name,
-        executor=row.executor,
-        alive=machine.is_alive,
-        seen_at=row.seen_at,
-        cpus=row.cpus,
-        cpus_held=machine.cpus_held,
-        memory_bytes=row.memory_bytes,
-        memory_held_bytes=machine.memory_held_bytes,
-        gpus=[
-            GpuAnswer(
-                **gpu,
-                held_by=next((_holder(who) for who in holders if not who.gpu_bytes), None),
-                shared_by=[_holder(who) for who in holders if who.gpu_bytes],
-                quarantine=row.quarantine.get(gpu["uuid"]),
-            )
-            for gpu, holders in machine.gpus()
-        ],
-    )
-
-
-def _holder(holder: Holder) -> HolderAnswer:
-    return HolderAnswer(
-        run=holder.run_id,
-        rank=holder.rank,
-        user=holder.user,
-        repo=holder.name or None,
-        since=holder.since,
-        gpu_memory_bytes=holder.gpu_bytes or None,
-    )
-
-
-def waiting_answer(waiting: Waiting) -> WaitingAnswer:
-    """One run in the queue."""
-    fields = asdict(waiting)
-    return WaitingAnswer(run=fields.pop("run_id"), repo=fields.pop("name") or None, **fields)
