@@ -97,7 +97,7 @@ def test_images_are_listed_for_people_and_for_programs(fresh: Service) -> None:
 
 
 COMMANDS = ["", "up", "demo", "admin", "admin user", "admin user add", "admin user list"]
-COMMANDS += ["admin token", "admin token add", "images"]
+COMMANDS += ["admin token", "admin token add", "images", "gpus"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -136,7 +136,7 @@ def test_one_port_for_two_doors_is_refused() -> None:
         check_ports(load_settings({"HERMES_PORT": "8765", "HERMES_SSH_PORT": "8765"}))
 
 
-@pytest.mark.parametrize("command", ["up", "demo", "images", "admin user list"])
+@pytest.mark.parametrize("command", ["up", "demo", "images", "gpus", "admin user list"])
 def test_wrong_setting_stops_every_command_with_one_clear_line(fresh: Service, command: str) -> None:
     fresh.env["HERMES_EXECUTOR"] = "podman"
     said = complaint(fresh.hermes(*command.split(), check=False))

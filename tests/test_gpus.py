@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -314,3 +317,76 @@ def test_a_share_without_a_size_learns_it_from_earlier_runs(gpu_service: Service
     tree.write(holder(gpu_table=table))
     tree.commit("again")
     assert "started on 3.4 GiB of GPU 0" in gpu_service.push(tree, repo="learner").output
+
+
+def holding(end: Path) -> dict[str, str | bytes]:
+    """A program that keeps its GPU until there is a file `end`."""
+    return holder() | {"prog.sh": f"#!/bin/sh\nuntil test -e {end}; do sleep 0.1; done\n"}
+
+
+def test_the_command_shows_who_holds_each_gpu_and_for_how_long(
+    gpu_service: Service, dirty: FakeDriver, tmp_path: Path
+) -> None:
+    first = gpu_service.push(holding(tmp_path / "end"), "detach", repo="shown")
+    run = wait_for(
+        lambda: next((r for r in gpu_service.commit_page(first)["runs"] if r["state"] == "running"), None)
+    )
+    dirty.world(gpu(0, used_mib=2048, percent=87), gpu(1))
+    second = gpu_service.push(holder(gpu_table="count = 2"), "detach", repo="waits")
+    wait_for(lambda: "you are 1st" in why(gpu_service))
+    lines = gpu_service.hermes("gpus").stdout.splitlines()
+    assert lines[0] == "NVIDIA driver 580.00, up to CUDA 13.0"
+    assert lines[1].endswith(": local executor, 2 GPUs, 1 of 8 CPUs held")
+    held = next(line for line in lines if line.startswith("0 "))
+    words = rf"0 +NVIDIA-H200 +2.0 GiB of 140 GiB +87 % +35 °C +120 W +alice/shown run {run['id']} of alice, "
+    assert re.fullmatch(words + r"for .+, (about|at most) .+ left", held), held
+    assert next(line for line in lines if line.startswith("1 ")).endswith(" free")
+    assert "1 waits" in lines and lines[-1].lstrip().startswith("run ") and "alice/waits" in lines[-1]
+    assert "held by alice/shown" in lines[-1] and "you are 1st" in lines[-1]
+    dirty.world(gpu(0), gpu(1))
+    (tmp_path / "end").touch()
+    assert [gpu_service.run_of(each)["state"] for each in (first, second)] == ["succeeded"] * 2
+
+
+def test_the_command_says_to_programs_what_the_api_says_and_more(
+    gpu_service: Service, tmp_path: Path
+) -> None:
+    pushed = gpu_service.push(holding(tmp_path / "end"), "detach")
+    wait_for(lambda: gpu_service.commit_page(pushed)["runs"][0]["state"] == "running")
+    said, api = json.loads(gpu_service.hermes("gpus", "--json").stdout), gpu_service.api("/gpus")
+    assert said.pop("driver")["version"] == "580.00"
+    first, second = said["runners"][0]["gpus"]
+    assert first["now"]["used_bytes"] == 0 and second["now"]["celsius"] == 35
+    assert first["held_by"].pop("left_s") > 0 and first["held_by"].pop("left_is") in ("about", "at most")
+    for each in (first, second):
+        del each["now"]
+    said["runners"][0].pop("seen_at"), api["runners"][0].pop("seen_at")
+    assert said == api and first["held_by"]["repo"].startswith("alice/")
+    (tmp_path / "end").touch()
+    gpu_service.run_of(pushed)
+
+
+def test_the_command_says_how_a_gpu_comes_out_of_quarantine(gpu_service: Service, dirty: FakeDriver) -> None:
+    gpu_service.push(dirtying(dirty.folder, gpu(0, ecc_errors=2)))
+    wait_for(lambda: gpus_of(gpu_service)[0]["quarantine"])
+    shown = gpu_service.hermes("gpus").stdout
+    assert re.search(r"in quarantine since 20\d\d-\d\d-\d\d: its memory had uncorrected errors", shown)
+    assert "→ hermes admin gpu release GPU-fake-0" in shown
+
+
+def test_the_command_looks_again_each_second_until_ctrl_c(gpu_service: Service, driver: FakeDriver) -> None:
+    driver.world(gpu(0), gpu(1))
+    command = [sys.executable, "-m", "hermes", "gpus", "--watch", "--json"]
+    env = gpu_service.environment() | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as top:
+        assert top.stdout is not None and top.stderr is not None
+        first = json.loads(top.stdout.readline())
+        driver.world(gpu(0, percent=50), gpu(1), "lost")
+        began = time.monotonic()
+        later = [json.loads(top.stdout.readline()) for _ in range(2)][-1]
+        assert 0.5 < time.monotonic() - began < 5
+        top.send_signal(signal.SIGINT)
+        assert top.wait(5) == 0 and top.stderr.read() == ""
+    driver.world(gpu(0), gpu(1))
+    assert [each["driver"]["gpus"][0]["percent"] for each in (first, later)] == [0.0, 50.0]
+    assert later["driver"]["gpus"][2]["error"] == "GPU is lost"

@@ -8,7 +8,8 @@ import click
 from hermes import __version__
 from hermes.errors import HermesError, UserError
 
-COMMANDS = ("up", "demo", "admin", "images")  # each in a module of its name, imported when it is called
+# each in a module of its name, imported when it is called
+COMMANDS = ("up", "demo", "admin", "images", "gpus")
 
 
 class _Commands(click.Group):

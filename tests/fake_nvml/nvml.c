@@ -4,7 +4,8 @@
    program runs. A line is one GPU:  UUID NAME TOTAL_MIB USED_MIB PERCENT WATTS CELSIUS CAPABILITY PIDS [ECC_ERRORS]
    NAME has no blanks; PIDS is `-` or process ids with commas, each with `:MIB` if it is known what it has; a line
    that begins with `lost` is a GPU that fell off the bus, one that begins with `mig` and has the same fields then is
-   an instance of the GPU above it. Beside it, a file with `.xid` after the name has a line `INDEX XID [INSTANCE]` for
+   an instance of the GPU above it. A line `driver VERSION CUDA` (12020: 12.2) is the driver itself, `modes PERSISTENCE
+   ECC MIG` (0 or 1) are those of all GPUs. A world that is a pipe without a writer is a driver that hangs. Beside it, a file with `.xid` after the name has a line `INDEX XID [INSTANCE]` for
    each event, in order. Return codes: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceEnumvs.html */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,7 +27,8 @@ typedef struct { unsigned gpu, memory; } Utilization;
 typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } ProcessInfo;
 
 static __thread Gpu gpus[MAX_GPUS];
-static __thread int count;
+static __thread int count, cuda, modes[3];
+static __thread char version[80];
 
 static void read_pids(Gpu *gpu, char *words) {
     char *rest;
@@ -43,10 +45,13 @@ static int load(void) {
     FILE *file = path ? fopen(path, "r") : NULL;
     char line[1024], pids[512];
     if (!file) return DRIVER_NOT_LOADED;
-    count = 0;
+    count = 0, cuda = 13000, strcpy(version, "580.00");
+    modes[0] = modes[1] = 1, modes[2] = 0;
     int whole = -1;
     while (count < MAX_GPUS && fgets(line, sizeof line, file)) {
         Gpu *gpu = &gpus[count];
+        if (sscanf(line, "driver %79s %d", version, &cuda) == 2) continue;
+        if (sscanf(line, "modes %d %d %d", &modes[0], &modes[1], &modes[2]) == 3) continue;
         memset(gpu, 0, sizeof *gpu);
         gpu->parent = strncmp(line, "mig ", 4) ? -1 : whole;
         if (gpu->parent < 0) whole = count; else gpu->instance = gpus[whole].divided++;
@@ -83,7 +88,8 @@ int nvmlInitWithFlags(unsigned flags) { (void)flags; return load(); }
 int nvmlInit_v2(void) { return load(); }
 int nvmlShutdown(void) { return SUCCESS; }
 const char *nvmlErrorString(int code) { return code == GPU_IS_LOST ? "GPU is lost" : code == DRIVER_NOT_LOADED ? "Driver Not Loaded" : "Error"; }
-int nvmlSystemGetDriverVersion(char *out, unsigned size) { return copy(out, size, "580.00"); }
+int nvmlSystemGetDriverVersion(char *out, unsigned size) { int error = load(); return error ? error : copy(out, size, version); }
+int nvmlSystemGetCudaDriverVersion(int *out) { int error = load(); *out = cuda; return error; }
 static int part(int parent, int number) { /* the number-th whole GPU (parent -1), or instance of one */
     for (int i = 0; i < count; i++)
         if (gpus[i].parent == parent && number-- == 0) return i;
@@ -102,10 +108,10 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
 }
 int nvmlDeviceGetMigMode(void *handle, unsigned *now, unsigned *next) {
     WITH_GPU(handle);
-    *now = *next = gpu->divided > 0;
+    *now = *next = gpu->divided > 0 || modes[2];
     return gpu->parent < 0 ? SUCCESS : NOT_SUPPORTED;
 }
-int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *out) { WITH_GPU(handle); *out = 7; return gpu->divided ? SUCCESS : NOT_SUPPORTED; }
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *out) { WITH_GPU(handle); *out = 7; return gpu->divided || modes[2] ? SUCCESS : NOT_SUPPORTED; }
 int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned index, void **out) {
     WITH_GPU(handle);
     int at = part((int)(gpu - gpus), (int)index);
@@ -141,6 +147,8 @@ int nvmlDeviceGetClockInfo(void *handle, int type, unsigned *mhz) { WITH_GPU(han
 int nvmlDeviceGetUtilizationRates(void *handle, Utilization *use) { WITH_GPU(handle); if (gpu->parent >= 0) return NOT_SUPPORTED; use->gpu = gpu->percent, use->memory = 0; return SUCCESS; }
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) { WITH_GPU(handle); *milliwatts = gpu->watts * 1000; return SUCCESS; }
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) { WITH_GPU(handle); (void)sensor; *celsius = (unsigned)gpu->celsius; return SUCCESS; }
+int nvmlDeviceGetPersistenceMode(void *handle, int *out) { WITH_GPU(handle); *out = modes[0]; return SUCCESS; }
+int nvmlDeviceGetEccMode(void *handle, int *now, int *next) { WITH_GPU(handle); *now = *next = modes[1]; return SUCCESS; }
 int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *size, ProcessInfo *out) {
     WITH_GPU(handle);
     unsigned room = *size;
