@@ -11,6 +11,7 @@ from hermes.errors import SettingsError
 from hermes.settings import Settings
 
 GIT_VERSION = (2, 39)  # what Debian 12 has; nothing older was tried
+LEAST_FREE_BYTES = 64 << 20  # of the disk of HERMES_DATA; with less, no push is taken
 
 
 def check_data_directory(data: Path) -> None:
@@ -27,8 +28,8 @@ def check_data_directory(data: Path) -> None:
         ) from None
 
 
-def check_git() -> None:
-    """Raises SettingsError when git is missing or too old to receive pushes as we need it."""
+def check_git() -> str:
+    """What git calls itself. Raises SettingsError when it is missing, or too old for what we need of it."""
     try:
         words = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -37,6 +38,7 @@ def check_git() -> None:
     if version is None or (int(version[1]), int(version[2])) < GIT_VERSION:
         needed = ".".join(map(str, GIT_VERSION))
         raise SettingsError(f"{words.strip()} is too old: Hermes needs git {needed} or newer")
+    return words.strip()
 
 
 def open_sockets(settings: Settings) -> tuple[socket.socket, socket.socket | None]:

@@ -1,9 +1,11 @@
 """Brings a database to this program's schema, and refuses one that a newer program has written."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
@@ -39,3 +41,23 @@ async def migrate(database: Database) -> None:
     async with database.write() as session:
         connection = await session.connection()
         await connection.run_sync(_upgrade)
+
+
+class Schema(NamedTuple):
+    """What a database has and what this program brings it to; `found` is empty in an empty database."""
+
+    found: str
+    head: str
+    is_newer: bool
+
+
+async def look_at_schema(database: Database) -> Schema:
+    """Without changing it."""
+    async with database.read() as session:
+        connection = await session.connection()
+        found = await connection.run_sync(
+            lambda each: MigrationContext.configure(each).get_current_revision()
+        )
+    script = ScriptDirectory.from_config(_config())
+    known = {each.revision for each in script.walk_revisions()}
+    return Schema(found or "", script.get_current_head() or "", bool(found) and found not in known)

@@ -97,7 +97,7 @@ def test_images_are_listed_for_people_and_for_programs(fresh: Service) -> None:
 
 
 COMMANDS = ["", "up", "demo", "admin", "admin user", "admin user add", "admin user list"]
-COMMANDS += ["admin token", "admin token add", "images", "gpus"]
+COMMANDS += ["admin token", "admin token add", "images", "doctor", "gpus"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -19,7 +19,10 @@ from hermes.settings import settings_table
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "sample-repos" / "README.md"])
-OURS = [ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "docs/manifest", "docs/git")]
+OURS = [
+    ROOT / f"{name}.md"
+    for name in ("README", "CHANGELOG", "CONTRIBUTING", "docs/manifest", "docs/git", "docs/operations")
+]
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)

@@ -9,13 +9,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hermes.checks import LEAST_FREE_BYTES
 from hermes.errors import HermesError
 from hermes.instance import runners
 from hermes.process import Context
 from hermes.threads import in_thread
 from web.site import Site
-
-_LEAST_FREE_BYTES = 64 << 20
 
 
 def _free_bytes(data: Path) -> int:
@@ -32,7 +31,7 @@ async def _state(context: Context) -> dict[str, object]:
         await session.execute(text("SELECT 1"))
         alive = await runners(session)
     free = await in_thread(_free_bytes, context.settings.data)
-    if free < _LEAST_FREE_BYTES:
+    if free < LEAST_FREE_BYTES:
         raise HermesError(f"the disk of HERMES_DATA is full ({free} bytes left)")
     redis = context.doorbell.connected
     return {

@@ -57,10 +57,15 @@ def wall_s(state: dict[str, Any]) -> float:
     return max((ended - began).total_seconds(), 0.0)
 
 
-def engine_socket() -> str:
-    """The path of the engine's Unix socket, as this process would use it."""
+def engine_url() -> str:
+    """Where the engine is, as this process would use it."""
     url: str = _where().get("base_url", f"unix://{_SYSTEM_SOCKET}")
-    return url.partition("://")[2]
+    return url
+
+
+def engine_socket() -> str:
+    """The path of the engine's Unix socket."""
+    return engine_url().partition("://")[2]
 
 
 def _where() -> dict[str, Any]:
