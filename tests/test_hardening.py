@@ -14,6 +14,7 @@ from hermes.executors.base import Limits, Task
 from hermes.executors.container import hardening
 from hermes.executors.docker import DockerExecutor
 from hermes.executors.engine import connect
+from hermes.executors.seccomp import PROFILE
 from hermes.settings import Settings
 from tests.conftest import missing
 from tests.service import Pushed, Service, wait_for
@@ -23,6 +24,30 @@ PROBE = r"""
 id -u; grep -E '^(CapEff|CapBnd|NoNewPrivs|Seccomp):' /proc/self/status
 ls /sys/class/net; touch /owned 2>&1; echo "devices: $NVIDIA_VISIBLE_DEVICES"; ulimit -c
 ls /var/run/docker.sock /root 2>&1; cat /proc/1/environ 2>&1 | head -c 100
+"""
+
+SANITIZED = r"""
+cat >leak.cc <<'end'
+int main() { volatile int* lost = new int; lost = nullptr; }
+end
+cat >race.cc <<'end'
+#include <thread>
+int count;
+int main() { std::thread one([] { count++; }), other([] { count++; }); one.join(); other.join(); }
+end
+cat >team.cc <<'end'
+#include <cstdio>
+int main() {
+    int sum = 0;
+#pragma omp parallel for reduction(+ : sum)
+    for (int i = 0; i < 5; i++) sum += i;
+    std::printf("together %d\n", sum);
+}
+end
+set -e
+g++ -fsanitize=address leak.cc -o leak; g++ -fsanitize=thread race.cc -o race; g++ -fopenmp team.cc -o team
+set +e
+./leak; ./race; ./team
 """
 
 
@@ -47,7 +72,8 @@ async def test_the_container_is_made_with_every_flag(container: Any) -> None:
     host = state["HostConfig"]
     assert state["Config"]["User"] == "65534:65534"
     assert host["NetworkMode"] == "none" and host["ReadonlyRootfs"] and not host["Privileged"]
-    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"] and host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"]
+    assert host["SecurityOpt"] == ["no-new-privileges", f"seccomp={PROFILE}"]
     assert host["Memory"] == host["MemorySwap"] == 256 << 20 and host["NanoCpus"] == 10**9
     assert (
         host["PidsLimit"] == 512
@@ -73,6 +99,23 @@ async def test_the_program_inside_has_nothing_to_hold_on_to(container: Any) -> N
     assert "\nlo\n" in seen and "eth0" not in seen
     assert "Read-only file system" in seen and "devices: void" in seen
     assert "docker.sock': No such file" in seen
+
+
+def test_allowed_system_calls_are_enough_for_threads_sanitizers_and_openmp(
+    engine: None, tmp_path: Path
+) -> None:
+    async def compile_and_run() -> tuple[int, bytes]:
+        executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}")
+        await executor.check()
+        bench = Bench(executor, tmp_path)
+        ended = await bench.run(SANITIZED, memory=1 << 30)
+        await executor.close()
+        return ended.code, bench.output
+
+    code, output = asyncio.run(compile_and_run())
+    assert code == 0, output
+    assert b"detected memory leaks" in output and b"WARNING: ThreadSanitizer: data race" in output
+    assert output.endswith(b"together 10\n")
 
 
 def test_gpus_are_asked_for_by_uuid_and_never_all(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from docker.types import DeviceRequest, LogConfig, Ulimit
 
 from hermes.executors.base import Folder, Task
+from hermes.executors.seccomp import PROFILE
 from hermes.tree import OWNER_ID
 
 
@@ -38,7 +39,7 @@ def hardening(task: Task, ground: Ground = _AS_IT_IS) -> dict[str, Any]:
         "read_only": True,
         "tmpfs": {"/tmp": "rw,exec,nosuid,nodev,size=256m,mode=1777"},
         "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
+        "security_opt": ["no-new-privileges", f"seccomp={PROFILE}"],
         "pids_limit": limits.pids,
         "mem_limit": limits.memory_bytes,
         "memswap_limit": limits.memory_bytes,
