@@ -1,6 +1,7 @@
 """The contract of an executor, run on each of them: what goes in, what comes out, how it ends, what stays."""
 
 import asyncio
+import os
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -34,7 +35,7 @@ class Bench:
     ) -> Box:
         self.count += 1
         task = Task(
-            name=f"hermes-test-rank-{self.count}.1",
+            name=f"hermes-{os.getpid():x}-rank-{self.count}.1",
             image="hermes/cpp:1",
             command=("sh", "-c", script),
             tree=self.tree,
@@ -145,8 +146,9 @@ async def test_a_program_that_ignores_sigterm_is_killed(bench: Bench) -> None:
     await bench.executor.remove(box.task.name)
 
 
-async def test_what_it_left_running_does_not_outlive_it(bench: Bench) -> None:
-    ended = await asyncio.wait_for(bench.run("setsid sleep 600 & echo started"), 20)
+@pytest.mark.parametrize("how", ["setsid", "env -i setsid", "env -i setsid setsid"])
+async def test_what_it_left_running_does_not_outlive_it(bench: Bench, how: str) -> None:
+    ended = await asyncio.wait_for(bench.run(f"{how} sleep 600 & echo started"), 20)
     assert ended.code == 0 and bench.output == b"started\n"
 
 

@@ -17,7 +17,7 @@ from typing import IO
 
 from hermes.errors import Unavailable
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
-from hermes.executors.processes import MARK, cpu_and_memory, group_members, kill_all
+from hermes.executors.processes import cpu_and_memory, group_members, kill_all, mark
 from hermes.executors.tars import pack, unpack
 from hermes.logs import MIXED
 from hermes.threads import in_thread
@@ -148,8 +148,8 @@ class LocalExecutor:
 
 
 def _bounds(task: Task) -> list[str]:
-    disk = task.limits.disk_bytes
-    return ["prlimit", f"--fsize={disk}", "--nofile=4096", "--core=0", "--"]
+    disk, sign = task.limits.disk_bytes, mark(task.name)
+    return ["prlimit", f"--fsize={disk}", "--nofile=4096", "--core=0", f"--rttime={sign}:{sign}", "--"]
 
 
 def _env(task: Task, folder: Path) -> dict[str, str]:
@@ -168,7 +168,6 @@ def _env(task: Task, folder: Path) -> dict[str, str]:
         "HERMES_OUTPUT_DIR": str(folder / "output"),
         **kept,
         "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
-        MARK: task.name,
     }
 
 
