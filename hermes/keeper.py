@@ -8,8 +8,9 @@ has, and goes on there. While nobody reads, 1 MiB is held; then the program wait
 A connection begins with one line, `attach CONTAINER ENGINE_SOCKET`, `resume CONTAINER STDOUT STDERR` (bytes
 of each that are in the log) or `stay`, answered by `ok STDOUT STDERR` (bytes that are not held any more) or
 `no WHY`. Then come frames as the engine sends them (docs.docker.com/reference/api/engine: attach), one of
-stream 255 at the end, and for what is in the log, 4 bytes with its length go back. The keeper ends when no
-runner stays and nothing is held."""
+stream 255 at the end, and for what is in the log, 4 bytes with its length go back; all ones for what nobody
+will ask for again. Who stays sends a byte when it ends in good order. The keeper ends with it, or when for a
+while no runner stays and nothing is held."""
 
 import asyncio
 import os
@@ -23,8 +24,9 @@ from itertools import islice
 HOLD_BYTES = 1 << 20
 HEADER = struct.Struct(">BxxxL")  # stream, length
 ACK = struct.Struct("<L")
+FORGET = 0xFFFFFFFF  # as a length
 END = 255  # as a stream: all was handed on; without it the connection broke
-_IDLE_S = 2.0
+_IDLE_S, _LOOK_S = 2.0, 0.25
 _UNCLAIMED_S = 3600.0  # how long the end of a container is kept for a runner that does not come
 
 
@@ -36,7 +38,7 @@ class Output:
         self.is_over = asyncio.Event()  # it has ended, and the log has all of it
         self._held: deque[tuple[int, bytes]] = deque()
         self._held_bytes = self._sent = 0  # `_sent` pieces of the held ones went to the runner that reads now
-        self._ended = False
+        self._ended = self._forgotten = False
         self._changed = asyncio.Condition()
         self._client: asyncio.StreamWriter | None = None
 
@@ -48,9 +50,10 @@ class Output:
                 data = await engine.readexactly(length)
                 async with self._changed:
                     await self._changed.wait_for(lambda: self._held_bytes < HOLD_BYTES)
-                    self._held.append((stream, data))
-                    self._held_bytes += len(data)
-                    self._changed.notify_all()
+                    if not self._forgotten:
+                        self._held.append((stream, data))
+                        self._held_bytes += len(data)
+                        self._changed.notify_all()
         async with self._changed:
             self._ended = True
             self._settle()
@@ -96,6 +99,7 @@ class Output:
                     self._settle()
 
     def _forget(self, size_bytes: int) -> None:
+        self._forgotten |= size_bytes == FORGET
         size_bytes = min(size_bytes, self._held_bytes)
         self._held_bytes -= size_bytes
         while size_bytes:
@@ -134,6 +138,7 @@ class Keeper:
         self._outputs: dict[str, Output] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._runners = 0
+        self._is_over = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a runner."""
@@ -155,7 +160,12 @@ class Keeper:
         self._runners += 1
         writer.write(b"ok 0 0\n")
         try:
-            await reader.read()
+            said = await reader.read(1)
+            while said and self._outputs:  # a runner that ends in good order waits for us
+                await asyncio.sleep(0.01)
+            if said:
+                self._is_over.set()
+                await reader.read()
         finally:
             self._runners -= 1
 
@@ -183,11 +193,12 @@ class Keeper:
         del self._outputs[container]
 
     async def until_idle(self) -> None:
-        """Returns when for a while no runner stayed and nothing was held."""
+        """Returns when a runner says so, or when for a while none stayed and nothing was held."""
         idle_s = 0.0
-        while idle_s < _IDLE_S:
-            await asyncio.sleep(0.25)
-            idle_s = 0.0 if self._runners or self._outputs else idle_s + 0.25
+        while idle_s < _IDLE_S and not self._is_over.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._is_over.wait(), _LOOK_S)
+            idle_s = 0.0 if self._runners or self._outputs else idle_s + _LOOK_S
 
 
 async def _attach(engine: str, container: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

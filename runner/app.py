@@ -69,6 +69,7 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     finally:
         for task in side:
             task.cancel()
+        await executor.close()
 
 
 def measure(settings: Settings, gpus: Gpus, pools: PoolTable) -> Capacity:

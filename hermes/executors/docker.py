@@ -47,7 +47,7 @@ class _Handle:
 
 class DockerExecutor:
     """Boxes as containers of a local engine. `base`: where the bounded disks lie; `instance` labels ours;
-    `keeper`: where a keeper of their output is to be, so that they can be adopted."""
+    `keeper`: where a keeper of their output is to be."""
 
     name = "docker"
 
@@ -134,6 +134,9 @@ class DockerExecutor:
             handle.output.close()
 
     async def close(self) -> None:
+        await in_thread(self._close)
+
+    def _close(self) -> None:
         for name in list(self._handles):
             self._forget(name)
         if self._keeper is not None:

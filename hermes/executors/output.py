@@ -13,10 +13,10 @@ from docker.utils.socket import frames_iter
 
 from hermes.errors import Unavailable
 from hermes.executors.base import Seen
-from hermes.keeper import ACK, END, HEADER
+from hermes.keeper import ACK, END, FORGET, HEADER
 
 _START_S = 10.0
-_ANSWER_S = 60.0
+_ANSWER_S, _END_S = 60.0, 2.0
 _PATH_BYTES = 100  # of a Unix socket
 
 
@@ -73,6 +73,7 @@ class Kept:
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
+            self._connection.sendall(ACK.pack(FORGET))
             self._connection.shutdown(socket.SHUT_RDWR)  # wakes who reads
         self._connection.close()
 
@@ -99,9 +100,12 @@ class KeeperClient:
         return kept
 
     def close(self) -> None:
-        """This runner ends."""
+        """This runner ends, and with it the keeper, unless it holds something."""
         if self._staying is not None:
-            self._staying.close()
+            with contextlib.suppress(OSError), self._staying:
+                self._staying.settimeout(_END_S)
+                self._staying.sendall(b".")
+                self._staying.recv(1)
 
     def _stay(self) -> None:
         if self._staying is not None and _is_open(self._staying):
