@@ -22,7 +22,7 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     log.info("builder ready", executor=executor.name, engine=words)
     owner = new_owner()
     if executor.name == "local":
-        log.warning(LOCAL_WARNING)
+        log.warning(LOCAL_WARNING, engine=words)
 
     async def claim(jobs: Sequence[Job[Build]]) -> list[Job[Build]]:
         return await claim_builds(context, owner, context.settings.build_slots - len(jobs))

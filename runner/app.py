@@ -42,7 +42,7 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     claims = Claims(context, owner, capacity, hygiene, pools)
     await hygiene.learn([gpu.uuid for gpu in capacity.gpus])
     if executor.name == "local":
-        log.warning(LOCAL_WARNING)
+        log.warning(LOCAL_WARNING, engine=words)
     log.info("runner ready", executor=executor.name, engine=words, gpus=gpu_words, cpus=capacity.cpus)
 
     async def cancelled(ids: Sequence[int]) -> set[int]:

@@ -43,6 +43,8 @@ def judge(ending: Ending, plan: Plan, cancelled_by: str) -> Verdict:
     if ending.exit.out_of_memory:
         limit = show_size(plan.memory_bytes)
         return Verdict(Event.FAIL, f"out of memory: its limit is {limit} (run.memory)", code or None, name)
+    if ending.exit.overrun:
+        return Verdict(Event.FAIL, ending.exit.overrun, code or None, name)
     if name:
         return Verdict(Event.FAIL, f"{name} ({_SIGNALS.get(name, 'signal')})", code, name)
     if code != 0:

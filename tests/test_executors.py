@@ -4,17 +4,23 @@ import asyncio
 import os
 import tarfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hermes.errors import Refused
 from hermes.executors.base import Box, Executor, Exit, Limits, Task
+from hermes.executors.bubblewrap import FENCES
 from hermes.executors.docker import DockerExecutor
-from hermes.executors.local import LocalExecutor
+from hermes.executors.local import LocalExecutor, Means
 from hermes.tree import OWNER_ID
+from tests.conftest import missing
+from tests.programs import command_lines
 
 MIB = 1 << 20
+LABEL = f"hermes-{os.getpid():x}"  # others may test on the same machine
 
 
 class Bench:
@@ -22,6 +28,7 @@ class Bench:
 
     def __init__(self, executor: Executor, folder: Path) -> None:
         self.executor, self.folder, self.count = executor, folder, 0
+        self.label = LABEL
         self.output = b""
         self.tree = folder / "tree.tar"
         with tarfile.open(self.tree, "w") as tar:
@@ -31,17 +38,17 @@ class Bench:
                 tar.addfile(member)
 
     async def start(
-        self, script: str, *, memory: int = 256 * MIB, disk: int = 64 * MIB, gpus: tuple[str, ...] = ()
+        self, script: str, *, memory: int = 256 * MIB, disk: int = 64 * MIB, pids: int = 512, **more: Any
     ) -> Box:
         self.count += 1
         task = Task(
-            name=f"hermes-{os.getpid():x}-rank-{self.count}.1",
+            name=f"{self.label}-rank-{self.count}.1",
             image="hermes/cpp:1",
             command=("sh", "-c", script),
             tree=self.tree,
-            limits=Limits(cpus=1, memory_bytes=memory, disk_bytes=disk),
-            env={"GREETING": "good day"},
-            gpus=gpus,
+            limits=Limits(cpus=1, memory_bytes=memory, disk_bytes=disk, pids=pids),
+            env={"GREETING": "good day", **more.pop("env", {})},
+            **more,
         )
         return await self.executor.start(task)
 
@@ -51,8 +58,8 @@ class Bench:
         self.output = b"".join(parts)
         return ended
 
-    async def run(self, script: str, **limits: int) -> Exit:
-        box = await self.start(script, **limits)  # type: ignore[arg-type]
+    async def run(self, script: str, **more: Any) -> Exit:
+        box = await self.start(script, **more)
         try:
             return await self.follow(box)
         finally:
@@ -68,15 +75,34 @@ class Bench:
             return {name: file.read() for name, file in files.items() if file is not None}
 
 
-@pytest.fixture(params=["docker", "docker without root", "local"])
+LOCAL = ["local", "local without root", "local without bubblewrap", "local with nothing"]
+
+
+def local(how: str, base: Path) -> LocalExecutor:
+    """The local executor with what this machine gives, or with less, as it finds by itself elsewhere."""
+    executor = LocalExecutor(base)
+    means = executor._find_means()
+    if means.fence is None and how in LOCAL[:2]:
+        missing(f"bubblewrap ({means.why})")
+    if how == "local" and not (means.parents and means.has_disks):
+        missing("root, which control groups and bounded disks need,")
+    executor._means = {
+        "local": means,
+        "local without root": Means(FENCES[-1], {}, has_disks=False),
+        "local without bubblewrap": replace(means, fence=None, why="a test"),
+        "local with nothing": Means(None, {}, has_disks=False, why="a test"),
+    }[how]
+    return executor
+
+
+@pytest.fixture(params=["docker", "docker without root", *LOCAL])
 async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     executor: Executor
-    if request.param == "local":
-        executor = LocalExecutor(tmp_path / "boxes")
+    if request.param in LOCAL:
+        executor = local(request.param, tmp_path / "boxes")
     else:
         request.getfixturevalue("engine")
-        keeper = tmp_path / "k" if request.param == "docker" else None  # as the runner has, and the builder
-        executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}", keeper=keeper)
+        executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}")
         if request.param == "docker without root":
             executor._has_disks = False  # what it finds by itself when it may not mount
     await executor.check()
@@ -146,9 +172,8 @@ async def test_a_program_that_ignores_sigterm_is_killed(bench: Bench) -> None:
     await bench.executor.remove(box.task.name)
 
 
-@pytest.mark.parametrize("how", ["setsid", "env -i setsid", "env -i setsid setsid"])
-async def test_what_it_left_running_does_not_outlive_it(bench: Bench, how: str) -> None:
-    ended = await asyncio.wait_for(bench.run(f"{how} sleep 600 & echo started"), 20)
+async def test_what_it_left_running_does_not_outlive_it(bench: Bench) -> None:
+    ended = await asyncio.wait_for(bench.run("setsid sleep 600 & echo started"), 20)
     assert ended.code == 0 and bench.output == b"started\n"
 
 
@@ -203,3 +228,16 @@ async def test_usage_is_seen_while_it_runs(bench: Bench) -> None:
     usage = await bench.executor.usage(box)
     await bench.executor.remove(box.task.name)
     assert usage is not None and usage.cpu_s > 0.3 and usage.peak_memory_bytes > 15 * MIB
+
+
+async def test_what_left_its_session_its_parents_and_its_environment_is_ended_too(bench: Bench) -> None:
+    hide = "(setsid env -i sleep 7654 >/dev/null 2>&1 &) ; (setsid sh -c 'sleep 7654 & exit 0' &)"
+    ended = await asyncio.wait_for(bench.run(f"{hide}; echo started; sleep 0.3"), 20)
+    assert ended.code == 0 and bench.output == b"started\n"
+    assert [line for line in command_lines().values() if "sleep 7654" in line] == []
+
+
+async def test_too_many_processes_do_not_come_about(bench: Bench) -> None:
+    bomb = "i=0; while [ $i -lt 200 ]; do sleep 60 & i=$((i+1)); done; echo all; sleep 60"
+    ended = await asyncio.wait_for(bench.run(bomb, pids=50), 30)
+    assert ended.code != 0 and b"all" not in bench.output

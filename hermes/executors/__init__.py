@@ -15,8 +15,8 @@ from hermes.paths import Paths
 from hermes.settings import Settings
 
 LOCAL_WARNING = (
-    "THE LOCAL EXECUTOR IS IN USE: what people push runs as this user on this machine, so only people "
-    "whom you trust with it may have an account; install Docker for a fence"
+    "THE LOCAL EXECUTOR IS IN USE: what people push runs as processes of this machine, so only people "
+    "whom you trust with it may push to it (HERMES_TRUST); install Docker for a fence"
 )
 
 
@@ -31,7 +31,7 @@ async def choose_executor(settings: Settings, keeper: Path | None = None) -> tup
     Raises Unavailable with the next step."""
     boxes = Paths(settings.data).boxes
     boxes.mkdir(parents=True, exist_ok=True)
-    local = LocalExecutor(boxes)
+    local = LocalExecutor(boxes, hidden=settings.data)
     if settings.executor == "local":
         return local, await local.check()
     ground = Ground(settings.network, settings.runtime)

@@ -70,6 +70,7 @@ class Exit:
     code: int
     wall_s: float
     out_of_memory: bool = False
+    overrun: str = ""  # another bound that the executor ended it for: what it did, in words
 
     @property
     def signal_name(self) -> str:

@@ -1,7 +1,6 @@
 """What a box is as a container: the flags that keep a stranger's program in it, its places, its variables."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ _AS_IT_IS = Ground()
 
 FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 USER = f"{OWNER_ID}:{OWNER_ID}"
-_CACHE, _CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
+CACHE, CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
 _CACHE_BYTES = 2 << 30
 
 
@@ -63,9 +62,9 @@ def hardening(task: Task, ground: Ground = _AS_IT_IS) -> dict[str, Any]:
 def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
     """The disks that outlive a box: (file, size in bytes, place)."""
     if task.cache is not None:
-        yield task.cache, _CACHE_BYTES, _CACHE
+        yield task.cache, _CACHE_BYTES, CACHE
     if task.checkpoint is not None:
-        yield task.checkpoint, task.limits.disk_bytes, _CHECKPOINT
+        yield task.checkpoint, task.limits.disk_bytes, CHECKPOINT
 
 
 def box_env(task: Task, binds: list[str]) -> dict[str, str]:
@@ -75,15 +74,8 @@ def box_env(task: Task, binds: list[str]) -> dict[str, str]:
         "HOME": "/tmp",
         **task.env,
         "HERMES_OUTPUT_DIR": FOLDERS["output"],
-        **({"HERMES_CHECKPOINT_DIR": _CHECKPOINT} if _CHECKPOINT in places else {}),
-        **({"CCACHE_DIR": _CACHE} if _CACHE in places else {"CCACHE_DISABLE": "1"}),
+        **({"HERMES_CHECKPOINT_DIR": CHECKPOINT} if CHECKPOINT in places else {}),
+        **({"CCACHE_DIR": CACHE} if CACHE in places else {"CCACHE_DISABLE": "1"}),
         "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
         "NVIDIA_VISIBLE_DEVICES": ",".join(task.gpus) or "void",
     }
-
-
-def own_folder(folder: Path) -> Path:
-    """A folder that belongs to the box's user; returns its absolute path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.chown(folder, OWNER_ID, OWNER_ID)
-    return folder.absolute()

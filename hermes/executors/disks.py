@@ -1,11 +1,18 @@
-"""Bounded disks: a file that holds an ext4 file system, mounted by loop. Exact limits, 14 ms, needs root."""
+"""Bounded disks: a file that holds an ext4 file system, mounted by loop. Exact limits, 2 ms, needs root."""
 
 import os
+import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from hermes.errors import Unavailable
+from hermes.executors import loops
 from hermes.tree import OWNER_ID
+
+_BLOCK = 4096
 
 
 def can_mount(scratch: Path) -> bool:
@@ -30,27 +37,63 @@ def can_mount(scratch: Path) -> bool:
 def make_disk(file: Path, size_bytes: int) -> None:
     """A sparse file with an empty file system that belongs to the box's user."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as image:
+    try:
+        with file.open("wb") as image:
+            image.truncate(size_bytes)
+            for at, block in _empty_disk(size_bytes):
+                os.pwrite(image.fileno(), block, at)
+    except OSError as error:
+        raise Unavailable(f"no disk can be made: {error}") from error
+
+
+@lru_cache(maxsize=8)
+def _empty_disk(size_bytes: int) -> tuple[tuple[int, bytes], ...]:
+    """What mkfs writes to a disk of this size, without the zeros: it takes ten times as long as to write that
+    again, and a disk is made for every box."""
+    with tempfile.NamedTemporaryFile(prefix="hermes-disk-") as image:
         image.truncate(size_bytes)
+        _make_file_system(image.name)
+        return tuple(_blocks(image.fileno(), size_bytes))
+
+
+def _blocks(image: int, size_bytes: int) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at < size_bytes:
+        try:
+            at = os.lseek(image, at, os.SEEK_DATA)
+        except OSError:  # only a hole is left
+            return
+        end = os.lseek(image, at, os.SEEK_HOLE)
+        for start in range(at, end, _BLOCK):
+            block = os.pread(image, min(_BLOCK, end - start), start)
+            if block.strip(b"\0"):
+                yield start, block
+        at = end
+
+
+def _make_file_system(file: str) -> None:
     owner = f"root_owner={OWNER_ID}:{OWNER_ID}"
     _call(
         "mkfs.ext4",
         "-q",
         "-F",
         "-O",
-        "^has_journal",
+        "^has_journal,^resize_inode",  # neither is of use to a disk that lives once
         "-m",
         "0",
         "-E",
         f"lazy_itable_init=1,{owner}",
-        str(file),
+        file,
     )
 
 
 def mount(file: Path, point: Path) -> None:
     """Mount it; programs in it never gain rights, devices in it are dead."""
     point.mkdir(parents=True, exist_ok=True)
-    _call("mount", "-o", "loop,nosuid,nodev,noatime", str(file), str(point))
+    try:
+        loops.mount_file(file, point)
+    except OSError:  # a kernel before 5.8, or a machine with rules of its own
+        _call("mount", "-o", "loop,nosuid,nodev,noatime", str(file), str(point))
 
 
 def mount_kept(file: Path, point: Path, size_bytes: int) -> bool:
@@ -58,6 +101,8 @@ def mount_kept(file: Path, point: Path, size_bytes: int) -> bool:
 
     Two mounts of one file would destroy it; the kernel's list of loop devices is asked, since it also knows
     the mounts of a process that was killed."""
+    if file.is_dir():  # of a service that could not mount: what is kept can be made again
+        shutil.rmtree(file)
     if not file.exists():
         fresh = file.with_suffix(f".{os.getpid()}")
         make_disk(fresh, size_bytes)
@@ -71,7 +116,10 @@ def mount_kept(file: Path, point: Path, size_bytes: int) -> bool:
 def unmount(point: Path) -> None:
     """Unmount, at once for names and as soon as possible for files that are still open."""
     if point.is_mount():
-        _call("umount", "--lazy", str(point))
+        try:
+            loops.detach(point)
+        except OSError as error:
+            raise Unavailable(f"{point.name} cannot be unmounted: {error.strerror}") from error
 
 
 def _call(*command: str) -> bytes:

@@ -15,7 +15,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.errors import NotFound as NoContainer
 
 from hermes.errors import Unavailable
-from hermes.executors import disks, places, volumes
+from hermes.executors import disks, volumes
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_processes, read_usage
 from hermes.executors.container import FOLDERS, USER, Ground, box_env, hardening
@@ -29,6 +29,7 @@ from hermes.executors.engine import (
 )
 from hermes.executors.output import Direct, Output, keeper_at
 from hermes.executors.tars import pack, write_bounded
+from hermes.executors.workplace import clear, lay_out
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
 from hermes.tree import OWNER_ID
@@ -211,9 +212,10 @@ class DockerExecutor:
 
     def _binds(self, task: Task) -> list[str]:
         """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
-        if self._find_disks():
-            return places.make(self._base / task.name, task)
-        return volumes.make(self._client(), task.name, self._labels)
+        if not self._find_disks():
+            return volumes.make(self._client(), task.name, self._labels)
+        places = lay_out(self._base / task.name, task, FOLDERS, OWNER_ID)
+        return [f"{folder}:{place}:rw" for place, folder in places.items()]
 
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
@@ -239,7 +241,7 @@ class DockerExecutor:
         try:
             self._remove_container(name)
         finally:  # with the engine away too: the sweep finds the container by its name later
-            places.remove(self._base / name)
+            clear(self._base / name)
 
     def _remove_container(self, name: str) -> None:
         api = self._client()

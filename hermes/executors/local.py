@@ -1,57 +1,77 @@
 """For a machine without an engine, and for people who trust each other: a process group and a directory.
 
-It bounds memory (watched), file sizes, open files and time; it does not hide the machine from the program."""
+What the machine allows is found by trying it: bubblewrap hides the machine from the program, control groups
+bound memory and processes, disks bound what it writes. Without them it is watched, and ended for too much."""
 
 import asyncio
 import os
+import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from hermes.errors import Unavailable
+from hermes.executors import disks
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
-from hermes.executors.processes import cpu_and_memory, group_members, kill_all, mark
-from hermes.executors.tars import pack, unpack
-from hermes.logs import MIXED
+from hermes.executors.bubblewrap import CUDA, CUDA_INSIDE, Fence, environment_file, find_fence
+from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS
+from hermes.executors.cores import Cores
+from hermes.executors.groups import Parents, find_parents, group_of
+from hermes.executors.life import Life, Start
+from hermes.executors.processes import kill_all
+from hermes.executors.tars import pack
+from hermes.executors.workplace import Places, clear, lay_out, lay_out_unbounded
 from hermes.threads import in_thread
 
-_WATCH_S = 0.05
-_OUR_CUDA = Path(sys.prefix) / "cuda" / "bin"  # where scripts/ensure-cuda puts one, if the machine has none
-_PATH = f"/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:{_OUR_CUDA}"
+_FOLDERS = {"app": FOLDERS["app"], "output": FOLDERS["output"], "tmp": "/tmp", "shm": "/dev/shm"}
+_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True)
+class Means:
+    """What this machine gives us to hold a box with. `why`: there is no fence, and what to do about it."""
+
+    fence: Fence | None
+    parents: Parents
+    has_disks: bool
+    why: str = ""
+
+    @property
+    def words(self) -> str:
+        """For the operator."""
+        if self.fence is None:
+            return (
+                f"for trusted users only: no fence, programs see and use all that this user can; {self.why}"
+            )
+        watched = [] if self.parents else ["memory and processes"]
+        watched += [] if self.has_disks else ["disks"]
+        more = f" ({' and '.join(watched)} are watched, not bounded: that needs root)" if watched else ""
+        return f"for trusted users only: in bubblewrap, a lighter fence than a container{more}"
 
 
 @dataclass
 class _Handle:
-    process: "subprocess.Popen[bytes]"
-    folder: Path
-    usage: Usage = field(default_factory=lambda: Usage(0.0, 0, 0))
-    out_of_memory: bool = False
-    followed: bool = False
-    watcher: threading.Thread | None = None
-    began: float = field(default_factory=time.monotonic)
+    life: Life
+    places: Places
 
 
 class LocalExecutor:
-    """Boxes as directories below `base`, commands as processes of this user."""
+    """Boxes as directories below `base`, commands as processes of this machine. `hidden`: our own data."""
 
     name = "local"
 
-    def __init__(self, base: Path) -> None:
-        self._base = base
+    def __init__(self, base: Path, hidden: Path | None = None) -> None:
+        self._base, self._hidden = base.absolute(), (hidden or base).absolute()
+        self._means: Means | None = None
+        self._cores = Cores()
         self._handles: dict[str, _Handle] = {}
 
     async def check(self) -> str:
-        for tool in ("make", "g++", "prlimit", "tar"):
+        for tool in ("make", "g++", "prlimit", "setpriv", "tar"):
             if shutil.which(tool) is None:
                 raise Unavailable(f"the local executor needs {tool}: apt-get install make g++ util-linux tar")
-        return "processes of this machine, for trusted users only"
+        return f"processes of this machine, {(await in_thread(self._find_means)).words}"
 
     async def has_image(self, reference: str) -> bool:
         return True  # the machine itself is the image
@@ -71,33 +91,34 @@ class LocalExecutor:
         return None  # its output went into a pipe of the process that is gone
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
-        return await in_thread(_follow, box.handle, sink)
+        handle: _Handle = box.handle
+        return await in_thread(handle.life.follow, sink)
 
     async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
         def stop() -> None:
-            handle: _Handle = box.handle
-            with suppress(ProcessLookupError):
-                handle.process.terminate()  # the program itself, as a container's init does; the rest below
-            with suppress(subprocess.TimeoutExpired):
-                handle.process.wait(grace_s)
-            kill_all(box.task.name)
+            life: Life = box.handle.life
+            life.ask()
+            life.wait(grace_s)
+            life.kill()
 
         await in_thread(stop)
 
     async def usage(self, box: Box) -> Usage | None:
-        usage: Usage = box.handle.usage
-        return usage
+        handle: _Handle = box.handle
+        return handle.life.usage
 
     async def processes(self, box: Box) -> frozenset[int]:
-        return frozenset(await in_thread(group_members, box.handle.process.pid))
+        handle: _Handle = box.handle
+        return await in_thread(handle.life.processes)
 
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
         def save() -> None:
-            source: Path = box.handle.folder / folder
+            source: Path = box.handle.places[FOLDERS[folder]]
             if source.is_symlink() or not source.is_dir():  # its program did that: there is nothing to keep
                 source.unlink(missing_ok=True)
                 source.mkdir()
-            pack(source, target, limit_bytes)
+            fence = self._find_means().fence
+            pack(source, target, limit_bytes, fence.owner if fence else None)
 
         await in_thread(save)
 
@@ -105,95 +126,86 @@ class LocalExecutor:
         return sorted(each.name for each in self._base.glob("*") if each.is_dir())
 
     async def remove(self, name: str) -> None:
-        def remove() -> None:
-            self._forget(name)
-            shutil.rmtree(self._base / name, ignore_errors=True)
-
-        await in_thread(remove)
-
-    def _forget(self, name: str) -> None:
-        while kill_all(name):
-            time.sleep(0.01)
-        handle = self._handles.pop(name, None)
-        if handle is None:
-            return
-        if handle.watcher is not None:  # its last act is to kill by name, and the name may be used again
-            handle.watcher.join()
-        if not handle.followed and handle.process.stdout is not None:
-            handle.process.stdout.close()
+        await in_thread(self._remove, name)
 
     async def close(self) -> None:
         return
 
+    def _find_means(self) -> Means:
+        if self._means is None:
+            fence, why = find_fence()
+            self._means = Means(fence, find_parents(), disks.can_mount(self._base), why)
+        return self._means
+
+    def _remove(self, name: str) -> None:
+        if handle := self._handles.pop(name, None):
+            handle.life.end()
+        elif (self._base / name).exists():  # of a process of ours that was killed
+            while kill_all(name, self._base / name):
+                time.sleep(0.01)
+        if parents := self._find_means().parents:
+            group_of(parents, name).remove()
+        self._cores.give_back(name)
+        clear(self._base / name)
+
     def _start(self, task: Task) -> _Handle:
-        folder = (self._base / task.name).absolute()
-        self._forget(task.name)
-        shutil.rmtree(folder, ignore_errors=True)
-        for each in ("app", "output", "tmp"):
-            (folder / each).mkdir(parents=True)
-        unpack(task.tree, folder / "app")
-        process = subprocess.Popen(
-            [*_bounds(task), *task.command],
-            cwd=folder / "app",
-            env=_env(task, folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        handle = self._handles[task.name] = _Handle(process, folder)
-        handle.watcher = threading.Thread(target=_watch, args=(handle, task), daemon=True, name="watch")
-        handle.watcher.start()
+        self._remove(task.name)
+        means, own = self._find_means(), self._base / task.name
+        own.mkdir(parents=True)
+        owner = means.fence.owner if means.fence else None
+        place = lay_out if means.has_disks else lay_out_unbounded
+        places = place(own, task, _FOLDERS, owner)
+        life = Life(self._plan(task, means, places))
+        handle = self._handles[task.name] = _Handle(life, places)
+        life.begin()
         return handle
 
+    def _plan(self, task: Task, means: Means, places: Places) -> Start:
+        group = group_of(means.parents, task.name) if means.parents else None
+        if group is not None:
+            group.bound(task.limits)
+        command, env, info = list(task.command), {}, None
+        if means.fence is None:
+            env = _variables(task, {place: str(folder) for place, folder in places.items()}, CUDA)
+        else:
+            variables = _variables(task, {place: place for place in places}, CUDA_INSIDE)
+            _write_down(variables, places, means.fence)
+            info = os.pipe()
+            command = means.fence.command(task, places, self._hidden, info[1])
+        own = self._base / task.name
+        kept = [folder for place, folder in places.items() if place == CHECKPOINT]
+        return Start(
+            name=task.name,
+            command=command,
+            env=env | {"PATH": env.get("PATH", _PATH)},
+            own=own,
+            folder=places["/app"],
+            limits=task.limits,
+            cores=self._cores.take(task.name, task.limits.cpus),
+            group=group,
+            watched=() if means.has_disks else (own, *kept),
+            info=info,
+        )
 
-def _bounds(task: Task) -> list[str]:
-    disk, sign = task.limits.disk_bytes, mark(task.name)
-    return ["prlimit", f"--fsize={disk}", "--nofile=4096", "--core=0", f"--rttime={sign}:{sign}", "--"]
 
-
-def _env(task: Task, folder: Path) -> dict[str, str]:
-    kept = {}
-    if task.cache is not None:
-        task.cache.mkdir(parents=True, exist_ok=True)
-        kept["CCACHE_DIR"] = str(task.cache.absolute())
-    if task.checkpoint is not None:
-        task.checkpoint.mkdir(parents=True, exist_ok=True)
-        kept["HERMES_CHECKPOINT_DIR"] = str(task.checkpoint.absolute())
+def _variables(task: Task, places: dict[str, str], cuda: Path) -> dict[str, str]:
+    """What the program sees; `places`: {place: how it is called there}."""
     return {
-        "HOME": str(folder / "tmp"),
-        "TMPDIR": str(folder / "tmp"),
+        "HOME": places["/tmp"],
+        "TMPDIR": places["/tmp"],
         **task.env,
-        "PATH": _PATH,
-        "HERMES_OUTPUT_DIR": str(folder / "output"),
-        **kept,
+        "PATH": f"{_PATH}:{cuda / 'bin'}",
+        "HERMES_OUTPUT_DIR": places[FOLDERS["output"]],
+        **({"CCACHE_DIR": places[CACHE]} if CACHE in places else {"CCACHE_DISABLE": "1"}),
+        **({"HERMES_CHECKPOINT_DIR": places[CHECKPOINT]} if CHECKPOINT in places else {}),
         "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
     }
 
 
-def _watch(handle: _Handle, task: Task) -> None:
-    """Account for the group and end it when it outgrows its memory: no limit of the kernel's fits CUDA,
-    whose programs map far more addresses than they use."""
-    group = handle.process.pid
-    while handle.process.poll() is None:
-        cpu_s, memory_bytes = cpu_and_memory(group_members(group))
-        peak = max(handle.usage.peak_memory_bytes, memory_bytes)
-        handle.usage = Usage(max(cpu_s, handle.usage.cpu_s), memory_bytes, peak)
-        if memory_bytes > task.limits.memory_bytes:
-            handle.out_of_memory = True
-            with suppress(ProcessLookupError):
-                os.killpg(group, signal.SIGKILL)
-        time.sleep(_WATCH_S)
-    kill_all(task.name)  # what it left behind would hold its output open
-
-
-def _follow(handle: _Handle, sink: Sink) -> Exit:
-    output: IO[bytes] | None = handle.process.stdout
-    assert output is not None
-    handle.followed = True
-    with output:
-        while chunk := os.read(output.fileno(), 1 << 16):
-            sink(chunk, MIXED)
-    code = handle.process.wait()
-    wall_s = time.monotonic() - handle.began
-    return Exit(code if code >= 0 else 128 - code, wall_s, handle.out_of_memory)
+def _write_down(variables: dict[str, str], places: Places, fence: Fence) -> None:
+    file = environment_file(places)
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    file.write_text("".join(lines), encoding="utf-8", errors="surrogateescape")
+    file.chmod(0o400)
+    if fence.owner is not None:
+        shutil.chown(file, fence.owner, fence.owner)

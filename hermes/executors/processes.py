@@ -1,14 +1,48 @@
-"""The processes of a box without an engine: found by a mark that they inherit, whatever they did."""
+"""The processes of a box without an engine: its family, and who bears its mark, whatever they did."""
 
 import hashlib
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
+from hermes.executors.base import Usage
+
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CENTURY_US = 1 << 52
+
+
+@dataclass(frozen=True)
+class Member:
+    """One process as it is now. CPU seconds include those of its children that have ended."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    cpu_s: float
+    memory_bytes: int
+
+
+def family(root: int) -> list[Member]:
+    """A process with its descendants, and those of its group or session that have lost their parents."""
+    everybody = list(_look())
+    found = {root} | {each.pid for each in everybody if root in (each.group, each.session)}
+    size = 0
+    while size != len(found):
+        size = len(found)
+        found |= {each.pid for each in everybody if each.parent in found}
+    return [each for each in everybody if each.pid in found]
+
+
+def usage_of(members: list[Member], before: Usage) -> Usage:
+    """What these processes use together (shared pages count once for each)."""
+    memory_bytes = sum(each.memory_bytes for each in members)
+    cpu_s = max(sum(each.cpu_s for each in members), before.cpu_s)
+    return Usage(cpu_s, memory_bytes, max(before.peak_memory_bytes, memory_bytes))
 
 
 def mark(name: str) -> int:
@@ -18,14 +52,32 @@ def mark(name: str) -> int:
     return _CENTURY_US + int.from_bytes(hashlib.sha256(name.encode()).digest()[:6])
 
 
-def members(name: str) -> Iterator[int]:
-    """The process ids of the box `name`; none that is dead already."""
+def kill_all(name: str, folder: Path) -> int:
+    """End every process of the box `name`: those that bear its mark, and those that work in its folder, in
+    whatever group or session they are. Returns how many there were."""
+    count = 0
+    for pid in list(_members(name, folder)):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+            count += 1
+    return count
+
+
+def _members(name: str, folder: Path) -> Iterator[int]:
     sought = f" {mark(name)} ".encode()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with suppress(OSError, IndexError):
-                if sought in (entry / "limits").read_bytes() and not _is_dead(entry):
+            with suppress(OSError):
+                marked = sought in (entry / "limits").read_bytes()
+                if (marked or _works_in(entry, folder)) and not _is_dead(entry):
                     yield int(entry.name)
+
+
+def _works_in(entry: Path, folder: Path) -> bool:
+    try:
+        return Path(os.readlink(entry / "cwd")).is_relative_to(folder)
+    except OSError:  # it is dead, or somebody else's
+        return False
 
 
 def _is_dead(entry: Path) -> bool:
@@ -33,33 +85,13 @@ def _is_dead(entry: Path) -> bool:
     return (entry / "stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
 
 
-def group_members(group: int) -> list[int]:
-    """The process ids of one process group; cheaper than `members`."""
-    found = []
-    for entry in Path("/proc").iterdir():
+def _look() -> Iterator[Member]:
+    for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError, ValueError, IndexError):
-                if int((entry / "stat").read_text().rpartition(")")[2].split()[2]) == group:
-                    found.append(int(entry.name))
-    return found
-
-
-def kill_all(name: str, number: int = signal.SIGKILL) -> int:
-    """Signal every process of the box; returns how many there were."""
-    count = 0
-    for pid in list(members(name)):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-            count += 1
-    return count
-
-
-def cpu_and_memory(pids: list[int]) -> tuple[float, int]:
-    """CPU seconds and resident bytes of these processes together (shared pages count once for each)."""
-    cpu_s, memory_bytes = 0.0, 0
-    for pid in pids:
-        with suppress(OSError, ValueError, IndexError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            cpu_s += (int(fields[11]) + int(fields[12]) + int(fields[13]) + int(fields[14])) / _TICKS
-            memory_bytes += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
-    return cpu_s, memory_bytes
+                with open(f"/proc/{entry.name}/stat", encoding="utf-8", errors="replace") as file:
+                    fields = file.read().rpartition(")")[2].split()
+                ticks = sum(int(each) for each in fields[11:15])
+                parent, group, session = (int(each) for each in fields[1:4])
+                memory_bytes = int(fields[21]) * _PAGE_BYTES
+                yield Member(int(entry.name), parent, group, session, ticks / _TICKS, memory_bytes)

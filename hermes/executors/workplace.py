@@ -1,0 +1,75 @@
+"""Where a box works: its folders, on a bounded disk where that can be, its tree, and what outlives it."""
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hermes.executors import disks
+from hermes.executors.base import Task
+from hermes.executors.container import kept_disks
+from hermes.executors.tars import unpack
+
+Places = dict[str, Path]  # {where the program finds it: the folder}
+
+
+def lay_out(own: Path, task: Task, folders: Mapping[Any, str], owner: int | None) -> Places:
+    """On a bounded disk in the folder `own`; what is kept has disks too. `folders`: {name: place}; `owner`:
+    as whom the program runs, if not as us."""
+    disks.make_disk(own / "disk.img", task.limits.disk_bytes)
+    disks.mount(own / "disk.img", own / "disk")
+    places = {place: _own(own / "disk" / name, owner) for name, place in folders.items()}
+    unpack(task.tree, places["/app"], owner)
+    for kept, size_bytes, place in kept_disks(task):
+        point = own / place.rpartition("/")[2]
+        if disks.mount_kept(kept, point, size_bytes):
+            places[place] = _own(point / "kept", owner)
+    return places
+
+
+def lay_out_unbounded(own: Path, task: Task, folders: Mapping[Any, str], owner: int | None) -> Places:
+    """The same in plain folders, where disks cannot be mounted: somebody has to watch their size."""
+    places = {place: _own(own / name, owner) for name, place in folders.items()}
+    unpack(task.tree, places["/app"], owner)
+    for kept, _size_bytes, place in kept_disks(task):
+        if kept.is_file():  # a disk of a service that could mount: what is kept can be made again
+            kept.unlink()
+        places[place] = _own(kept, owner)
+    return places
+
+
+def clear(own: Path) -> None:
+    """Nothing of it stays but what outlives a box."""
+    for point in list(own.glob("*")):
+        disks.unmount(point)
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def size_bytes(folders: Iterable[Path]) -> int:
+    """What these folders take of the disk, together; what vanishes meanwhile is not counted."""
+    total, todo = 0, [str(folder) for folder in folders]
+    while todo:
+        try:
+            with os.scandir(todo.pop()) as entries:
+                for entry in entries:
+                    total += _count(entry, todo)
+        except OSError:
+            continue
+    return total
+
+
+def _count(entry: "os.DirEntry[str]", todo: list[str]) -> int:
+    if entry.is_dir(follow_symlinks=False):
+        todo.append(entry.path)
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks * 512
+    except OSError:
+        return 0
+
+
+def _own(folder: Path, owner: int | None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    if owner is not None:
+        shutil.chown(folder, owner, owner)
+    return folder.absolute()
