@@ -16,6 +16,7 @@ from hermes.attempt import Ending, follow_to_end, open_box
 from hermes.boxes import box_name
 from hermes.errors import Refused, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
+from hermes.instance import UNFENCED
 from hermes.logs import LogWriter
 from hermes.objects import open_objects
 from hermes.plan import Plan
@@ -27,6 +28,7 @@ from hermes.tables import Build
 from hermes.threads import in_thread
 from hermes.transitions import move
 from hermes.tree import TreeLimits, export_tar, list_tree
+from hermes.trust import NEXT_STEP, distrust
 from hermes.units import show_limit, show_size
 
 MEMORY_BYTES = 4 << 30
@@ -49,6 +51,10 @@ class BuildWork:
         writer = LogWriter(path, self._context.settings.log_size)
         tree = self._context.paths.spooled(box_name(self._context, build), "tree")
         try:
+            if why := await self._distrust(build):
+                writer.write(f"hermes: {why}; {NEXT_STEP}\n".encode())
+                await self._end(job, Event.FAIL, why)
+                return
             await self._need_image(plan)
             try:
                 for warning in await in_thread(self._export, build, tree):
@@ -63,6 +69,13 @@ class BuildWork:
         finally:
             writer.close()
             tree.unlink(missing_ok=True)
+
+    async def _distrust(self, build: Build) -> str:
+        """Asked again here: the engine may have gone since the push was taken."""
+        if self._executor.name != UNFENCED:
+            return ""
+        async with self._context.database.read() as session:
+            return await distrust(session, self._context.settings, build.user_id)
 
     async def _need_image(self, plan: Plan) -> None:
         if not await self._executor.has_image(plan.reference):
@@ -105,6 +118,8 @@ class BuildWork:
             await self._end(job, Event.CANCEL, "cancelled")
         elif ending.exit.out_of_memory:
             await self._end(job, Event.FAIL, f"make ran out of memory ({show_size(MEMORY_BYTES)})")
+        elif ending.exit.overrun:
+            await self._end(job, Event.FAIL, f"make {ending.exit.overrun}")
         elif ending.exit.code != 0:
             await self._end(job, Event.FAIL, await in_thread(_why, ending.exit.code, log))
         else:

@@ -44,6 +44,7 @@ class PushPolicy:
     objects: ObjectLimits
     here: Instance
     options: PushOptions
+    distrust: Refused | None = None  # why nothing of this user may run here
 
     def examine(
         self, updates: tuple[RefUpdate, ...], quarantine: Path | None
@@ -90,6 +91,8 @@ class PushPolicy:
         if wanted is not None and not any(fnmatchcase(update.short, each) for each in wanted):
             words = f"nothing started: the manifest's on.push is {', '.join(wanted) or 'empty'}"
             return Change(update, None, subject, f"{update.short} stored; {words}")
+        if self.distrust is not None:
+            raise self.distrust
         for entry in entries.values():
             if entry.is_link:
                 check_link(entry, _target(objects, entry), entries)

@@ -17,7 +17,7 @@ from gitserver.child import Git
 from gitserver.policy import Change, PushPolicy
 from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
-from hermes.errors import HermesError, TooMany, UserError
+from hermes.errors import HermesError, Refused, TooMany, UserError
 from hermes.fairness import check_queue
 from hermes.git import set_head, sync_names
 from hermes.images import ImageTable
@@ -32,6 +32,7 @@ from hermes.tables import Push, Repo, Run, User
 from hermes.threads import in_thread
 from hermes.throttle import Throttle
 from hermes.tree import TreeLimits
+from hermes.trust import NEXT_STEP, distrust
 
 _HEADER_BYTES = 12  # of a pack
 _GOOD_FOR_S = 1.0
@@ -167,7 +168,14 @@ class Receiver:
         settings = self._context.settings
         here = (await self._door.here()).as_seen_by(self._user.name)
         trees = TreeLimits(settings.tree_files, settings.tree_size)
-        return PushPolicy(self._target, trees, ObjectLimits.of(settings), here, options)
+        why = await self._distrust() if here.is_unfenced else None
+        return PushPolicy(self._target, trees, ObjectLimits.of(settings), here, options, why)
+
+    async def _distrust(self) -> Refused | None:
+        """Why nothing of this user may run here; what only stores commits is welcome all the same."""
+        async with self._context.database.read() as session:
+            why = await distrust(session, self._context.settings, self._user.id)
+        return Refused(why, NEXT_STEP) if why else None
 
     async def _decide(
         self, policy: "asyncio.Task[PushPolicy]", head: protocol.PushHead, quarantine: Path | None

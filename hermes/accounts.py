@@ -12,6 +12,7 @@ from hermes.errors import NotFound, UserError
 from hermes.names import check_name
 from hermes.tables import Token, User
 
+DEMO_USER = "demo"  # whose account `hermes demo` makes
 _PREFIX = "hermes_"
 _USED_EVERY_S = 60.0
 

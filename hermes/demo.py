@@ -17,6 +17,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from hermes.accounts import DEMO_USER as USER
 from hermes.accounts import add_token, add_user, find_user
 from hermes.checks import check_data_directory, check_ports
 from hermes.database import Database
@@ -27,7 +28,6 @@ from hermes.schema import migrate
 from hermes.settings import Settings
 from hermes.states import State
 
-USER = "demo"
 _START_S = 60.0
 _TOKEN_LIFE_S = 30 * 86400.0
 _ENDS = {State.FAILED: "build failed", State.BUILT: "built"}

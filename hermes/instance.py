@@ -1,6 +1,7 @@
 """What this instance has, as its runner last described it."""
 
 import time
+from collections.abc import Sequence
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,6 +13,7 @@ from hermes.pools import PoolTable
 from hermes.settings import Settings
 from hermes.tables import Runner
 
+UNFENCED = "local"  # the executor without an engine
 FRESH_S = 60.0  # a runner describes itself every 15 s
 
 
@@ -19,6 +21,11 @@ async def runners(session: AsyncSession) -> list[Runner]:
     """The runners that showed a sign of life lately."""
     alive = select(Runner).where(Runner.seen_at > time.time() - FRESH_S).order_by(Runner.name)
     return list((await session.scalars(alive)).all())
+
+
+def are_unfenced(alive: Sequence[Runner]) -> bool:
+    """Whether whatever is pushed now would run without an engine."""
+    return bool(alive) and all(runner.executor == UNFENCED for runner in alive)
 
 
 async def gpu_names(session: AsyncSession) -> dict[str, str]:
@@ -41,4 +48,5 @@ async def look_at_instance(
         waits_for_gpu=settings.without_gpu == "wait",
         network=settings.network != "none",
         pools=pools,
+        is_unfenced=are_unfenced(alive),
     )

@@ -64,6 +64,7 @@ class Instance:
     waits_for_gpu: bool = False
     network: bool = False
     pools: PoolTable = field(default_factory=dict)
+    is_unfenced: bool = False  # no engine holds what runs here (hermes.trust)
 
     def as_seen_by(self, user: str) -> "Instance":
         """Only with the pools that are open to this user, and their GPUs."""

@@ -110,7 +110,7 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
         await _new_build(session, push, plan)
     build = (await session.scalars(same.with_for_update())).one()
     if build.state in TERMINAL and build.state is not State.BUILT:
-        values = {"faults": 0, "cancel_requested_at": None}
+        values = {"faults": 0, "cancel_requested_at": None, "user_id": push.user_id}
         await move(session, build, Event.RETRY, f"pushed again (push {push.id})", **values)
     return build
 

@@ -77,6 +77,7 @@ class Settings:
     port: int = _setting(8000, _port, "port to listen on")
     url: str = _setting("", _url, "address that users see in links; default: http://localhost:PORT")
     executor: str = _setting("auto", _one_of("auto", "docker", "local"), "how builds and runs are started; auto: docker if an engine answers, else local")
+    trust: str = _setting("owner", _one_of("owner", "all"), "whose work may run without a container engine: the operator's own (admins and the first account), or everybody's")
     redis_url: str = _setting("", _redis, "Redis to use as the doorbell; default: `hermes up` starts a private one; `none`: do without")
     database_url: str = _setting("", str, "SQLAlchemy URL; default: SQLite in the data directory; postgresql://… for PostgreSQL")
     log: str = _setting("text", _one_of("text", "json"), "form of the service's own log lines on stderr")

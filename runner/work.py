@@ -12,6 +12,7 @@ from hermes.attempt import Ending, follow_to_end, open_box
 from hermes.boxes import box_name
 from hermes.errors import Fenced, Refused, Unavailable
 from hermes.executors.base import Box, Executor, Folder, Limits, Task
+from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.logs import LogWriter
 from hermes.plan import Plan
@@ -22,6 +23,7 @@ from hermes.supervisor import Job, Stop
 from hermes.tables import Artifact, Build, Rank, Run
 from hermes.threads import in_thread
 from hermes.transitions import move
+from hermes.trust import NEXT_STEP, distrust
 from runner.artifacts import ArtifactLimits, Kept, keep_artifacts, matches
 from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
@@ -60,6 +62,10 @@ class RankWork:
         plan = Plan.model_validate(run.plan)
         writer = LogWriter(self.log_of(rank), self.context.settings.log_size)
         try:
+            if why := await self._distrust(run):
+                writer.write(f"hermes: {why}; {NEXT_STEP}\n".encode())
+                await self._refuse(job, why)
+                return
             async with self._box(rank, run, build, writer) as box:
                 if rank.state is not State.RUNNING:
                     await self._started(job)
@@ -94,6 +100,20 @@ class RankWork:
             yield found
         finally:
             await asyncio.shield(self.executor.remove(found.task.name))
+
+    async def _distrust(self, run: Run) -> str:
+        """Asked again here: the engine may have gone since the run was queued."""
+        if self.executor.name != UNFENCED:
+            return ""
+        async with self.context.database.read() as session:
+            return await distrust(session, self.context.settings, run.user_id)
+
+    async def _refuse(self, job: Job[Rank], why: str) -> None:
+        async with self.context.database.write() as session:
+            row = await session.get_one(Rank, job.row.id)
+            if not job.owns(row) or not await move(session, row, Event.FAIL, why):
+                raise Fenced
+        await self.context.doorbell.ring(CHANGED)
 
     async def look_up(self, rank: Rank) -> tuple[Run, Build]:
         async with self.context.database.read() as session:

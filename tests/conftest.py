@@ -74,7 +74,7 @@ def service(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def local_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance with the local executor and without Redis: the slowest, simplest way, complete."""
     env = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", "HERMES_POLL": "1", "HERMES_CPUS": "8"}
-    one = Service(tmp_path_factory.mktemp("local"), env)
+    one = Service(tmp_path_factory.mktemp("local"), env | {"HERMES_TRUST": "all"})
     one.token = one.add_user(one.user)
     one.start()
     yield one

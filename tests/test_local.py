@@ -18,9 +18,11 @@ def test_sample_does_what_it_promises_without_an_engine(local_service: Service, 
 
 
 def test_operator_is_told_that_this_is_for_trusted_users(local_service: Service) -> None:
-    assert (
-        local_service.log.count("processes of this machine, for trusted users only") == 2
-    )  # builder, runner
+    loud = [line for line in local_service.log.splitlines() if "THE LOCAL EXECUTOR IS IN USE" in line]
+    assert len(loud) == 2, loud  # builder, runner
+    for line in loud:
+        assert "processes of this machine, for trusted users only" in line and "HERMES_TRUST" in line
+        assert "in bubblewrap" in line or "apt-get install bubblewrap" in line or "user namespaces" in line
 
 
 def test_health_says_that_the_doorbell_is_away_and_that_all_works(local_service: Service) -> None:

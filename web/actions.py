@@ -12,6 +12,7 @@ from hermes.queue import BUILDS, CHANGED, RANKS
 from hermes.repos import may_write
 from hermes.requests import cancel_build, cancel_run, run_again
 from hermes.tables import Run, User
+from hermes.trust import check_trusted
 from web.lookup import find_build, find_run
 from web.site import Site, number
 
@@ -49,6 +50,7 @@ class Actions:
             run, place = await find_run(session, user, run_id)
             if not (place.repo.public or await may_write(session, user, place.repo)):
                 raise Refused(_NOT_YOURS, f"ask {place.owner} to make you a collaborator")
+            await check_trusted(session, self.context.settings, user)
             fresh = await run_again(session, run, user)
         await self.context.doorbell.ring(RANKS, CHANGED)
         return fresh

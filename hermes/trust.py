@@ -1,0 +1,36 @@
+"""Whose work may run where there is no container engine: the operator's own or all (HERMES_TRUST)."""
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.accounts import DEMO_USER
+from hermes.errors import Refused
+from hermes.instance import are_unfenced, runners
+from hermes.settings import Settings
+from hermes.tables import User
+
+NEXT_STEP = (
+    "ask the operator to install Docker, or to set HERMES_TRUST=all (everybody with an account is trusted)"
+)
+
+
+async def distrust(session: AsyncSession, settings: Settings, user_id: int) -> str:
+    """Why nothing that this user asks for may run without an engine; empty if it may.
+
+    An instance's first account is its operator's own; so is the one that `hermes demo` makes."""
+    if settings.trust == "all":
+        return ""
+    first = select(func.min(User.id)).where(User.name != DEMO_USER).scalar_subquery()
+    trusted = or_(User.is_admin, User.name == DEMO_USER, User.id == first)
+    name = await session.scalar(select(User.name).where(User.id == user_id, ~trusted))
+    if name is None:
+        return ""
+    return f"this machine has no container engine, and what {name} pushes is not trusted to run without one"
+
+
+async def check_trusted(session: AsyncSession, settings: Settings, user: User) -> None:
+    """Raises Refused when the runners that are alive could only run this user's work without an engine."""
+    if not are_unfenced(await runners(session)):
+        return
+    if why := await distrust(session, settings, user.id):
+        raise Refused(why, NEXT_STEP)
