@@ -12,7 +12,7 @@ import pytest
 
 from hermes.errors import Refused
 from hermes.executors.base import Box, Executor, Exit, Limits, Task
-from hermes.executors.bubblewrap import FENCES
+from hermes.executors.bubblewrap import FENCES, trouble_with
 from hermes.executors.docker import DockerExecutor
 from hermes.executors.local import LocalExecutor, Means
 from hermes.tree import OWNER_ID
@@ -82,9 +82,11 @@ def local(how: str, base: Path) -> LocalExecutor:
     """The local executor with what this machine gives, or with less, as it finds by itself elsewhere."""
     executor = LocalExecutor(base)
     means = executor._find_means()
-    if means.fence is None and how in LOCAL[:2]:
+    if how == "local" and means.fence is None:
         missing(f"bubblewrap ({means.why})")
-    if how == "local" and not (means.parents and means.has_disks):
+    if how == "local without root" and (trouble := trouble_with(FENCES[-1])):
+        missing(f"bubblewrap by user namespaces ({trouble})")
+    if how in ("local", "local without bubblewrap") and not (means.parents and means.has_disks):
         missing("root, which control groups and bounded disks need,")
     executor._means = {
         "local": means,

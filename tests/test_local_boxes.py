@@ -12,6 +12,7 @@ import pytest
 
 from hermes import threads
 from hermes.attempt import Ending
+from hermes.executors import loops
 from hermes.executors.base import Exit, Limits, Task
 from hermes.executors.bubblewrap import FENCES, find_fence, gpu_nodes
 from hermes.executors.cores import Cores
@@ -227,7 +228,7 @@ def test_the_devices_of_a_gpu_are_bound_for_who_has_one_only(tmp_path: Path) -> 
         task = Task("n", "i", ("x",), tmp_path, Limits(1, 1, 1), gpus=gpus)
         return " ".join(FENCES[0].command(task, {"/app": tmp_path}, tmp_path, 9))
 
-    assert "--dev-bind" not in words()
+    assert "--dev-bind" not in words() and "--tmpfs" not in words()
     assert ("--dev-bind /dev/nvidia" in words("GPU-1")) == bool(list(Path("/dev").glob("nvidia*")))
 
 
@@ -275,3 +276,20 @@ def test_a_bound_that_was_only_watched_is_the_verdict() -> None:
     verdict = judge(Ending(ended, None), plan, "")
     assert (verdict.event, verdict.reason) == (Event.FAIL, "started more than 20 processes")
     assert judge(Ending(ended, Stop.CANCEL), plan, "bob").event is Event.CANCEL
+
+
+async def test_a_disk_is_mounted_where_the_kernels_own_call_is_not_to_be_had(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_call(*_: object) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(loops, "mount_file", no_call)
+    assert (await bench.run("echo x >/app/x && df /app | grep -q loop")).code == 0
+
+
+def test_our_data_is_hidden_even_below_what_a_program_sees(tmp_path: Path) -> None:
+    task = Task("n", "i", ("x",), tmp_path, Limits(1, 1, 1))
+    command = FENCES[0].command(task, {"/app": tmp_path}, Path("/usr/local/hermes/var"), 9)
+    at = command.index("--tmpfs")
+    assert command[at + 1] == "/usr/local/hermes/var" and command.index("/usr") < at

@@ -89,27 +89,24 @@ def find_fence() -> tuple[Fence | None, str]:
         return None, f"bubblewrap is not installed: {HOW_TO_GET_IT}"
     words = ""
     for fence in FENCES:
-        probe = [
-            "bwrap",
-            *_BASE,
-            *fence.rights,
-            "--unshare-net",
-            *_system(),
-            "--",
-            *fence.become,
-            "/bin/true",
-        ]
-        try:
-            done = subprocess.run(probe, capture_output=True, timeout=_NEVER_S, check=False)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return None, f"bubblewrap does not start: {error}"
-        if done.returncode == 0:
+        words = trouble_with(fence)
+        if not words:
             return fence, ""
-        words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
     return (
         None,
         f"bubblewrap may not make its namespaces here ({words}): allow user namespaces, or run as root",
     )
+
+
+def trouble_with(fence: Fence) -> str:
+    """What bubblewrap says against this fence; empty: it works."""
+    probe = ["bwrap", *_BASE, *fence.rights, "--unshare-net", *_system(), "--", *fence.become, "/bin/true"]
+    try:
+        done = subprocess.run(probe, capture_output=True, timeout=_NEVER_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2][:200]
+    return words or f"exit code {done.returncode}" if done.returncode else ""
 
 
 def _system() -> Iterator[str]:

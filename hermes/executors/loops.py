@@ -1,6 +1,7 @@
 """Mounts a file by the kernel's own calls: a quarter of what mount(8) takes, which looks around first."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import struct
@@ -45,11 +46,11 @@ def _attach(image: int) -> tuple[int, str]:
                 fcntl.ioctl(loop, _CONFIGURE, struct.pack(_FILE_AND_INFO, *info))
             except OSError as error:
                 os.close(loop)
-                if not isinstance(error, BlockingIOError) and error.errno != 16:  # EBUSY
+                if error.errno != errno.EBUSY:
                     raise
             else:
                 return loop, device
-    raise OSError(16, "no loop device is free")
+    raise OSError(errno.EBUSY, "no loop device is free")
 
 
 def _check(result: int, what: str) -> None:
