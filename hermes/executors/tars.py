@@ -59,18 +59,24 @@ def write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> No
 def _tar(
     command: list[str], folder: Path, user_id: int | None, **streams: Any
 ) -> "subprocess.CompletedProcess[bytes]":
-    other = {} if user_id is None else {"user": user_id, "group": user_id, "extra_groups": []}
     try:
         return subprocess.run(
-            command,
+            [*_become(user_id), *command],
             cwd=folder,
             stderr=subprocess.PIPE,
             timeout=_DEADLINE_S,
             check=False,
-            **{"stdout": subprocess.DEVNULL, "stdin": subprocess.DEVNULL, **streams, **other},
+            **{"stdout": subprocess.DEVNULL, "stdin": subprocess.DEVNULL, **streams},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"tar: {error}") from error
+
+
+def _become(user_id: int | None) -> list[str]:
+    """By a program: for `user=` Python would copy this whole process first, 2 ms."""
+    if user_id is None:
+        return []
+    return ["setpriv", f"--reuid={user_id}", f"--regid={user_id}", "--clear-groups", "--"]
 
 
 def _too_large(limit_bytes: int) -> Refused:
