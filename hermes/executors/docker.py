@@ -25,6 +25,7 @@ from hermes.executors.engine import (
     engine_socket,
     get_archive,
     in_words,
+    remove_container,
     wall_s,
 )
 from hermes.executors.output import Direct, Output, keeper_at
@@ -239,18 +240,8 @@ class DockerExecutor:
 
     def _remove(self, name: str) -> None:
         try:
-            self._remove_container(name)
+            remove_container(self._client(), name, _CALL_S)
+            if not self._has_disks:
+                volumes.remove(self._client(), name)
         finally:  # with the engine away too: the sweep finds the container by its name later
             clear(self._base / name)
-
-    def _remove_container(self, name: str) -> None:
-        api = self._client()
-        with suppress(NoContainer):
-            try:
-                api.remove_container(name, force=True, v=True)
-            except APIError as error:
-                if error.status_code != 409:  # 409: somebody else is removing it
-                    raise
-                api.wait(name, timeout=_CALL_S, condition="removed")
-        if not self._has_disks:
-            volumes.remove(api, name)

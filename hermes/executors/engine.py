@@ -1,5 +1,6 @@
 """The client of a Docker engine: where it is, and its errors in words that say what to do."""
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,17 @@ def get_archive(api: Any, container: str, path: str) -> Any:
     answer = api._get(url, params={"path": path}, headers=plain, stream=True)
     api._raise_for_status(answer)
     return answer
+
+
+def remove_container(api: Any, name: str, deadline_s: float) -> None:
+    """End and delete it, and return when it is gone; one that is not there is no error."""
+    with suppress(NotFound):
+        try:
+            api.remove_container(name, force=True, v=True)
+        except APIError as error:
+            if error.status_code != 409:  # 409: somebody else is removing it
+                raise
+            api.wait(name, timeout=deadline_s, condition="removed")
 
 
 def wall_s(state: dict[str, Any]) -> float:

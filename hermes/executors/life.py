@@ -154,10 +154,12 @@ class Life:
         start = self.start
         groups = start.group.folders.values() if start.group is not None else ()
         bounds = [str(start.limits.disk_bytes // 512), *map(str, groups), "--"]
+        is_held = start.group is not None or start.info is not None  # else only the mark holds them together
+        marked = [] if is_held else ["prlimit", f"--rttime={mark(start.name)}", "--"]
         os.sched_setaffinity(0, start.cores)  # this thread; who it starts inherits it
         self._began = time.monotonic()
         return subprocess.Popen(
-            [*self._marked(), "/bin/sh", "-c", _JOIN, "hermes", *bounds, *start.command],
+            [*marked, "/bin/sh", "-c", _JOIN, "hermes", *bounds, *start.command],
             cwd=start.folder,
             env=start.env,
             stdin=subprocess.DEVNULL,
@@ -166,12 +168,6 @@ class Life:
             start_new_session=True,
             pass_fds=() if start.info is None else start.info[1:],
         )
-
-    def _marked(self) -> list[str]:
-        """Where neither a namespace nor a control group holds them together."""
-        start = self.start
-        alone = start.group is None and start.info is None
-        return ["prlimit", f"--rttime={mark(start.name)}", "--"] if alone else []
 
     def processes(self) -> frozenset[int]:
         """The ids of those that are there now."""
