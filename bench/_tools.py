@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,10 +87,10 @@ def read_only(data: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def instance(executor: str) -> Iterator[Service]:
+def instance(executor: str, settings: Mapping[str, str] | None = None) -> Iterator[Service]:
     """A fresh Hermes with one user, ended and swept afterwards."""
     with scratch() as folder:
-        service = Service(folder / "data", {"HERMES_EXECUTOR": executor})
+        service = Service(folder / "data", {"HERMES_EXECUTOR": executor, **(settings or {})})
         try:
             say(f"starting hermes up ({executor}) in {service.data}")
             service.start()
