@@ -136,7 +136,7 @@ async def test_a_signal_is_told_by_its_name(bench: Bench) -> None:
 
 
 async def test_the_wall_time_is_the_programs(bench: Bench) -> None:
-    assert 0.2 <= (await bench.run("sleep 0.2")).wall_s < 2
+    assert 0.8 <= (await bench.run("sleep 1")).wall_s < 3  # an engine's clock begins a little late
 
 
 async def test_output_without_a_line_end_and_binary_output_arrive_whole(bench: Bench) -> None:
