@@ -46,6 +46,14 @@ class Plan(BaseModel):
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
 
+    def shape(self) -> str:
+        """A digest of what each rank asks for: those of one shape fit or do not fit alike. None ("") for what
+        has to be learned: it changes."""
+        if self.gpu.share and not self.gpu.memory_bytes:
+            return ""
+        wants = [self.cpus, self.memory_bytes, self.gpu.model_dump()]
+        return hashlib.sha256(json.dumps(wants).encode()).hexdigest()[:16]
+
     def build_inputs(self) -> str:
         """A digest of all that the image depends on besides the commit."""
         inputs = [self.reference, self.target, self.handler]

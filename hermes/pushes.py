@@ -138,7 +138,7 @@ async def queue_run(
 ) -> Run:
     """One run of a build, with a rank for each set of parameters."""
     now = time.time()
-    first_key = await queue_key(session, user_id, now)
+    first_key, shape = await queue_key(session, user_id, now), plan.shape()
     run = Run(
         repo_id=build.repo_id,
         build_id=build.id,
@@ -157,6 +157,7 @@ async def queue_run(
             number=number,
             parameters=parameters,
             queue_key=first_key + TURN_S * number,
+            shape=shape,
             created_at=now,
         )
         for number, parameters in enumerate(plan.ranks)

@@ -38,6 +38,7 @@ class Job(Generic[W]):
     row: W
     owner: str
     stop: Stop | None = None
+    holds: bool = True  # what it needs of the machine; False: the rest is only to be written down
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def owns(self, row: Build | Rank | None) -> bool:

@@ -2,20 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Enum, ForeignKey, Index, Integer, UniqueConstraint
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
 
+from hermes.columns import Base, Json
 from hermes.states import State
-
-Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in an INTEGER key
-Words = Enum(State, native_enum=False, length=16, values_callable=lambda states: [s.value for s in states])
-Json = dict[str, Any]
-
-
-class Base(DeclarativeBase):
-    """Root of all tables."""
-
-    type_annotation_map = {int: Id, State: Words}  # noqa: RUF012  (SQLAlchemy's own name)
 
 
 class User(Base):
@@ -154,11 +145,15 @@ class Rank(Work, Base):
     """One of the N instances of a run."""
 
     __tablename__ = "rank"
-    __table_args__ = (UniqueConstraint("run_id", "number"), Index("rank_queue", "state", "queue_key", "id"))
+    __table_args__ = (
+        UniqueConstraint("run_id", "number"),
+        Index("rank_queue", "state", "queue_key", "id", "shape"),
+    )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     number: Mapped[int] = mapped_column(Integer)
     parameters: Mapped[Json] = mapped_column(JSON, default=dict)
     queue_key: Mapped[float]  # virtual time of its user (fairness.py): the smallest goes first
+    shape: Mapped[str] = mapped_column(default="")  # what it asks for, a digest (Plan.shape)
     slot: Mapped[Json | None] = mapped_column(JSON)  # runner.slots.Slot, and {"runner"}
     gpu_count: Mapped[int] = mapped_column(Integer, default=0)  # in the slot
     failures: Mapped[int] = mapped_column(Integer, default=0)  # of its own, that were tried again

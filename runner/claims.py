@@ -2,16 +2,15 @@
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, select, tuple_
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.gpu import GpuWant
 from hermes.leases import take
-from hermes.plan import Plan
 from hermes.pools import PoolTable, open_pools
 from hermes.process import Context
 from hermes.states import State
@@ -23,6 +22,7 @@ from runner.slots import Capacity, Condition, Round, Slot, Want
 
 _PAGE = 200  # ranks that are looked at together, from the head of the queue
 _PAGES = 5
+_MOST_SHAPES = 500  # that one statement names
 
 
 class _Asked(NamedTuple):
@@ -49,7 +49,7 @@ class Claims:
 
     async def claim(self, jobs: Sequence[Job[Rank]]) -> list[Job[Rank]]:
         """Take every waiting rank that fits beside what is at work, in the order of fairness."""
-        starts = await self.decide([slot_of(job.row) for job in jobs])
+        starts = await self.decide([slot_of(job.row) for job in jobs if job.holds])
         if not starts:
             return []
         async with self.context.database.write() as session:
@@ -70,48 +70,46 @@ class Claims:
 
     async def decide(self, held: list[Slot]) -> dict[int, Slot]:
         """{rank: its slot} of those that start now; looks further down the queue while there is room."""
-        rows = await self._page(None)
-        if not rows:
-            return {}
-        look = Round(self.capacity, held, await self._condition(held))
         starts: dict[int, Slot] = {}
         asked: dict[int, _Asked] = {}
-        for page in range(_PAGES):
-            wants = await self._wants(rows)
-            asked |= {row.run_id: self._asked[row.run_id] for row in rows}
-            starts |= {each.rank_id: slot for each in wants if (slot := look.consider(each)) is not None}
-            if look.is_full or len(rows) < _PAGE or page == _PAGES - 1:
-                break
-            rows = await self._page((rows[-1].queue_key, rows[-1].id))
+        async with self.context.database.read() as session:
+            rows = await _page(session, None, ())
+            if not rows:
+                return {}
+            look = Round(self.capacity, held, await self._condition(held))
+            for page in range(_PAGES):
+                for row in rows:
+                    pools = open_pools(self.pools, row.user) if self.pools else None
+                    shape = row.shape or str(row.run_id)
+                    if not look.is_hopeless(shape, pools):
+                        asked[row.run_id] = await self._ask(session, row.run_id)
+                        want = await _want(session, row, asked[row.run_id], shape, pools)
+                        if (slot := look.consider(want)) is not None:
+                            starts[row.id] = slot
+                if look.is_full or len(rows) < _PAGE or page == _PAGES - 1:
+                    break
+                hopeless = () if self.pools else look.hopeless  # with pools, not for everybody
+                rows = await _page(session, (rows[-1].queue_key, rows[-1].id), hopeless)
         self._asked = asked
         return starts
 
-    async def _page(self, after: tuple[float, int] | None) -> Sequence[Any]:
-        async with self.context.database.read() as session:
-            return (await session.execute(_queue(after))).all()
-
-    async def _wants(self, rows: Sequence[Any]) -> list[Want]:
-        runs = {row.run_id for row in rows}
-        async with self.context.database.read() as session:
-            if unknown := runs - self._asked.keys():
-                plans = select(Run.id, Run.repo_id, Run.plan).where(Run.id.in_(unknown))
-                for run_id, repo_id, plan in (await session.execute(plans)).all():
-                    self._asked[run_id] = _read(repo_id, Plan.model_validate(plan))
-            gpus = {run_id: await _reserved(session, self._asked[run_id]) for run_id in runs}
-        now = time.time()
-        return [self._want(row, gpus[row.run_id], now) for row in rows]
-
-    def _want(self, row: Any, gpu: GpuWant, now: float) -> Want:
-        asked = self._asked[row.run_id]
-        return Want(
-            rank_id=row.id,
-            cpus=asked.cpus,
-            memory_bytes=asked.memory_bytes,
-            gpu=gpu,
-            waited_s=now - max(row.created_at, row.not_before),
-            user_id=row.user_id,
-            pools=open_pools(self.pools, row.user) if self.pools else None,
-        )
+    async def _ask(self, session: AsyncSession, run_id: int) -> _Asked:
+        """What a run's ranks ask for: it never changes. The whole plan may hold ten thousand ranks."""
+        known = self._asked.get(run_id)
+        if known is None:
+            plan = Run.plan
+            parts = select(
+                Run.repo_id,
+                plan["name"].as_string(),
+                plan["cpus"].as_float(),
+                plan["memory_bytes"].as_float(),  # an integer would have 32 bits
+                plan["gpu"],
+            )
+            repo_id, name, cpus, memory_bytes, gpu = (
+                await session.execute(parts.where(Run.id == run_id))
+            ).one()
+            known = _Asked(repo_id, name, cpus, int(memory_bytes), GpuWant.model_validate(gpu))
+        return known
 
     async def _condition(self, held: Sequence[Slot]) -> Condition:
         alone = {uuid for slot in held if not slot.gpu_bytes for uuid in slot.gpus}
@@ -128,11 +126,13 @@ def slot_of(rank: Rank) -> Slot:
     return Slot(**slot | {"gpus": tuple(slot["gpus"])})
 
 
-def _queue(after: tuple[float, int] | None) -> Select[*tuple[Any, ...]]:
+async def _page(
+    session: AsyncSession, after: tuple[float, int] | None, hopeless: Collection[str]
+) -> Sequence[Any]:
     """Ranks that could start, as columns: rows of the mapper cost ten times as much."""
     query = (
         select(
-            Rank.id, Rank.run_id, Rank.queue_key, Rank.created_at, Rank.not_before,
+            Rank.id, Rank.run_id, Rank.queue_key, Rank.shape, Rank.created_at, Rank.not_before,
             Run.user_id, User.name.label("user"),
         )
         .join(Run, Run.id == Rank.run_id)
@@ -147,11 +147,26 @@ def _queue(after: tuple[float, int] | None) -> Select[*tuple[Any, ...]]:
         .order_by(Rank.queue_key, Rank.id)
         .limit(_PAGE)
     )  # fmt: skip
-    return query if after is None else query.where(tuple_(Rank.queue_key, Rank.id) > after)
+    if after is not None:
+        query = query.where(tuple_(Rank.queue_key, Rank.id) > after)
+    if hopeless:
+        query = query.where(Rank.shape.not_in(sorted(hopeless)[:_MOST_SHAPES]))
+    return (await session.execute(query)).all()
 
 
-def _read(repo_id: int, plan: Plan) -> _Asked:
-    return _Asked(repo_id, plan.name, plan.cpus, plan.memory_bytes, plan.gpu)
+async def _want(
+    session: AsyncSession, row: Any, asked: _Asked, shape: str, pools: frozenset[str] | None
+) -> Want:
+    return Want(
+        rank_id=row.id,
+        cpus=asked.cpus,
+        memory_bytes=asked.memory_bytes,
+        gpu=await _reserved(session, asked),
+        waited_s=time.time() - max(row.created_at, row.not_before),
+        user_id=row.user_id,
+        pools=pools,
+        shape=shape,
+    )
 
 
 async def _reserved(session: AsyncSession, asked: _Asked) -> GpuWant:

@@ -38,6 +38,7 @@ class Want:
     waited_s: float = 0.0
     user_id: int = 0
     pools: frozenset[str] | None = None
+    shape: str = ""  # equal for wants that differ only in whose they are
 
     def allows(self, gpu: Gpu) -> bool:
         """Whether it may have this GPU, busy or not."""
@@ -169,23 +170,32 @@ class Round:
     def __init__(self, capacity: Capacity, held: Sequence[Slot], condition: Condition) -> None:
         self._empty = Room(capacity, (), condition)
         self._room = Room(capacity, held, condition)
-        self._hopeless: set[object] = set()  # room only shrinks: what did not fit does not fit later
-        self._kept: set[object] = set()
+        self._hopeless: set[tuple[object, object]] = set()  # room only shrinks: it does not fit later either
 
     def consider(self, want: Want) -> Slot | None:
         """What it starts with, or None: it goes on waiting."""
         if not self._room.may_start(want):
             return None
-        shape = (want.cpus, want.memory_bytes, want.gpu, want.pools)
-        slot = None if shape in self._hopeless else self._room.fit(want)
+        shape = want.shape or (want.cpus, want.memory_bytes, want.gpu)
+        if self.is_hopeless(shape, want.pools):
+            return None
+        slot = self._room.fit(want)
         if slot is not None:
             self._room.take(slot)
             return slot
-        self._hopeless.add(shape)
-        if want.waited_s > RESERVE_AFTER_S and shape not in self._kept and self._empty.fit(want):
-            self._kept.add(shape)  # one of a kind is enough; and not for what waits for a GPU in quarantine
-            self._room.keep_for(want)
+        self._hopeless.add((shape, want.pools))
+        if want.waited_s > RESERVE_AFTER_S and self._empty.fit(want):
+            self._room.keep_for(want)  # for one of a kind; and not for what waits for a GPU in quarantine
         return None
+
+    def is_hopeless(self, shape: object, pools: frozenset[str] | None) -> bool:
+        """Whether one like this did not fit."""
+        return (shape, pools) in self._hopeless
+
+    @property
+    def hopeless(self) -> list[str]:
+        """The shapes that did not fit."""
+        return [shape for shape, _ in self._hopeless if isinstance(shape, str)]
 
     @property
     def is_full(self) -> bool:

@@ -3,28 +3,29 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hermes.attempt import Ending, follow_to_end, open_box
 from hermes.boxes import box_name
-from hermes.errors import Fenced, Refused, Unavailable
-from hermes.executors.base import Box, Executor, Folder, Limits, Task
+from hermes.errors import Fenced, Unavailable
+from hermes.executors.base import Box, Executor, Limits, Task
 from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.logs import LogWriter
 from hermes.plan import Plan
 from hermes.process import Context
-from hermes.queue import CHANGED
+from hermes.queue import CHANGED, RANKS
 from hermes.states import Event, State
 from hermes.supervisor import Job, Stop
 from hermes.tables import Artifact, Build, Rank, Run
 from hermes.threads import in_thread
 from hermes.transitions import move
 from hermes.trust import NEXT_STEP, distrust
-from runner.artifacts import ArtifactLimits, Kept, keep_artifacts, matches
+from runner.artifacts import Kept
+from runner.collect import collect
 from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
@@ -46,15 +47,20 @@ class RankWork:
     adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
 
     async def do(self, job: Job[Rank]) -> None:
-        """From claimed to terminal; its GPUs are held until they are fit for the next one. Raises Unavailable
-        for faults of ours, Fenced when another has it."""
-        uuids = (job.row.slot or {}).get("gpus", [])
-        self.hygiene.begin(uuids)
+        """From claimed to terminal. Raises Unavailable for faults of ours, Fenced when another has it."""
+        self.hygiene.begin(_gpus(job.row))
         try:
             await self._do(job)
         finally:
-            if job.stop is not Stop.SHUTDOWN:  # whoever starts next looks before it gives them away
-                await self.hygiene.end(uuids)
+            await self._free(job)
+
+    async def _free(self, job: Job[Rank]) -> None:
+        """Its program has ended: when its GPUs are fit, the next one may begin. What is left is to keep its
+        files and to write down its end, which hinders nobody."""
+        if job.holds and job.stop is not Stop.SHUTDOWN:  # then whoever starts next looks before it gives them
+            await self.hygiene.end(_gpus(job.row))
+            job.holds = False
+            await self.context.doorbell.ring(RANKS)
 
     async def _do(self, job: Job[Rank]) -> None:
         rank = job.row
@@ -67,17 +73,16 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, run, build, writer) as box:
-                if rank.state is not State.RUNNING:
-                    await self._started(job)
                 scanner = ProgressScanner(writer.write)
                 watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
                 ending = await self._follow(job, box, watch, _left_s(rank, plan))
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
+                await self._free(job)
                 if verdict.event in (Event.FAIL, Event.TIME_OUT) and rank.failures < plan.retries:
                     return await self._try_again(job, verdict, plan, writer)
-                kept = await self._keep(box, plan, writer)
+                kept = await collect(self.context, self.executor, box, plan.artifacts, writer)
                 writer.close()
                 await self._settle(job, verdict, kept, watch, ending)
         finally:
@@ -143,18 +148,22 @@ class RankWork:
         await self.context.doorbell.ring(CHANGED)
 
     async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, limit_s: float) -> Ending:
+        following = asyncio.create_task(follow_to_end(self.executor, box, watch.progress, job, limit_s))
         sampling = asyncio.create_task(watch.keep_sampling())
         try:
-            return await follow_to_end(self.executor, box, watch.progress, job, limit_s)
+            if job.row.state is not State.RUNNING:  # it prints already
+                await self._started(job)
+            return await following
         finally:
-            sampling.cancel()
-            with suppress(asyncio.CancelledError, Unavailable):
-                await sampling
+            for task in (following, sampling):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Unavailable, Fenced):
+                    await task
 
     async def _check_gpus(self, rank: Rank, verdict: Verdict, writer: LogWriter) -> None:
         """Says in the log what the driver reported meanwhile. Raises Unavailable when that explains how the
         program ended: it was our GPU's fault, so it is tried again on another one."""
-        reported = await self.hygiene.xids((rank.slot or {}).get("gpus", []))
+        reported = await self.hygiene.xids(_gpus(rank))
         for uuid, xids in reported.items():
             for xid in dict.fromkeys(xids):
                 program = "a program that shares it" if (rank.slot or {}).get("gpu_bytes") else "the program"
@@ -181,30 +190,6 @@ class RankWork:
         async with self.context.database.read() as session:
             return (await session.get_one(Run, run.id)).cancelled_by or "an operator"
 
-    async def _keep(self, box: Box, plan: Plan, writer: LogWriter) -> list[Kept]:
-        """The artifacts. Too many or too large ones never change the verdict; the log says so."""
-        kept: list[Kept] = []
-        try:
-            await self._keep_folder(box, "output", kept, lambda name: True)
-            if plan.artifacts:
-                await self._keep_folder(box, "app", kept, matches(plan.artifacts))
-        except Refused as error:
-            writer.write(f"\nhermes: {error}\n".encode())
-        unique = {each.path: each for each in reversed(kept)}
-        return list(unique.values())
-
-    async def _keep_folder(
-        self, box: Box, folder: Folder, kept: list[Kept], wanted: Callable[[str], bool]
-    ) -> None:
-        settings, paths = self.context.settings, self.context.paths
-        tar = paths.spooled(box.task.name, f"{folder}.tar")
-        limits = ArtifactLimits(settings.artifact_files, settings.artifact_size)
-        try:
-            await self.executor.save(box, folder, tar, settings.disk)
-            await in_thread(lambda: kept.extend(keep_artifacts(tar, paths, limits, wanted)))
-        finally:
-            tar.unlink(missing_ok=True)
-
     async def _settle(
         self, job: Job[Rank], verdict: Verdict, kept: list[Kept], watch: Telemetry, ending: Ending
     ) -> None:
@@ -223,6 +208,10 @@ class RankWork:
             session.add_all(_artifact(rank, each) for each in kept)
         await self.context.doorbell.ring(CHANGED)
         log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending))
+
+
+def _gpus(rank: Rank) -> list[str]:
+    return list((rank.slot or {}).get("gpus", ()))
 
 
 def _left_s(rank: Rank, plan: Plan) -> float:

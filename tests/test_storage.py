@@ -13,6 +13,7 @@ from sqlalchemy import func, select, text, update
 
 from hermes import pushes
 from hermes.accounts import add_token, add_user, identify, revoke
+from hermes.columns import Base
 from hermes.database import Database
 from hermes.errors import SettingsError, Unavailable, UserError
 from hermes.leases import expire, fault, give_back, renew, take
@@ -22,7 +23,7 @@ from hermes.requests import cancel_build, cancel_run, run_again
 from hermes.schema import migrate
 from hermes.settings import Settings
 from hermes.states import Event, State
-from hermes.tables import Base, Build, Push, Rank, Repo, Run, Token, User
+from hermes.tables import Build, Push, Rank, Repo, Run, Token, User
 from hermes.tables import Event as EventRow
 from hermes.transitions import move
 from tests import postgres

@@ -5,7 +5,7 @@ Every engine call has a deadline. Output is attached before the start and draine
 
 import asyncio
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,13 +23,13 @@ from hermes.executors.engine import (
     check_ground,
     connect,
     engine_socket,
-    get_archive,
     in_words,
     remove_container,
+    save_archive,
     wall_s,
 )
 from hermes.executors.output import Direct, Output, keeper_at
-from hermes.executors.tars import pack, write_bounded
+from hermes.executors.tars import pack
 from hermes.executors.workplace import clear, lay_out
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
@@ -38,6 +38,7 @@ from hermes.tree import OWNER_ID
 T = TypeVar("T")
 _LABEL = "hermes.instance"
 _CALL_S = 60.0
+_STARTS = 4  # at a time: an engine does not do more, and each has a deadline
 
 
 @dataclass
@@ -61,6 +62,7 @@ class DockerExecutor:
         self._api: Any = None
         self._has_disks: bool | None = None
         self._handles: dict[str, _Handle] = {}
+        self._starts = asyncio.Semaphore(_STARTS)
 
     async def check(self) -> str:
         version = await self._call(self._ping)
@@ -78,7 +80,8 @@ class DockerExecutor:
 
     async def start(self, task: Task) -> Box:
         try:
-            handle = await self._call(self._start, task)
+            async with self._starts:
+                handle = await self._call(self._start, task)
         except BaseException:
             with suppress(Unavailable):
                 await asyncio.shield(self.remove(task.name))
@@ -114,7 +117,8 @@ class DockerExecutor:
         if self._has_disks:
             await in_thread(pack, self._base / box.task.name / "disk" / folder, target, limit_bytes, OWNER_ID)
         else:
-            await in_thread(self._save, box.handle.container, FOLDERS[folder], target, limit_bytes)
+            place, container = FOLDERS[folder], box.handle.container
+            await in_thread(save_archive, self._client(), container, place, target, limit_bytes)
 
     async def boxes(self) -> list[str]:
         def names() -> list[str]:
@@ -174,7 +178,10 @@ class DockerExecutor:
         return self._has_disks
 
     def _start(self, task: Task) -> _Handle:
-        self._remove(task.name)  # of an earlier life with the same name
+        if (
+            not self._find_disks() or (self._base / task.name).exists()
+        ):  # of an earlier life with the same name
+            self._remove(task.name)
         binds = self._binds(task)
         api = self._client()
         container = api.create_container(
@@ -230,13 +237,6 @@ class DockerExecutor:
         if state.get("Status") in ("removing", "dead"):  # its SIGKILL is not the program's fault
             raise Unavailable("somebody removed the container")
         return Exit(code, wall_s(state), bool(state.get("OOMKilled")))
-
-    def _save(self, container: str, folder: str, target: Path, limit_bytes: int) -> None:
-        try:
-            with closing(get_archive(self._client(), container, f"{folder}/.")) as archive:
-                write_bounded(archive.iter_content(1 << 20), target, limit_bytes)
-        except (DockerException, requests.RequestException, OSError) as error:
-            raise Unavailable(in_words(error)) from error
 
     def _remove(self, name: str) -> None:
         try:

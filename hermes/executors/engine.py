@@ -1,16 +1,18 @@
 """The client of a Docker engine: where it is, and its errors in words that say what to do."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import APIError, NotFound
+import requests
+from docker.errors import APIError, DockerException, NotFound
 from docker.utils import kwargs_from_env
 
 from hermes.errors import Unavailable
 from hermes.executors.container import Ground
+from hermes.executors.tars import write_bounded
 
 _SYSTEM_SOCKET = Path("/var/run/docker.sock")
 _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
@@ -41,13 +43,17 @@ def check_ground(api: Any, ground: Ground) -> None:
             ) from None
 
 
-def get_archive(api: Any, container: str, path: str) -> Any:
-    """A folder as a tar, as a response that can be closed half-way (the SDK's own call cannot)."""
+def save_archive(api: Any, container: str, path: str, target: Path, limit_bytes: int) -> None:
+    """A folder as a tar, read as a response that can be closed half-way (the SDK's own call cannot). Raises
+    Refused when it is larger, and Unavailable."""
     url = api._url("/containers/{0}/archive", container)
     plain = {"Accept-Encoding": "identity"}  # the engine would compress, which takes five times as long
-    answer = api._get(url, params={"path": path}, headers=plain, stream=True)
-    api._raise_for_status(answer)
-    return answer
+    try:
+        with closing(api._get(url, params={"path": f"{path}/."}, headers=plain, stream=True)) as answer:
+            api._raise_for_status(answer)
+            write_bounded(answer.iter_content(1 << 20), target, limit_bytes)
+    except (DockerException, requests.RequestException, OSError) as error:
+        raise Unavailable(in_words(error)) from error
 
 
 def remove_container(api: Any, name: str, deadline_s: float) -> None:

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from hermes.tables import Base
+from hermes.tables import User
 
 connection = context.config.attributes["connection"]
-context.configure(connection=connection, target_metadata=Base.metadata, transactional_ddl=False)
+context.configure(connection=connection, target_metadata=User.metadata, transactional_ddl=False)
 context.run_migrations()
