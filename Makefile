@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo up test fuzz check bench images clean
 ARGS ?=
+JOBS ?= 2
+SUITE = .venv/bin/pytest -n $(JOBS) --dist loadfile
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
@@ -13,8 +15,8 @@ demo: ## start everything and push the sample repos, to look at (ONCE=1: end whe
 up: ## start the service here, until Ctrl-C
 	@exec scripts/setup run .venv/bin/hermes up
 
-test: ## run the tests (ARGS="-k name -x" goes to pytest)
-	@exec scripts/setup test .venv/bin/pytest $(ARGS)
+test: ## run the tests, two files at a time (ARGS="-k name -x" goes to pytest; JOBS=1: one at a time)
+	@exec scripts/setup test $(SUITE) $(ARGS)
 
 fuzz: ## the fuzz tests with other seeds and for longer (HERMES_FUZZ_S=600, in seconds)
 	@HERMES_FUZZ_S=$${HERMES_FUZZ_S:-600} exec scripts/setup test .venv/bin/pytest tests/test_fuzz.py --timeout 0 $(ARGS)
@@ -24,7 +26,7 @@ check: ## everything that must hold before a commit: ruff, mypy, tests
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
-	@exec scripts/setup test .venv/bin/pytest $(ARGS)
+	@exec scripts/setup test $(SUITE) $(ARGS)
 
 bench: ## measure something (NAME=what; without it: what there is)
 ifdef NAME

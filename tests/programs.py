@@ -1,5 +1,6 @@
 """Programs to push that build in no time, and pushes that are watched while they go on."""
 
+import os
 import re
 import subprocess
 import time
@@ -79,3 +80,13 @@ def command_lines() -> dict[int, str]:
                 (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             )
     return found
+
+
+def without_bubblewrap(folder: Path) -> dict[str, str]:
+    """The environment of a machine that has no bubblewrap: its programs see the files of a test."""
+    places = [Path(place) for place in os.environ["PATH"].split(":") if Path(place).is_dir()]
+    programs = {each.name: each for place in reversed(places) for each in place.iterdir()}
+    folder.mkdir(parents=True)
+    for name in programs.keys() - {"bwrap"}:
+        (folder / name).symlink_to(programs[name])
+    return {"PATH": str(folder)}

@@ -47,7 +47,7 @@ def public_repo(service: Service, name: str) -> str:
 
 
 def test_a_stranger_can_clone_what_is_public_and_not_push_to_it(service: Service, tmp_path: Path) -> None:
-    path = public_repo(service, "open")
+    path = public_repo(service, "opened")
     url = f"{service.url}/{path}"
     done = git(service, "-c", "http.extraHeader=", "clone", "-q", url, str(tmp_path / "copy"))
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.gpus import FakeDriver, gpu, instance
+from tests.programs import without_bubblewrap
 from tests.service import Service, wait_for
 
 ASK = """
@@ -113,7 +114,8 @@ def test_no_driver_means_no_gpus_and_a_reason(tmp_path: Path) -> None:
 def gpu_service(driver: FakeDriver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Two fake GPUs and the local executor, which hands them out by CUDA_VISIBLE_DEVICES."""
     driver.world(gpu(0), gpu(1))
-    env = {"HERMES_EXECUTOR": "local", "HERMES_CPUS": "8", "HERMES_POLL": "1", **driver.env}
+    env = {"HERMES_EXECUTOR": "local", "HERMES_CPUS": "8", "HERMES_POLL": "1", "HERMES_GPU_SETTLE": "3s"}
+    env |= driver.env | without_bubblewrap(tmp_path_factory.mktemp("path") / "bin")  # they write the world
     one = Service(tmp_path_factory.mktemp("gpus"), env)
     one.token = one.add_user(one.user)
     one.start()

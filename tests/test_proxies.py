@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from hermes.settings import Settings, variable
-from tests.programs import arrivals, begin_push, end_of, git, refs, shell
+from tests.programs import arrivals, begin_push, end_of, git, refs, shell, without_bubblewrap
 from tests.proxies import DOCUMENTED, IDLE_S, Caddy, Fronted, Nginx
 from tests.service import wait_for
 from tests.test_sse import events_of
@@ -33,7 +33,8 @@ def patient(seen: Path) -> dict[str, str | bytes]:
 def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fronted]:
     """An instance behind a proxy."""
     kind: type[Fronted] = request.param
-    one = kind(tmp_path_factory.mktemp("behind") / "hermes", LOCAL | STRICT)
+    path = without_bubblewrap(tmp_path_factory.mktemp("path") / "bin")  # programs wait for a file of ours
+    one = kind(tmp_path_factory.mktemp("behind") / "hermes", LOCAL | STRICT | path)
     one.token = one.add_user(one.user)
     one.start()
     try:
