@@ -216,15 +216,18 @@ def _run(number: int, shape: Shape, now: float) -> dict[str, Any]:
 def _ranks(shape: Shape, now: float) -> Iterator[dict[str, Any]]:
     for run in range(1, shape.runs + 1):
         before = shape.ranks * (run // _USERS)  # of the same user
+        wants = _plan(run, shape.ranks).shape()
         for number in range(shape.ranks):
-            key = {"queue_key": now + TURN_S * (before + number), "created_at": now}
+            key = {"queue_key": now + TURN_S * (before + number), "created_at": now, "shape": wants}
             yield {"run_id": run, "number": number, "parameters": {"n": str(number)}} | key
 
 
 def _add_pure(figures: Figures, decisions: int) -> None:
     """The same question without a database: all 10,000 looked at, nothing fits."""
     plans = [_plan(number, 1) for number in range(RANKS)]
-    wants = [Want(n, plan.cpus, plan.memory_bytes, plan.gpu) for n, plan in enumerate(plans)]
+    wants = [
+        Want(n, plan.cpus, plan.memory_bytes, plan.gpu, shape=plan.shape()) for n, plan in enumerate(plans)
+    ]
     capacity = Capacity(_CPUS, _MEMORY_BYTES, open_gpus("auto")[0].list())
     slots = assign(capacity, [], [each for each in wants if each.gpu.count == 1 and not each.gpu.share])
     figures.median(

@@ -92,7 +92,7 @@ class Work:
     """What builds and ranks share: a state, an attempt that fences every write, and a lease."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    state: Mapped[State] = mapped_column(default=State.QUEUED, index=True)
+    state: Mapped[State] = mapped_column(default=State.QUEUED)
     attempt: Mapped[int] = mapped_column(Integer, default=0)
     faults: Mapped[int] = mapped_column(Integer, default=0)
     lease_owner: Mapped[str | None]
@@ -109,7 +109,10 @@ class Build(Work, Base):
     """A commit turned into an image: one per (repo, commit, build inputs)."""
 
     __tablename__ = "build"
-    __table_args__ = (UniqueConstraint("repo_id", "commit_sha", "inputs"),)
+    __table_args__ = (
+        UniqueConstraint("repo_id", "commit_sha", "inputs"),
+        Index("ix_build_state", "state"),
+    )
     repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     commit_sha: Mapped[str]
@@ -147,7 +150,8 @@ class Rank(Work, Base):
     __tablename__ = "rank"
     __table_args__ = (
         UniqueConstraint("run_id", "number"),
-        Index("rank_queue", "state", "queue_key", "id", "shape"),
+        Index("rank_queue", "state", "queue_key", "id"),
+        Index("rank_shape", "state", "shape"),
     )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     number: Mapped[int] = mapped_column(Integer)

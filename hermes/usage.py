@@ -5,7 +5,6 @@ import time
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.process import Context
 from hermes.states import LIVE, State
 from hermes.tables import Rank, Run
 
@@ -50,11 +49,7 @@ async def gpu_time_s(session: AsyncSession, now: float) -> dict[int, float]:
     return {user_id: float(seconds or 0.0) for user_id, seconds in (await session.execute(used)).all()}
 
 
-async def spent_users(context: Context) -> frozenset[int]:
-    """Those whose GPU time of a day (HERMES_USER_GPU_TIME) is used up."""
-    limit_s = context.settings.user_gpu_time
-    if not limit_s:
-        return frozenset()
-    async with context.database.read() as session:
-        used = await gpu_time_s(session, time.time())
+async def spent_users(session: AsyncSession, limit_s: float) -> frozenset[int]:
+    """Those who had so much GPU time, or more, in the last 24 hours."""
+    used = await gpu_time_s(session, time.time())
     return frozenset(user_id for user_id, seconds in used.items() if seconds >= limit_s)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.gpu import GpuWant
@@ -22,6 +22,33 @@ from runner.slots import Capacity, Condition, Round, Slot, Want
 
 _PAGE = 200  # ranks that are looked at together, from the head of the queue
 _PAGES = 5
+#: Ranks that could start, as columns: rows of the mapper cost ten times as much.
+_QUEUE = (
+    select(
+        Rank.id, Rank.run_id, Rank.queue_key, Rank.shape, Rank.created_at, Rank.not_before,
+        Run.user_id, User.name.label("user"),
+    )
+    .join(Run, Run.id == Rank.run_id)
+    .join(User, User.id == Run.user_id)
+    .join(Build, Build.id == Run.build_id)
+    .where(
+        Rank.state == State.QUEUED,
+        Rank.not_before <= bindparam("now"),
+        Build.state == State.BUILT,
+        Run.cancel_requested_at.is_(None),
+    )
+    .order_by(Rank.queue_key, Rank.id)
+    .limit(_PAGE)
+)  # fmt: skip
+_SHAPES = text("""
+WITH RECURSIVE waiting(shape) AS (
+  SELECT MIN(shape) FROM rank WHERE state = 'queued'
+  UNION ALL
+  SELECT (SELECT MIN(shape) FROM rank WHERE state = 'queued' AND shape > waiting.shape)
+  FROM waiting WHERE waiting.shape IS NOT NULL
+)
+SELECT shape FROM waiting WHERE shape IS NOT NULL
+""")
 _MOST_SHAPES = 500  # that one statement names
 
 
@@ -76,7 +103,7 @@ class Claims:
             rows = await _page(session, None, ())
             if not rows:
                 return {}
-            look = Round(self.capacity, held, await self._condition(held))
+            look = Round(self.capacity, held, await self._condition(session, held))
             for page in range(_PAGES):
                 for row in rows:
                     pools = open_pools(self.pools, row.user) if self.pools else None
@@ -89,6 +116,8 @@ class Claims:
                 if look.is_full or len(rows) < _PAGE or page == _PAGES - 1:
                     break
                 hopeless = () if self.pools else look.hopeless  # with pools, not for everybody
+                if hopeless and await _shapes(session) <= set(hopeless):
+                    break
                 rows = await _page(session, (rows[-1].queue_key, rows[-1].id), hopeless)
         self._asked = asked
         return starts
@@ -111,12 +140,13 @@ class Claims:
             known = _Asked(repo_id, name, cpus, int(memory_bytes), GpuWant.model_validate(gpu))
         return known
 
-    async def _condition(self, held: Sequence[Slot]) -> Condition:
+    async def _condition(self, session: AsyncSession, held: Sequence[Slot]) -> Condition:
         alone = {uuid for slot in held if not slot.gpu_bytes for uuid in slot.gpus}
         open_gpus = [gpu.uuid for gpu in self.capacity.gpus if gpu.uuid not in alone]
         shared = {uuid for slot in held if slot.gpu_bytes for uuid in slot.gpus}
-        unfit, memory = await self.hygiene.look(open_gpus, shared)
-        spent = await spent_users(self.context)
+        unfit, memory = await self.hygiene.look(session, open_gpus, shared)
+        limit_s = self.context.settings.user_gpu_time
+        spent = await spent_users(session, limit_s) if limit_s else frozenset()
         return Condition(unfit, memory, spent, self._last_gpu)
 
 
@@ -129,29 +159,17 @@ def slot_of(rank: Rank) -> Slot:
 async def _page(
     session: AsyncSession, after: tuple[float, int] | None, hopeless: Collection[str]
 ) -> Sequence[Any]:
-    """Ranks that could start, as columns: rows of the mapper cost ten times as much."""
-    query = (
-        select(
-            Rank.id, Rank.run_id, Rank.queue_key, Rank.shape, Rank.created_at, Rank.not_before,
-            Run.user_id, User.name.label("user"),
-        )
-        .join(Run, Run.id == Rank.run_id)
-        .join(User, User.id == Run.user_id)
-        .join(Build, Build.id == Run.build_id)
-        .where(
-            Rank.state == State.QUEUED,
-            Rank.not_before <= time.time(),
-            Build.state == State.BUILT,
-            Run.cancel_requested_at.is_(None),
-        )
-        .order_by(Rank.queue_key, Rank.id)
-        .limit(_PAGE)
-    )  # fmt: skip
+    query = _QUEUE
     if after is not None:
         query = query.where(tuple_(Rank.queue_key, Rank.id) > after)
     if hopeless:
         query = query.where(Rank.shape.not_in(sorted(hopeless)[:_MOST_SHAPES]))
-    return (await session.execute(query)).all()
+    return (await session.execute(query, {"now": time.time()})).all()
+
+
+async def _shapes(session: AsyncSession) -> set[str]:
+    """Of all that waits: an index is skipped through, 0.04 ms where DISTINCT reads it whole."""
+    return set((await session.scalars(_SHAPES)).all())
 
 
 async def _want(

@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from hermes import quarantine
 from hermes.errors import Unavailable
 from hermes.journal import log
@@ -54,12 +56,11 @@ class Hygiene:
             self._ecc_errors.setdefault(uuid, health.ecc_errors)
 
     async def look(
-        self, uuids: Sequence[str], shared: Collection[str]
+        self, session: AsyncSession, uuids: Sequence[str], shared: Collection[str]
     ) -> tuple[frozenset[str], dict[str, GpuMemory]]:
         """Of these GPUs: those that are not given away now, since they are in quarantine, silent, or in
         somebody's use; and the memory of the others. On those that are `shared` now somebody may compute."""
-        async with self._context.database.read() as session:
-            away = await quarantine.away(session, self._runner)
+        away = await quarantine.away(session, self._runner)
         await self._learn_anew(self._away - away)
         self._away = away
         unfit, memory = set(away), {}

@@ -15,6 +15,8 @@ def upgrade() -> None:
     op.add_column('rank', sa.Column('gpu_count', sa.Integer(), nullable=False, server_default='0'))
     op.add_column('rank', sa.Column('failures', sa.Integer(), nullable=False, server_default='0'))
     op.execute('UPDATE rank SET queue_key = (SELECT queue_key FROM run WHERE run.id = rank.run_id) + 60.0 * number')
-    op.create_index('rank_queue', 'rank', ['state', 'queue_key', 'id', 'shape'], unique=False)
+    op.drop_index('ix_rank_state', table_name='rank')  # SQLite would take it, and sort
+    op.create_index('rank_queue', 'rank', ['state', 'queue_key', 'id'], unique=False)
+    op.create_index('rank_shape', 'rank', ['state', 'shape'], unique=False)
     op.add_column('runner', sa.Column('bounds', sa.JSON(), nullable=False, server_default='{}'))
     op.drop_column('run', 'priority')  # it was never set
