@@ -6,7 +6,7 @@ Every engine call has a deadline. Output is attached before the start and draine
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ _STARTS = 4  # at a time: an engine does not do more, and each has a deadline
 class _Handle:
     container: str
     output: Output
-    groups: dict[str, Path] = field(default_factory=dict)
+    groups: dict[str, Path] | None = None  # not looked for yet: whoever reads its output must not wait
 
 
 class DockerExecutor:
@@ -108,10 +108,18 @@ class DockerExecutor:
         await self._call(stop, deadline_s=grace_s + 20)
 
     async def usage(self, box: Box) -> Usage | None:
-        return read_usage(box.handle.groups)
+        return read_usage(await self._groups(box.handle))
 
     async def processes(self, box: Box) -> frozenset[int]:
-        return read_processes(box.handle.groups)
+        return read_processes(await self._groups(box.handle))
+
+    async def _groups(self, handle: _Handle) -> dict[str, Path]:
+        if handle.groups is None:
+            with suppress(Unavailable):  # asked again the next time
+                found = await self._call(self._client().inspect_container, handle.container)
+                pid = found["State"]["Pid"]
+                handle.groups = group_paths(pid, handle.container) if pid else {}
+        return handle.groups or {}
 
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
         if self._has_disks:
@@ -203,8 +211,7 @@ class DockerExecutor:
         except BaseException:
             output.close()
             raise
-        pid = api.inspect_container(container)["State"]["Pid"]
-        return _Handle(container, output, group_paths(pid, container) if pid else {})
+        return _Handle(container, output)
 
     def _adopt(self, name: str, seen: Seen) -> _Handle | None:
         self._find_disks()
@@ -212,11 +219,8 @@ class DockerExecutor:
             found = self._client().inspect_container(name)
         except NoContainer:
             return None
-        container, pid = found["Id"], found["State"]["Pid"]
-        output = self._keeper.resume(container, seen) if self._keeper else None
-        if output is None:
-            return None
-        return _Handle(container, output, group_paths(pid, container) if pid else {})
+        output = self._keeper.resume(found["Id"], seen) if self._keeper else None
+        return None if output is None else _Handle(found["Id"], output)
 
     def _binds(self, task: Task) -> list[str]:
         """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
