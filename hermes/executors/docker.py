@@ -117,8 +117,7 @@ class DockerExecutor:
         if handle.groups is None:
             with suppress(Unavailable):  # asked again the next time
                 found = await self._call(self._client().inspect_container, handle.container)
-                pid = found["State"]["Pid"]
-                handle.groups = group_paths(pid, handle.container) if pid else {}
+                handle.groups = group_paths(found["State"]["Pid"], handle.container)
         return handle.groups or {}
 
     async def save(self, box: Box, folder: Folder, target: Path, limit_bytes: int) -> None:
@@ -174,7 +173,7 @@ class DockerExecutor:
         return self._api
 
     def _ping(self) -> str:
-        version = str(self._client().version()["Version"])
+        version = self._client().version()["Version"]
         check_ground(self._client(), self._ground)
         words = f"{version}, runtime {self._ground.runtime}" if self._ground.runtime else version
         return words if self._find_disks() else f"{words}, disk limits not enforced (that needs root)"
