@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench._tools import descendants, read_only
-from tests.programs import shell
+from bench._tools import read_only
+from tests.programs import command_lines, shell
 from tests.service import Service, wait_for
 
 _ENDED = "SELECT count(*), sum(ended_at IS NOT NULL), sum(state = 'succeeded') FROM rank WHERE run_id = ?"
@@ -83,8 +83,8 @@ class Runs:
 
     def process(self, module: str) -> int:
         """The process of the instance that runs a module (`runner`, `hermes.keeper`)."""
-        assert self.service.process is not None
-        for pid in descendants(self.service.process.pid):
-            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+        mark = f"HERMES_DATA={self.service.data}\0".encode()
+        for pid, line in command_lines().items():  # not by descent: the keeper is nobody's child
+            if f"-m {module} " in line + " " and mark in Path(f"/proc/{pid}/environ").read_bytes():
                 return pid
         raise AssertionError(f"{module} is not there")

@@ -150,6 +150,8 @@ class Keeper:
                 output = await self._output(word, rest)
                 writer.write(f"ok {output.logged[1]} {output.logged[2]}\n".encode())
                 await output.hand_on(reader, writer)
+        except asyncio.CancelledError:  # we end
+            return
         except (OSError, ValueError, LookupError, asyncio.IncompleteReadError) as error:
             with suppress(OSError):
                 writer.write(f"no {error}\n".encode())

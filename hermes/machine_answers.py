@@ -26,6 +26,16 @@ class QuarantineAnswer(BaseModel):
     since: float
 
 
+class GpuUseAnswer(BaseModel):
+    """How a GPU is used; null where its driver does not say."""
+
+    percent: float | None
+    memory_bytes: int | None
+    power_w: float | None
+    celsius: int | None
+    mhz: int | None
+
+
 class GpuAnswer(BaseModel):
     """One GPU and who holds it."""
 
@@ -36,6 +46,7 @@ class GpuAnswer(BaseModel):
     capability: str
     instance: int | None = None
     pool: str = ""
+    use: GpuUseAnswer | None  # a few seconds ago
     held_by: HolderAnswer | None
     shared_by: list[HolderAnswer]
     quarantine: QuarantineAnswer | None
@@ -97,6 +108,7 @@ def _machine(machine: Machine) -> MachineAnswer:
         gpus=[
             GpuAnswer(
                 **gpu,
+                use=row.uses.get(gpu["uuid"]),
                 held_by=next((_holder(who) for who in holders if not who.gpu_bytes), None),
                 shared_by=[_holder(who) for who in holders if who.gpu_bytes],
                 quarantine=row.quarantine.get(gpu["uuid"]),

@@ -220,6 +220,7 @@ class Runner(Base):
     memory_bytes: Mapped[int]
     gpus: Mapped[list[Any]] = mapped_column(JSON, default=list)
     quarantine: Mapped[Json] = mapped_column(JSON, default=dict)  # {UUID: {"reason", "since"}}
+    uses: Mapped[Json] = mapped_column(JSON, default=dict)  # {UUID: runner.gpus.GpuUse} at `seen_at`
     bounds: Mapped[Json] = mapped_column(JSON, default=dict)  # hermes.waiting.Bounds
     seen_at: Mapped[float]
 

@@ -2,15 +2,12 @@
 
 import asyncio
 import os
-import socket
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import cast
 
 from sqlalchemy import select
 
-from hermes.errors import Unavailable
 from hermes.executors import LOCAL_WARNING, choose_executor
 from hermes.journal import log
 from hermes.leases import new_owner
@@ -19,16 +16,14 @@ from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.settings import Settings
 from hermes.supervisor import Supervisor
-from hermes.tables import Rank, Run, Runner
-from hermes.waiting import Bounds
+from hermes.tables import Rank, Run
 from runner.adoption import adopt_ranks
 from runner.claims import Claims
+from runner.description import Description
 from runner.gpus import Gpus, open_gpus
 from runner.hygiene import Hygiene
 from runner.slots import Capacity, Placement
 from runner.work import RankWork
-
-_SEEN_EVERY_S = 15.0
 
 
 async def serve(context: Context, stop: asyncio.Event) -> None:
@@ -58,10 +53,11 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     supervisor = Supervisor(
         context, executor, Rank, claims.claim, work.do, cancelled, owner, lambda: adopt_ranks(work, owner)
     )
-    await _describe(context, executor.name, capacity)
+    description = Description(context, executor.name, capacity, gpus)
+    await description.write()
     await context.doorbell.ring(CHANGED)
     side = [
-        asyncio.create_task(_keep_describing(context, executor.name, capacity)),
+        asyncio.create_task(description.keep()),
         asyncio.create_task(hygiene.keep_listening()),
     ]
     try:
@@ -83,25 +79,3 @@ def measure(settings: Settings, gpus: Gpus, pools: PoolTable) -> Capacity:
         ranks=settings.ranks,
         user_ranks=settings.user_ranks,
     )
-
-
-async def _describe(context: Context, executor: str, capacity: Capacity) -> None:
-    """Tell the others what this machine has; they cannot look themselves."""
-    settings = context.settings
-    async with context.database.write() as session:
-        name = socket.gethostname()
-        row = await session.get(Runner, name) or Runner(name=name)
-        row.executor, row.seen_at = executor, time.time()
-        row.cpus, row.memory_bytes = capacity.cpus, capacity.memory_bytes
-        row.gpus = [asdict(gpu) for gpu in capacity.gpus]
-        row.bounds = asdict(Bounds(settings.ranks, settings.user_ranks, settings.user_gpu_time))
-        session.add(row)
-
-
-async def _keep_describing(context: Context, executor: str, capacity: Capacity) -> None:
-    while True:
-        await asyncio.sleep(_SEEN_EVERY_S)
-        try:
-            await _describe(context, executor, capacity)
-        except Unavailable as error:
-            log.warning("runner row not written", error=str(error))

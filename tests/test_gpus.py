@@ -302,6 +302,18 @@ def test_runs_that_agree_share_a_gpu_and_who_wants_it_alone_waits(gpu_service: S
     )
 
 
+def test_pages_and_api_show_how_each_gpu_is_used(gpu_service: Service, driver: FakeDriver) -> None:
+    driver.world(gpu(0, used_mib=2048, percent=87), gpu(1))
+    try:
+        wait_for(lambda: (gpus_of(gpu_service)[0]["use"] or {}).get("percent") == 87)
+        use = {"percent": 87.0, "memory_bytes": 2 << 30, "power_w": 120.0, "celsius": 35, "mhz": 1980}
+        assert gpus_of(gpu_service)[0]["use"] == use
+        with gpu_service.client() as client:
+            assert "87 % · 2.0 GiB in use · 35 °C · 120 W · 1980 MHz" in client.get("/gpus").text
+    finally:
+        driver.world(gpu(0), gpu(1))
+
+
 def test_a_share_without_a_size_learns_it_from_earlier_runs(gpu_service: Service, driver: FakeDriver) -> None:
     script = (
         "#!/bin/sh\n"
@@ -362,6 +374,8 @@ def test_the_command_says_to_programs_what_the_api_says_and_more(
     assert first["held_by"].pop("left_s") > 0 and first["held_by"].pop("left_is") in ("about", "at most")
     for each in (first, second):
         del each["now"]
+    for each in (first, second, *api["runners"][0]["gpus"]):  # a few seconds old, and not always as many
+        assert each.pop("use")["celsius"] == 35
     said["runners"][0].pop("seen_at"), api["runners"][0].pop("seen_at")
     assert said == api and first["held_by"]["repo"].startswith("alice/")
     (tmp_path / "end").touch()

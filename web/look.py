@@ -50,6 +50,20 @@ def ago(at: float) -> str:
     return f"{passed_s // unit_s} {unit} ago"
 
 
+def gpu_use(use: Mapping[str, Any]) -> str:
+    """`87 % · 2.0 GiB in use · 35 °C · 120 W · 1980 MHz`, without what its driver does not say."""
+    memory_bytes = use.get("memory_bytes")
+    parts = {
+        "%": use.get("percent"),
+        "in use": None if memory_bytes is None else show_size(memory_bytes),
+        "°C": use.get("celsius"),
+        "W": use.get("power_w"),
+        "MHz": use.get("mhz"),
+    }
+    shown = {unit: value for unit, value in parts.items() if value is not None}
+    return " · ".join(f"{v if isinstance(v, str) else format(v, '.0f')} {unit}" for unit, v in shown.items())
+
+
 def state_words(state: str) -> str:
     """`timed_out` → `timed out`."""
     return state.replace("_", " ")
@@ -108,6 +122,7 @@ def make_look(settings: Settings) -> Look:
         "words": state_words,
         "without_state": without_state,
         "count": count,
+        "gpu_use": gpu_use,
         "size": show_size,
         "span": show_span,
         "limit": show_limit,

@@ -49,8 +49,7 @@ class _Handle:
 
 
 class DockerExecutor:
-    """Boxes as containers of a local engine. `base`: where the bounded disks lie; `instance` labels ours;
-    `keeper`: where a keeper of their output is to be."""
+    """Boxes as containers of a local engine; `keeper`: where one of their output is to be (hermes.keeper)."""
 
     name = "docker"
 
@@ -152,10 +151,9 @@ class DockerExecutor:
     def _close(self) -> None:
         for name in list(self._handles):
             self._forget(name)
-        if self._keeper is not None:
-            self._keeper.close()
-        if self._api is not None:
-            self._api.close()
+        for opened in (self._keeper, self._api):
+            if opened is not None:
+                opened.close()
 
     async def _call(self, function: Callable[..., T], *args: Any, deadline_s: float = _CALL_S) -> T:
         """An engine call in a thread, with a deadline, its errors as ours."""
@@ -175,11 +173,13 @@ class DockerExecutor:
     def _ping(self) -> str:
         version = self._client().version()["Version"]
         check_ground(self._client(), self._ground)
+        if self._keeper is not None:
+            self._keeper.stay()
         words = f"{version}, runtime {self._ground.runtime}" if self._ground.runtime else version
         return words if self._find_disks() else f"{words}, disk limits not enforced (that needs root)"
 
     def _find_disks(self) -> bool:
-        """Whether bounded disks can be mounted here, found by doing it once."""
+        """Whether bounded disks can be mounted here: done once."""
         if self._has_disks is None:
             self._has_disks = disks.can_mount(self._base)
         return self._has_disks

@@ -87,7 +87,7 @@ class KeeperClient:
 
     def attach(self, container: str) -> Kept:
         """Before its start. Raises Unavailable."""
-        self._stay()
+        self.stay()
         return self._open(f"attach {container} {self._engine}")
 
     def resume(self, container: str, seen: Seen) -> Kept | None:
@@ -96,7 +96,7 @@ class KeeperClient:
             kept = self._open(f"resume {container} {seen.stdout_bytes} {seen.stderr_bytes}")
         except Unavailable:
             return None
-        self._stay()
+        self.stay()
         return kept
 
     def close(self) -> None:
@@ -107,7 +107,8 @@ class KeeperClient:
                 self._staying.sendall(b".")
                 self._staying.recv(1)
 
-    def _stay(self) -> None:
+    def stay(self) -> None:
+        """Have one that knows of this runner. Raises Unavailable."""
         if self._staying is not None and _is_open(self._staying):
             return
         try:

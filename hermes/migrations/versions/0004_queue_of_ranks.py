@@ -18,5 +18,6 @@ def upgrade() -> None:
     op.drop_index('ix_rank_state', table_name='rank')  # SQLite would take it, and sort
     op.create_index('rank_queue', 'rank', ['state', 'queue_key', 'id'], unique=False)
     op.create_index('rank_shape', 'rank', ['state', 'shape'], unique=False)
+    op.add_column('runner', sa.Column('uses', sa.JSON(), nullable=False, server_default='{}'))
     op.add_column('runner', sa.Column('bounds', sa.JSON(), nullable=False, server_default='{}'))
     op.drop_column('run', 'priority')  # it was never set
