@@ -117,16 +117,22 @@ def _gpu(gpu: GpuState, away: str, is_held: bool) -> Finding:
     return ok(name, f"{what}, {'held by a run' if is_held else 'free'}")
 
 
+def way_into_containers(info: dict[str, Any]) -> str:
+    """How the engine hands GPUs to containers, "" if it cannot; `info` is its own."""
+    if any("nvidia.com/gpu" in str(each) for each in info.get("DiscoveredDevices") or []):
+        return "CDI"
+    if "nvidia" in (info.get("Runtimes") or {}):
+        return "runtime nvidia"
+    return next(filter(shutil.which, ("nvidia-container-runtime-hook", "nvidia-container-toolkit")), "")
+
+
 def look_at_toolkit(info: dict[str, Any]) -> list[Finding]:
-    """Whether the engine can hand GPUs to containers; `info` is its own."""
-    runtimes, devices = info.get("Runtimes") or {}, info.get("DiscoveredDevices") or []
-    by_cdi = any("nvidia.com/gpu" in str(each) for each in devices)
-    hook = next(filter(shutil.which, ("nvidia-container-runtime-hook", "nvidia-container-toolkit")), "")
-    if "nvidia" not in runtimes and not by_cdi and not hook:
+    """Whether the engine can hand GPUs to containers, safely."""
+    way = way_into_containers(info)
+    if not way:
         found = "the NVIDIA Container Toolkit is not installed: runs with a GPU cannot start"
         step = "apt-get install nvidia-container-toolkit; nvidia-ctk runtime configure; restart docker"
         return [problem("gpu toolkit", found, step)]
-    way = "CDI" if by_cdi else "runtime nvidia" if "nvidia" in runtimes else hook
     return [_toolkit_version(way), *_cgroup_driver(info)]
 
 
