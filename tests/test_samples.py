@@ -3,13 +3,17 @@
 import pytest
 
 from hermes.demo import outcome
-from hermes.samples import differences, expectation, sample_names
+from hermes.samples import Expectation, differences, expectation, sample_names
 from tests.service import Service
 
 
 def try_sample(service: Service, name: str) -> list[str]:
-    """Push a sample and say what is not as expected."""
-    expected = expectation(name, has_gpu=False)
+    """Push a sample and say what is not as its expect.toml says for a machine without a GPU."""
+    return differences_from(expectation(name, has_gpu=False), service, name)
+
+
+def differences_from(expected: Expectation, service: Service, name: str) -> list[str]:
+    """Push a sample and say what is not as expected here."""
     options = ("build-only",) if expected.state == "built" else ()
     pushed = service.push(name, *options)
     assert pushed.code == 0, pushed.output
