@@ -1,13 +1,13 @@
 # What people type. Each target first brings the machine into shape (scripts/setup), which is silent when nothing is to be done.
 # A SIGTERM to make reaches the command (make passes it on and waits); make itself then reports 143, as make always does.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz check bench images clean
+.PHONY: help demo up test test-gpu fuzz check bench images clean
 ARGS ?=
 JOBS ?= 2
 SUITE = .venv/bin/pytest -n $(JOBS) --dist loadfile
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
 
 demo: ## start everything and push the sample repos, to look at (ONCE=1: end when they are done)
 	@exec scripts/setup run .venv/bin/hermes demo $(if $(ONCE),--once)
@@ -17,6 +17,9 @@ up: ## start the service here, until Ctrl-C
 
 test: ## run the tests, two files at a time (ARGS="-k name -x" goes to pytest; JOBS=1: one at a time)
 	@exec scripts/setup test $(SUITE) $(ARGS)
+
+test-gpu: ## the tests that need a real GPU (HERMES_TEST_GPU_REPORT=file.json writes down what they measure)
+	@HERMES_TEST_GPU=1 exec scripts/setup gpu .venv/bin/pytest tests/gpu $(ARGS)
 
 fuzz: ## the fuzz tests with other seeds and for longer (HERMES_FUZZ_S=600, in seconds)
 	@HERMES_FUZZ_S=$${HERMES_FUZZ_S:-600} exec scripts/setup test .venv/bin/pytest tests/test_fuzz.py --timeout 0 $(ARGS)
