@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.gpu.place import EXPLICIT, Place, look, place, why_none
+from tests.gpu.program import quarantine
 from tests.gpu.report import Report
 from tests.service import Service
 
@@ -59,8 +60,7 @@ def gpu_service(here: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def every_gpu_stays_fit(gpu_service: Service) -> Iterator[None]:
     """Whatever a program did: no GPU is in quarantine after it. One that is would hold up all other tests."""
     yield
-    gpus = [gpu for runner in gpu_service.api("/gpus")["runners"] for gpu in runner["gpus"]]
-    away = {gpu["uuid"]: gpu["quarantine"]["reason"] for gpu in gpus if gpu["quarantine"]}
+    away = quarantine(gpu_service)
     for uuid in away:
         gpu_service.hermes("admin", "gpu", "release", uuid)
     assert away == {}

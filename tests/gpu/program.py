@@ -48,6 +48,12 @@ def ended(service: Service, run_id: int, timeout_s: float = 60.0) -> dict[str, A
     return wait_for(ask, timeout_s)
 
 
+def quarantine(service: Service) -> dict[str, str]:
+    """{UUID: reason} of the GPUs that are given to nobody."""
+    gpus = [gpu for runner in service.api("/gpus")["runners"] for gpu in runner["gpus"]]
+    return {gpu["uuid"]: gpu["quarantine"]["reason"] for gpu in gpus if gpu["quarantine"]}
+
+
 def rank_log(service: Service, run: dict[str, Any], rank: dict[str, Any]) -> str:
     """What one rank printed."""
     with service.client() as client:

@@ -6,17 +6,24 @@ import pytest
 
 from runner.hygiene import PROGRAMS_OWN_XIDS
 from tests.gpu.events import heard_xids
-from tests.gpu.program import gpu_of, ran
+from tests.gpu.place import Place
+from tests.gpu.program import files, gpu_of, quarantine, ran
 from tests.gpu.report import Report
-from tests.service import Service
+from tests.service import Service, wait_for
 
 ILLEGAL, MISALIGNED = "an illegal memory access was encountered", "misaligned address"
 
 
-def next_run_succeeds_on(service: Service, uuid: str) -> None:
-    """The GPU was looked at and given away again."""
-    pushed, run = ran(service, "visible")
-    assert run["state"] == "succeeded" and gpu_of(run) == uuid, pushed.output
+def next_run_succeeds_on(service: Service, here: Place, uuid: str) -> None:
+    """The GPU was looked at and is given away again. Asks for all GPUs, so that it cannot get another one
+    meanwhile; of a divided one nobody gets more than one instance."""
+    count = 1 if here.instances else len(here.gpus)
+    pushed = service.push(files("visible"), f"gpu.count={count}", "detach")
+    wait_for(lambda: quarantine(service) or service.commit_page(pushed)["runs"][0]["ended_at"], 60)
+    assert quarantine(service) == {}
+    run = service.run_of(pushed)
+    assert run["state"] == "succeeded"
+    assert here.instances or uuid in run["ranks"][0]["slot"]["gpus"]
 
 
 @pytest.mark.parametrize(
@@ -24,7 +31,7 @@ def next_run_succeeds_on(service: Service, uuid: str) -> None:
     [("wild", 31, ILLEGAL), ("beyond", 31, ILLEGAL), ("misaligned", 13, MISALIGNED)],
 )
 def test_a_wrong_access_is_the_programs_own_failure(
-    gpu_service: Service, report: Report, kind: str, xid: int, words: str
+    gpu_service: Service, here: Place, report: Report, kind: str, xid: int, words: str
 ) -> None:
     with heard_xids() as heard:
         pushed, run = ran(gpu_service, "bad-kernel", f"run.args={kind}")
@@ -39,14 +46,16 @@ def test_a_wrong_access_is_the_programs_own_failure(
     assert set(heard) <= PROGRAMS_OWN_XIDS
     if heard:  # this driver reports events: the log says the same
         assert xid in heard and str(xid) in told, (heard, log)
-    next_run_succeeds_on(gpu_service, uuid)
+    next_run_succeeds_on(gpu_service, here, uuid)
 
 
-def test_a_kernel_that_never_ends_is_ended_with_its_time(gpu_service: Service, report: Report) -> None:
+def test_a_kernel_that_never_ends_is_ended_with_its_time(
+    gpu_service: Service, here: Place, report: Report
+) -> None:
     pushed, run = ran(gpu_service, "bad-kernel", "run.args=endless", "run.timeout=5s")
     assert run["state"] == "timed_out", pushed.output
     assert any(line.startswith("bad-kernel: endless on ") for line in pushed.lines), pushed.output
     took_s = run["ended_at"] - run["started_at"]
     assert 5 <= took_s < 25  # SIGTERM, 10 s, SIGKILL; then the driver has a kernel to stop
     report.add("a kernel that never ends, run.timeout 5 s", took_s=took_s)
-    next_run_succeeds_on(gpu_service, gpu_of(run))
+    next_run_succeeds_on(gpu_service, here, gpu_of(run))
