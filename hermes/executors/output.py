@@ -5,6 +5,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -84,6 +85,7 @@ class KeeperClient:
     def __init__(self, path: Path, engine: str) -> None:
         self._path, self._engine = str(path.absolute()), engine
         self._staying: socket.socket | None = None
+        self._one_at_a_time = threading.Lock()  # two starts must not start two keepers
 
     def attach(self, container: str) -> Kept:
         """Before its start. Raises Unavailable."""
@@ -109,13 +111,14 @@ class KeeperClient:
 
     def stay(self) -> None:
         """Have one that knows of this runner. Raises Unavailable."""
-        if self._staying is not None and _is_open(self._staying):
-            return
-        try:
-            self._staying, _ = self._ask("stay")
-        except OSError:
-            self._start()
-            self._staying, _ = self._ask("stay")
+        with self._one_at_a_time:
+            if self._staying is not None and _is_open(self._staying):
+                return
+            try:
+                self._staying, _ = self._ask("stay")
+            except OSError:
+                self._start()
+                self._staying, _ = self._ask("stay")
 
     def _start(self) -> None:
         command = [sys.executable, "-m", "hermes.keeper", self._path]
