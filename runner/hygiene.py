@@ -67,6 +67,8 @@ class Hygiene:
         for uuid in uuids:
             if uuid not in away:
                 health = await self._ask(uuid)
+                if health and not health.processes and uuid not in self._floors:
+                    self._learn(uuid, health)  # when we began, an adopted program was on it
                 is_dirty = self._unfit_for(uuid, health) or (health and health.processes)
                 if health is None or (is_dirty and uuid not in shared):
                     unfit.add(uuid)
