@@ -13,6 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from hermes.http_connection import StrictConnection
 from hermes.http_limits import HttpLimits, Patience, Peer
 from hermes.journal import log
 from hermes.units import show_size
@@ -34,28 +35,6 @@ def http_protocol(limits: HttpLimits | None = None) -> type[asyncio.Protocol]:
             super().__init__(config, server_state, app_state, _loop, limits=limits or HttpLimits())
 
     return Protocol
-
-
-class StrictConnection(h11.Connection):
-    """h11, without what a proxy in front of us may read in another way."""
-
-    def __init__(self, head_bytes: int) -> None:
-        super().__init__(h11.SERVER, head_bytes)
-        self._head_bytes = head_bytes
-
-    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
-        """As h11's."""
-        event = super().next_event()
-        if isinstance(event, h11.Request):
-            if event.http_version not in (b"1.0", b"1.1"):
-                raise h11.RemoteProtocolError("another version of HTTP")
-            names = {name for name, _ in event.headers}
-            if b"transfer-encoding" in names and (b"content-length" in names or event.http_version == b"1.0"):
-                raise h11.RemoteProtocolError("two lengths of one body")
-            size = sum(len(name) + len(value) + 4 for name, value in event.headers) + len(event.target)
-            if size > self._head_bytes:  # h11 looks only at heads that came in pieces
-                raise h11.RemoteProtocolError("too long a head", error_status_hint=431)
-        return event
 
 
 class Outlet(asyncio.Transport):

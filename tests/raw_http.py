@@ -35,6 +35,7 @@ class Answer:
 
     status: int
     body: bytes
+    headers: dict[str, str] = field(default_factory=dict)  # names in small letters
 
 
 def connect(address: tuple[str, int], *, buffer_bytes: int = 0) -> socket.socket:
@@ -51,7 +52,8 @@ def read_answer(client: socket.socket) -> Answer:
     """Raises when there is none, or a part of one."""
     response = HTTPResponse(client)
     response.begin()
-    return Answer(response.status, response.read())
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, response.read(), headers)
 
 
 def ask(address: tuple[str, int], request: bytes) -> Answer | None:

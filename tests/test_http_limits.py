@@ -165,6 +165,18 @@ def test_client_that_sends_on_after_the_answer_is_heard_for_a_while_only() -> No
             assert time.monotonic() - began < 4
 
 
+def test_an_answer_before_the_request_was_read_says_that_it_is_the_last(server: SmallServer) -> None:
+    """Else a proxy sends its next request into a connection that we close (502)."""
+    with connect(server.address) as client:
+        client.sendall(POST % (b"/deny", 10))
+        assert read_answer(client).headers["connection"] == "close"
+    with connect(server.address) as client:
+        for _ in range(2):  # one that was read leaves it open
+            client.sendall(POST % (b"/deny", 3) + b"abc")
+            answer = read_answer(client)
+            assert answer.status == 401 and "connection" not in answer.headers
+
+
 # ---- readers
 
 
