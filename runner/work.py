@@ -80,11 +80,13 @@ class RankWork:
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
                 await self._free(job)
-                if verdict.event in (Event.FAIL, Event.TIME_OUT) and rank.failures < plan.retries:
-                    return await self._try_again(job, verdict, plan, writer)
-                kept = await collect(self.context, self.executor, box, plan.artifacts, writer)
-                writer.close()
-                await self._settle(job, verdict, kept, watch, ending)
+                is_over = verdict.event not in (Event.FAIL, Event.TIME_OUT) or rank.failures >= plan.retries
+                if is_over:
+                    kept = await collect(self.context, self.executor, box, plan.artifacts, writer)
+                    writer.close()
+                    await self._settle(job, verdict, kept, watch, ending)
+            if not is_over:  # its box is gone, and with it the hold on its checkpoint
+                return await self._try_again(job, verdict, plan, writer)
         finally:
             writer.close()
         await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over

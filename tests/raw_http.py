@@ -35,7 +35,7 @@ class Answer:
 
     status: int
     body: bytes
-    headers: dict[str, str] = field(default_factory=dict)  # names in small letters
+    headers: dict[str, str] = field(default_factory=dict, compare=False)  # names in small letters
 
 
 def connect(address: tuple[str, int], *, buffer_bytes: int = 0) -> socket.socket:

@@ -40,7 +40,7 @@ SLOW_BUILD = shell("echo hello", make="\t@echo compiling; sleep 2; echo compiled
 @pytest.fixture(scope="module")
 def frail(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance that is broken again and again, with short leases."""
-    env = {"HERMES_EXECUTOR": "docker", "HERMES_LEASE": "4s", "HERMES_POLL": "1s", "HERMES_CPUS": "8"}
+    env = {"HERMES_EXECUTOR": "docker", "HERMES_LEASE": "8s", "HERMES_POLL": "1s", "HERMES_CPUS": "8"}
     one = Service(tmp_path_factory.mktemp("frail"), env)
     one.token = one.add_user(one.user)
     one.start()
@@ -169,14 +169,16 @@ def test_killed_builder_is_started_again_and_the_build_is_tried_again(frail: Ser
 def test_runner_that_slept_through_its_lease_is_fenced_and_one_attempt_counts(frail: Service) -> None:
     runner = the_process(frail, "-m runner")
 
+    before = len(frail.log)
+
     def sleep() -> None:
         os.kill(runner, signal.SIGSTOP)
         try:
-            wait_for(lambda: "fell silent" in frail.log, 30)
+            wait_for(lambda: "fell silent" in frail.log[before:], 30)
         finally:
             os.kill(runner, signal.SIGCONT)
 
-    code, lines = push_and_at(frail, shell("echo begun; sleep 9; echo finished"), "begun", sleep)
+    code, lines = push_and_at(frail, shell("echo begun; sleep 15; echo finished"), "begun", sleep)
     assert code == 0
     assert has(lines, r"hermes  run \d+    the runner that had it fell silent; trying again"), lines
     assert lines.count("finished") == 1
