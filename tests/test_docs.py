@@ -94,7 +94,7 @@ def test_commands_that_are_named_exist() -> None:
 def resolve(words: list[str], line: str) -> None:
     """Walk the groups of click, then check the options of the command."""
     command: click.Command = hermes
-    context = click.Context(hermes)
+    context = click.Context(hermes, **hermes.context_settings)  # commands remember the first help option
     while words and isinstance(command, click.Group):
         found = command.get_command(context, words.pop(0))
         assert found is not None, line
