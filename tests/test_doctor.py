@@ -24,6 +24,7 @@ from tests.access_tools import execute
 from tests.conftest import missing
 from tests.gpus import FakeDriver, gpu, instance
 from tests.postgres import find_binaries, running
+from tests.programs import without_bubblewrap
 from tests.service import Service, free_port, wait_for
 
 
@@ -315,3 +316,8 @@ def test_work_that_nobody_does(alone: Service) -> None:
     assert "build 1 (its lease is long over), build 2 (queued for" in report["stuck"]["found"]
     assert "journalctl -u hermes" in report["stuck"]["step"]
     assert "no runner shows a sign of life" in report["service"]["found"]
+
+
+def test_without_bubblewrap_the_local_executor_has_no_fence(fresh: Service, tmp_path: Path) -> None:
+    fresh.env |= without_bubblewrap(tmp_path / "bin")
+    assert "bubblewrap is not installed: programs see all that this user can" in use(fresh, "doctor").output

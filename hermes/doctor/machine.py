@@ -8,6 +8,7 @@ from pathlib import Path
 from hermes.checks import check_git
 from hermes.doctor.findings import Finding, Look, note, ok, problem, warning
 from hermes.errors import SettingsError
+from hermes.executors.bubblewrap import find_fence
 from hermes.executors.disks import can_mount
 from hermes.settings import Settings
 
@@ -17,7 +18,8 @@ _NEEDED = ("memory", "pids", "cpu")
 
 def look_at_machine(settings: Settings) -> Look[None]:
     """Mounts a small disk, to see whether that works, and takes it away again."""
-    return Look([_control_groups(settings), _disks(settings), _git(), _tools(settings)])
+    findings = [_control_groups(settings), _disks(settings), _git(), _tools(settings)]
+    return Look([*findings, *([_fence()] if settings.executor == "local" else [])])
 
 
 def _control_groups(settings: Settings) -> Finding:
@@ -41,8 +43,6 @@ def control_groups(root: Path) -> tuple[int, set[str]]:
 
 
 def _disks(settings: Settings) -> Finding:
-    if settings.executor == "local":
-        return note("disks", "the local executor bounds files, not disks", "nothing, if that is meant")
     step = "run Hermes as root (README, systemd); what it costs: a program can fill the engine's disk"
     if os.geteuid() != 0:
         return warning("disks", "not root: the disk of a program is not bounded", step)
@@ -56,6 +56,13 @@ def _disks(settings: Settings) -> Finding:
         return ok("disks", "loop mounts work: the disk of each program is bounded")
     loop = "sudo modprobe loop; apt-get install e2fsprogs mount"
     return warning("disks", "loop mounts do not work: the disk of a program is not bounded", loop)
+
+
+def _fence() -> Finding:
+    fence, why = find_fence()
+    if fence is not None:
+        return ok("bubblewrap", "programs without an engine run in it")
+    return warning("bubblewrap", f"{why.partition(':')[0]}: programs see all that this user can", why)
 
 
 def _git() -> Finding:
