@@ -11,9 +11,11 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from hermes.errors import Unavailable
+from hermes.gpu import gpu_number
 from hermes.threads import in_thread
 
 _ROOT = Path(__file__).parent.parent
+ANSWER_S = 8.0  # without persistence mode a driver takes seconds to wake up
 _DEATH_S = 0.2
 
 
@@ -38,8 +40,8 @@ class GpuState(BaseModel):
 
     @property
     def number(self) -> str:
-        """What people call it: `0`, or `0.2` for an instance."""
-        return str(self.index) if self.instance is None else f"{self.index}.{self.instance}"
+        """What people call it."""
+        return gpu_number(self.index, self.instance)
 
 
 class DriverState(BaseModel):

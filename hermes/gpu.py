@@ -17,6 +17,11 @@ class GpuWant(BaseModel):
     pool: str = ""
 
 
+def gpu_number(index: int, instance: int | None) -> str:
+    """What people call it: `0`, or `0.2` for an instance of a divided one."""
+    return str(index) if instance is None else f"{index}.{instance}"
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One GPU as NVML lists it, or an instance of one that is divided by MIG. `index` is what people call it,
@@ -33,8 +38,7 @@ class Gpu:
     @property
     def name(self) -> str:
         """`GPU 0 (H200)`, `GPU 0.2 (H200 MIG 1g.18gb)`."""
-        part = "" if self.instance is None else f".{self.instance}"
-        return f"GPU {self.index}{part} ({self.model})"
+        return f"GPU {gpu_number(self.index, self.instance)} ({self.model})"
 
     def fits(self, want: GpuWant) -> bool:
         """Whether this GPU is of the kind that is wanted, busy or not. A program of CUDA sees one instance of

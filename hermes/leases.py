@@ -6,7 +6,7 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,6 +16,7 @@ from hermes.tables import Build, Rank
 from hermes.transitions import move
 
 _TABLES: tuple[type[Build], type[Rank]] = (Build, Rank)
+W = TypeVar("W", bound=Build | Rank)
 _HOLDER = {Build: "the builder", Rank: "the runner"}
 
 
@@ -63,12 +64,17 @@ async def expire(session: AsyncSession, now: float) -> int:
 async def expire_dead(session: AsyncSession, table: type[Build] | type[Rank]) -> int:
     """Take the builds (or ranks) of killed processes of this machine away at once: their leases need not run
     out. Only a builder (or a runner) may do that, after it has adopted what goes on."""
-    here = f"{socket.gethostname()}:"
     ended = 0
-    for row in await _held(session, table, table.lease_owner.startswith(here, autoescape=True)):
-        if not is_alive(row.lease_owner):
-            ended += await fault(session, row, f"{_HOLDER[table]} that had it was killed")
+    for row in await orphans(session, table):
+        ended += await fault(session, row, f"{_HOLDER[table]} that had it was killed")
     return ended
+
+
+async def orphans(session: AsyncSession, table: type[W]) -> list[W]:
+    """What processes of this machine had that are not there any more."""
+    here = table.lease_owner.startswith(f"{socket.gethostname()}:", autoescape=True)
+    rows = await session.scalars(select(table).where(table.state.in_(LIVE), here))
+    return [row for row in rows.all() if not is_alive(row.lease_owner)]
 
 
 async def _held(

@@ -1,17 +1,15 @@
 """A runner that was killed leaves its programs running: the next one on its machine goes on with them."""
 
-import socket
 import time
-from collections.abc import Sequence
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.engine import CursorResult
 
 from hermes import logs
 from hermes.errors import Unavailable
 from hermes.executors.base import Seen
 from hermes.journal import log
-from hermes.leases import is_alive
+from hermes.leases import orphans
 from hermes.process import Context
 from hermes.states import State
 from hermes.supervisor import Job
@@ -22,24 +20,16 @@ from runner.work import RankWork
 async def adopt_ranks(work: RankWork, owner: str) -> list[Job[Rank]]:
     """Those that a dead process of this machine had, and whose program and output are still there. The
     attempt goes on; the lease has a new owner, which fences the old one should it not be dead after all."""
+    async with work.context.database.read() as session:
+        running = [rank for rank in await orphans(session, Rank) if rank.state is State.RUNNING]
     jobs = []
-    for rank in await _orphans(work.context):
+    for rank in running:
         try:
             if await _adopt(work, rank, owner):
                 jobs.append(Job(rank, owner))
         except Unavailable as error:
             log.warning("rank not adopted", id=rank.id, error=str(error))
     return jobs
-
-
-async def _orphans(context: Context) -> Sequence[Rank]:
-    here = f"{socket.gethostname()}:"
-    running = select(Rank).where(
-        Rank.state == State.RUNNING, Rank.lease_owner.startswith(here, autoescape=True)
-    )
-    async with context.database.read() as session:
-        rows = (await session.scalars(running)).all()
-    return [row for row in rows if not is_alive(row.lease_owner)]
 
 
 async def _adopt(work: RankWork, rank: Rank, owner: str) -> bool:

@@ -15,6 +15,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
+from hermes.gpu import gpu_number
 from hermes.settings import Settings
 from hermes.states import TERMINAL, State
 from hermes.units import show_limit, show_size, show_span
@@ -122,6 +123,7 @@ def make_look(settings: Settings) -> Look:
         "words": state_words,
         "without_state": without_state,
         "count": count,
+        "gpu_number": gpu_number,
         "gpu_use": gpu_use,
         "size": show_size,
         "span": show_span,

@@ -13,14 +13,13 @@ from hermes.accounts import operator
 from hermes.cli.act import as_json, with_database
 from hermes.cli.gpus_table import View, lay_out
 from hermes.database import Database
-from hermes.driver import Driver, DriverState
+from hermes.driver import ANSWER_S, Driver, DriverState
 from hermes.errors import Unavailable
 from hermes.machine_answers import gpus_answer
 from hermes.machines import machines, queue
 from hermes.waiting import times_left
 
 _EVERY_S = 1.0
-_DRIVER_S = 8.0  # without persistence mode a driver takes seconds to wake up
 _ENDLESS = 10_000  # columns, where nobody looks: a line is a line
 
 
@@ -56,7 +55,7 @@ async def _views(database: Database) -> AsyncIterator[View]:
             state = DriverState(words=hangs)
             if not hangs:
                 try:
-                    async with asyncio.timeout(_DRIVER_S):
+                    async with asyncio.timeout(ANSWER_S):
                         state = await driver.look()
                 except (TimeoutError, Unavailable):
                     hangs = "the NVIDIA driver does not answer: hermes doctor"

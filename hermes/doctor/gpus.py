@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from hermes.doctor.findings import Finding, Look, note, ok, problem, warning
-from hermes.driver import Driver, DriverState, GpuState
+from hermes.driver import ANSWER_S, Driver, DriverState, GpuState
 from hermes.errors import Unavailable
 from hermes.images import ImageTable
 from hermes.settings import Settings
 from hermes.units import show_size
 
-ANSWER_S = 8.0  # without persistence mode a driver takes seconds to wake up
 _NVIDIA, _DISPLAY = "0x10de", "0x03"  # vendor, and class of what draws or computes
 _LEAST_DRIVER = {"13": "580", "12": "525", "11": "450"}  # docs.nvidia.com/deploy/cuda-compatibility
 _SAFE_TOOLKIT = (1, 17, 8)  # before it, an image could run code as root on the host (CVE-2025-23266)

@@ -185,9 +185,8 @@ class DockerExecutor:
         return self._has_disks
 
     def _start(self, task: Task) -> _Handle:
-        if (
-            not self._find_disks() or (self._base / task.name).exists()
-        ):  # of an earlier life with the same name
+        may_have_lived = not self._find_disks() or (self._base / task.name).exists()
+        if may_have_lived:  # with the same name
             self._remove(task.name)
         binds = self._binds(task)
         api = self._client()

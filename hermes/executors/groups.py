@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes.executors.base import Limits, Usage
-from hermes.executors.cgroups import read_usage
+from hermes.executors.cgroups import read_processes, read_usage
 
 _ROOT = Path("/sys/fs/cgroup")
 _VERSION_1 = ("memory", "pids", "cpuacct")
@@ -60,7 +60,7 @@ class Group:
     def kill(self) -> None:
         """End every process of it; those that are born meanwhile too."""
         deadline = time.monotonic() + _END_S
-        while (pids := self._pids()) and time.monotonic() < deadline:
+        while (pids := read_processes(self.folders)) and time.monotonic() < deadline:
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -78,12 +78,6 @@ class Group:
                     break
                 except OSError:  # busy: what has just ended still counts
                     time.sleep(0.002)
-
-    def _pids(self) -> list[int]:
-        folder = next(iter(self.folders.values()))
-        with suppress(OSError):
-            return [int(line) for line in (folder / "cgroup.procs").read_text().split()]
-        return []
 
 
 def group_of(parents: Parents, name: str) -> Group:
