@@ -85,11 +85,20 @@ export function follow(panel, done) {
   const note = panel.querySelector("[data-note]");
   const toggle = panel.querySelector("[data-follow]");
   panel.querySelector("[data-follow-box]").hidden = false;
-  const toBottom = () => toggle.checked && (screen.box.scrollTop = screen.box.scrollHeight);
+  let put = screen.box.scrollTop; // where we left it: a reader who moves up is seen before the event says so
+  const toBottom = () => {
+    if (screen.box.scrollTop < put) toggle.checked = false;
+    if (toggle.checked) screen.box.scrollTop = screen.box.scrollHeight;
+    put = screen.box.scrollTop;
+  };
   screen.box.addEventListener("scroll", () => {
     toggle.checked = screen.box.scrollHeight - screen.box.scrollTop - screen.box.clientHeight < 24;
+    put = screen.box.scrollTop;
   });
-  toggle.addEventListener("change", toBottom);
+  toggle.addEventListener("change", () => {
+    put = 0;
+    toBottom();
+  });
   toBottom();
 
   const address = new URL(panel.dataset.events, location.href);
