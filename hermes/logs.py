@@ -19,7 +19,7 @@ from typing import NamedTuple
 MIXED, STDOUT, STDERR, END = 0, 1, 2, 255
 TAIL_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
-_RECORD = struct.Struct("<QdB7x")
+RECORD = struct.Struct("<QdB7x")
 _RECORD_GAP_S = 0.05
 _LOOKS_S = ((0.5, 0.01), (5.0, 0.05))  # (until so long after the last byte, every so often), then:
 _LOOK_IDLE_S = 0.25
@@ -105,7 +105,7 @@ class LogWriter:
             view = view[written:]
 
     def _mark(self, mark: Mark) -> None:
-        os.write(self._index, _RECORD.pack(*mark))
+        os.write(self._index, RECORD.pack(*mark))
         self._last = mark
 
     def _hold(self, data: bytes) -> None:
@@ -133,8 +133,8 @@ def end_offset(log: Path) -> int | None:
     """The size of a log that has ended, None while it may grow."""
     try:
         with index_path(log).open("rb") as index:
-            index.seek(-_RECORD.size, os.SEEK_END)
-            mark = Mark(*_RECORD.unpack(index.read(_RECORD.size)))
+            index.seek(-RECORD.size, os.SEEK_END)
+            mark = Mark(*RECORD.unpack(index.read(RECORD.size)))
     except (OSError, struct.error):  # not there yet, or empty
         return None
     return mark.offset if mark.stream == END else None
@@ -143,7 +143,7 @@ def end_offset(log: Path) -> int | None:
 def count_bytes(log: Path) -> dict[int, int]:
     """How much of each stream a log has: {stream: bytes}; empty if it has not begun."""
     try:
-        marks = [Mark(*each) for each in _RECORD.iter_unpack(_whole_records(index_path(log)))]
+        marks = [Mark(*each) for each in RECORD.iter_unpack(_whole_records(index_path(log)))]
     except OSError:
         return {}
     counts: dict[int, int] = {}
@@ -155,7 +155,7 @@ def count_bytes(log: Path) -> dict[int, int]:
 
 def _whole_records(index: Path) -> bytes:
     data = index.read_bytes()
-    return data[: len(data) - len(data) % _RECORD.size]
+    return data[: len(data) - len(data) % RECORD.size]
 
 
 def size_bytes(log: Path) -> int:

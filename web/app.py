@@ -21,6 +21,8 @@ from web import (
     health,
     keys,
     live,
+    logparts,
+    merged,
     rawlog,
     repository,
     repository_settings,
@@ -44,7 +46,21 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, tokens, keys, actions, live, rawlog, files, run)
+        fixed = (
+            health,
+            signin,
+            dashboard,
+            gpus,
+            tokens,
+            keys,
+            actions,
+            live,
+            logparts,
+            rawlog,
+            merged,
+            files,
+            run,
+        )
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
         for module in (*fixed, repository_settings, commit, repository):
             mine += module.routes(self.site)

@@ -100,8 +100,8 @@ async def commit(site: Site, request: Request) -> Response:
     message = await in_thread(read_message, site.context.paths.repo(repo.id), sha)
     if message is None and not pushes and not builds:
         raise NotFound(f"there is no commit {sha[:12]} in {owner}/{name}")
-    logs = {run.run.id: await excerpt(site.context, run.ranks[0]) for run in runs}
-    build_logs = {each.build.id: await excerpt(site.context, each.build) for each in builds}
+    logs = {run.run.id: await excerpt(site, run.ranks[0]) for run in runs}
+    build_logs = {each.build.id: await excerpt(site, each.build) for each in builds}
     return site.page(
         request,
         "commit.html",

@@ -1,63 +1,54 @@
-"""The newest part of a log, rendered into its page, and the position from which the browser goes on."""
+"""The newest part of a log, rendered into its page: all there is without scripts, else there at once."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hermes import logs
-from hermes.process import Context
 from hermes.tables import Build, Rank
 from hermes.threads import in_thread
-from web.terminal import Screen, Span
+from web.lines import LineIndex
+from web.outline import Outline
+from web.rows import sgr_before
+from web.site import Site
+from web.terminal import Span, render
 
 SHOWN_BYTES = 1 << 16
+_SHOWN_LINES = 400
+_READ_WHOLE_BYTES = 4 << 20  # of a larger log the browser asks for the outline later
+_NOT_READ: dict[str, Any] = {"counts": {}, "diagnostics": []}
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """`after` is `<attempt>.<offset>`: every byte before it is in `lines` (or left out above them)."""
+    """Whole lines and what there is of the last; `first` is the number of the first, from 1."""
 
     lines: list[list[Span]]
-    style: str
-    after: str
+    first: int
+    attempt: int
     left_out_bytes: int
     size_bytes: int
+    problems: dict[str, Any]
 
 
-def _tail(path: Path) -> tuple[int, bytes]:
-    """The last bytes, from a line start if there is one, without a character that is cut at their end."""
-    start = max(0, logs.size_bytes(path) - SHOWN_BYTES)
-    data = logs.read(path, start, SHOWN_BYTES)
+def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excerpt:
+    size = logs.size_bytes(path)
+    start = max(0, size - SHOWN_BYTES)
+    data = logs.read(path, start, size - start)
+    lines = data.split(b"\n")
     if start:
-        skipped = data.find(b"\n") + 1
-        start, data = start + skipped, data[skipped:]
-    held = 0
-    if logs.end_offset(path) is None:
-        held = _incomplete(data)
-    return start, data[: len(data) - held]
+        start += len(lines.pop(0)) + 1 if len(lines) > 1 else 0
+    if len(lines) > _SHOWN_LINES + 1:
+        start += sum(len(line) + 1 for line in lines[: -_SHOWN_LINES - 1])
+        lines = lines[-_SHOWN_LINES - 1 :]
+    shown = render(b"\n".join(lines).decode("utf-8", "replace"), sgr_before(path, start))
+    first = index.lines_before(start) + 1
+    problems = outline.as_json(index) if size <= _READ_WHOLE_BYTES else _NOT_READ
+    return Excerpt(shown[:-1] if shown[-1] == [] else shown, first, attempt, start, size, problems)
 
 
-def _incomplete(data: bytes) -> int:
-    """How many bytes at the end belong to a character, an escape or a line end that is not whole yet."""
-    if data.endswith(b"\r"):
-        return 1
-    escape = data.rfind(b"\x1b", -32)
-    if escape >= 0 and not any(0x40 <= byte <= 0x7E and byte != 0x5B for byte in data[escape + 1 :]):
-        return len(data) - escape
-    for back in range(1, min(4, len(data) + 1)):
-        byte = data[-back]
-        if byte >= 0xC0:
-            needed = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return back if needed > back else 0
-        if byte < 0x80:
-            return 0
-    return 0
-
-
-async def excerpt(context: Context, row: Build | Rank) -> Excerpt:
-    """Of the newest attempt; empty if there was none."""
-    path = context.paths.log(row.__tablename__, row.id, row.attempt)
-    start, data = await in_thread(_tail, path)
-    screen = Screen()
-    screen.feed(data.decode("utf-8", "replace"))
-    end = start + len(data)
-    return Excerpt(screen.lines, screen.style, f"{row.attempt}.{end}", start, end)
+async def excerpt(site: Site, row: Build | Rank, attempt: int = 0) -> Excerpt:
+    """Of an attempt, the newest by default; empty if there was none."""
+    number = attempt or row.attempt
+    path = site.context.paths.log(row.__tablename__, row.id, number)
+    return await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), number)

@@ -8,13 +8,14 @@ import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from hermes import logs
 from hermes.process import Context
 from hermes.queue import CHANGED, Bell
 from hermes.states import State
+from web.watching import Watching
 
 _POSITION = re.compile(r"(\d{1,6})\.(\d{1,15})", re.ASCII)
 _TICK_S = 1.0  # how soon a stream notices that the service stops
@@ -49,6 +50,7 @@ class Sight:
     at_work: bool
     is_over: bool
     exit_code: int | None = None
+    watching: int = 0  # people, this one included
 
 
 class Subject(Protocol):
@@ -62,6 +64,7 @@ class Sights:
     """Lets all viewers of the same thing share their looks at the rows."""
 
     def __init__(self) -> None:
+        self.watching = Watching()
         self._next: dict[Subject, asyncio.Task[Sight]] = {}
 
     async def look(self, subject: Subject) -> Sight:
@@ -69,7 +72,7 @@ class Sights:
         task = self._next.get(subject)
         if task is None:
             task = self._next[subject] = asyncio.create_task(self._soon(subject))
-        return await asyncio.shield(task)
+        return replace(await asyncio.shield(task), watching=self.watching.of(subject))
 
     async def _soon(self, subject: Subject) -> Sight:
         await asyncio.sleep(_GATHER_S)
@@ -135,7 +138,9 @@ class Feed:
     async def items(self, after: Position | None) -> AsyncGenerator[Item]:
         """From `after` on, if it is a place in the current attempt; else from that attempt's start."""
         self._bell = self._context.doorbell.bell(CHANGED)
+        watching = self._sights.watching.one_more(self._subject)
         try:
+            self._sight = replace(self._sight, watching=watching)
             yield Changed(self._sight)
             shown = 0
             while not self._should_pause():
@@ -152,6 +157,7 @@ class Feed:
             yield Paused()
         finally:
             self._context.doorbell.forget(self._bell)
+            self._sights.watching.one_less(self._subject)
 
     async def _attempt(self, attempt: int, after: Position | None) -> AsyncGenerator[Item]:
         """The log of one attempt until it ends, or its writer is gone without having ended it."""

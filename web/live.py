@@ -4,6 +4,7 @@ import codecs
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 
 import anyio
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -23,6 +24,7 @@ from web.feed import (
     Sight,
     parse_position,
 )
+from web.numbered import Numbered
 from web.site import Site
 from web.subjects import Open, build_subject, feed_for, run_subject
 
@@ -54,17 +56,22 @@ def _printed(text: str, attempt: int, offset: int) -> ServerSentEvent:
 
 
 def _state(sight: Sight) -> str:
-    return json.dumps({"state": sight.state, "words": sight.words, "exit_code": sight.exit_code})
+    told = {"state": sight.state, "words": sight.words, "exit_code": sight.exit_code}
+    return json.dumps(told | {"watching": sight.watching})
 
 
-async def events(feed: Feed, after: Position | None) -> AsyncGenerator[ServerSentEvent]:
-    """The items of a feed as events."""
+async def events(
+    feed: Feed, after: Position | None, numbered: Numbered | None = None
+) -> AsyncGenerator[ServerSentEvent]:
+    """The items of a feed as events; with `numbered`, an event `lines` before each piece of the log."""
     text, position = _Text(), Position(0, 0)
     async with aclosing(feed.items(after)) as items:
         async for item in items:
             if isinstance(item, Printed):
                 position = Position(item.attempt, item.offset)
                 event = text.event(item)
+                if event and numbered:
+                    yield ServerSentEvent(json.dumps(await numbered.about(item)), event="lines")
             else:
                 if isinstance(item, Began | Ended) and (rest := text.rest(position)):
                     yield rest
@@ -92,10 +99,16 @@ def routes(site: Site) -> list[Route]:
     def of(open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             subject = await open_subject(site, request)
-            feed = feed_for(site, request, open_subject, subject, await subject.look())
-            after = request.headers.get("last-event-id") or request.query_params.get("after")
+            sight = await subject.look()
+            feed = feed_for(site, request, open_subject, subject, sight)
+            after = parse_position(request.headers.get("last-event-id") or request.query_params.get("after"))
+            numbered = None
+            if request.query_params.get("lines") == "1":
+                log_of = partial(site.context.paths.log, sight.kind, sight.row_id)
+                numbered = Numbered(log_of, site.line_indexes)
+                after = await numbered.near_end(after)
             return EventSourceResponse(
-                events(feed, parse_position(after)),
+                events(feed, after, numbered),
                 ping=_PING_S,
                 send_timeout=_SEND_TIMEOUT_S,
                 shutdown_event=anyio.Event(),

@@ -1,7 +1,8 @@
 """The bytes of a log as they are: whole, a range of them, or as they come."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -12,11 +13,13 @@ from starlette.routing import Route
 from hermes import logs
 from hermes.threads import in_thread
 from web.feed import Began, Feed, Position, Printed, Sight
+from web.files import disposition
 from web.site import Site, number
 from web.subjects import Open, build_subject, feed_for, run_subject
 
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
-_HEADERS = {
+_SMALL_BYTES = 4096
+HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Accept-Ranges": "bytes",
     "X-Accel-Buffering": "no",
@@ -43,6 +46,15 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
     return start, end
 
 
+async def _gzip(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A third of the time on a wire of 100 Mbit/s; the fastest level, in a thread."""
+    squeeze = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    async for piece in data:
+        if squeezed := await in_thread(squeeze.compress, piece):
+            yield squeezed
+    yield squeeze.flush()
+
+
 async def _read(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
     while start < end:
         data = await in_thread(logs.read, path, start, min(logs.CHUNK_BYTES * 4, end - start))
@@ -52,19 +64,27 @@ async def _read(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
         yield data
 
 
-def _slice(request: Request, path: Path) -> Response:
-    """What is there now, or the part that was asked for."""
+def _slice(request: Request, path: Path, name: str) -> Response:
+    """What is there now, or the part that was asked for; all of it compressed for who takes that."""
     size = logs.size_bytes(path)
     try:
         part = parse_range(request.headers.get("range", ""), size)
     except OutOfRange:
         words = f"the log has {size} bytes\n"
-        return PlainTextResponse(words, 416, _HEADERS | {"Content-Range": f"bytes */{size}"})
+        return PlainTextResponse(words, 416, HEADERS | {"Content-Range": f"bytes */{size}"})
     start, end = part or (0, size)
-    headers = _HEADERS | {"Content-Length": str(end - start)}
+    headers = HEADERS | {"Content-Length": str(end - start), "Vary": "Accept-Encoding"}
+    if request.query_params.get("download") == "1":
+        headers["Content-Disposition"] = disposition("attachment", name)
     if part:
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-    body = iter(()) if request.method == "HEAD" else _read(path, start, end)
+    body: Iterator[bytes] | AsyncIterator[bytes] = iter(())
+    if request.method != "HEAD":
+        body = _read(path, start, end)
+        if not part and size > _SMALL_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
+            body = _gzip(body)
+            headers["Content-Encoding"] = "gzip"
+            del headers["Content-Length"]
     return StreamingResponse(body, 206 if part else 200, headers, "text/plain")
 
 
@@ -78,6 +98,13 @@ async def _follow(feed: Feed, offset: int, sight: Sight) -> AsyncGenerator[bytes
                 yield f"\n[hermes: attempt {item.attempt}]\n".encode()
 
 
+def _name(request: Request, attempt: int) -> str:
+    """`run-57.log`; of another rank or attempt than the first `run-57-rank-3-attempt-2.log`."""
+    kind, row_id = next(iter(request.path_params.items()))
+    rank = number(request.query_params, "rank")
+    return f"{kind}-{row_id}" + f"-rank-{rank}" * (rank > 0) + f"-attempt-{attempt}" * (attempt > 1) + ".log"
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may read its logs."""
 
@@ -88,9 +115,10 @@ def routes(site: Site) -> list[Route]:
             if request.query_params.get("follow") == "1" and request.method == "GET":
                 feed = feed_for(site, request, open_subject, subject, sight)
                 stream = _follow(feed, number(request.query_params, "offset"), sight)
-                return StreamingResponse(stream, headers=_HEADERS, media_type="text/plain")
+                return StreamingResponse(stream, headers=HEADERS, media_type="text/plain")
             attempt = number(request.query_params, "attempt") or sight.attempt
-            return _slice(request, site.context.paths.log(sight.kind, sight.row_id, attempt))
+            path = site.context.paths.log(sight.kind, sight.row_id, attempt)
+            return _slice(request, path, _name(request, attempt))
 
         return answer
 

@@ -53,7 +53,7 @@ async def one_run(site: Site, request: Request) -> Response:
         details=details,
         rank=rank,
         shown_ranks=details.ranks[:_RANKS],
-        log=await excerpt(site.context, rank),
+        log=await excerpt(site, rank),
         previews=await previews(site.context.paths, details.artifacts),
         artifact_url=artifact_url,
         **values,
@@ -73,7 +73,7 @@ async def one_build(site: Site, request: Request) -> Response:
             "runs": (await session.scalars(runs)).all(),
             "subject": await _subject(session, build),
         }
-    return site.page(request, "build.html", log=await excerpt(site.context, build), **values)
+    return site.page(request, "build.html", log=await excerpt(site, build), **values)
 
 
 def routes(site: Site) -> list[Route]:

@@ -13,7 +13,9 @@ from hermes.images import ImageTable
 from hermes.process import Context
 from hermes.tables import User
 from web.feed import Sights
+from web.lines import LineIndex, PerLog
 from web.look import Look
+from web.outline import Outline
 from web.visitor import reader, visitor
 
 
@@ -26,6 +28,8 @@ class Site:
     closing: asyncio.Event
     look: Look
     sights: Sights = field(default_factory=Sights)
+    line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
+    outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
 
     async def visitor(self, request: Request) -> Identity:
         """Raises SignInNeeded."""
@@ -46,5 +50,9 @@ class Site:
 
 def number(params: Mapping[str, Any], name: str) -> int:
     """A row's id in a path; what cannot be one is 0, which no row has."""
-    text = str(params.get(name, ""))
+    return as_number(str(params.get(name, "")))
+
+
+def as_number(text: str) -> int:
+    """0 for what is none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0

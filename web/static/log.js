@@ -1,123 +1,118 @@
-// A log that goes on where the server's rendering of it ends. Text only ever enters through textContent.
-import { refresh } from "./refresh.js";
+// A log: any part of it by number, what comes live at its end. Text only ever enters through textContent.
+import { Folds } from "./folds.js";
+import { Lines } from "./lines.js";
+import { outline } from "./logoutline.js";
+import { pick } from "./logpick.js";
+import { drawRow } from "./logrow.js";
+import { search } from "./logsearch.js";
+import { stream } from "./logstream.js";
+import { Window } from "./window.js";
 
-const MOST_LINES = 5000;
-const ESCAPE = /\x1b\[([0-?]*)[ -/]*([@-~])|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[^\[\]]/g;
-const UNFINISHED = /\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,2000}\x1b?)?$/;
-const HIDDEN = /[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]/g;
+const TAIL = 400;
+const DRAW_MS = 50;
 
-class Screen {
+// Everything that the parts of a viewer share.
+export class Viewer {
   constructor(panel) {
-    this.box = panel.querySelector("[data-lines]");
-    this.cut = panel.querySelector("[data-cut]");
-    this.line = this.box.lastElementChild || this.newLine();
-    this.count = this.box.childElementCount;
-    this.bold = panel.dataset.style.includes("bold");
-    this.colour = panel.dataset.style.replace("bold", "").trim();
-    this.returned = false;
-    this.rest = "";
+    this.panel = panel;
+    this.find = (name) => panel.querySelector(`[data-${name}]`);
+    this.box = this.find("lines");
+    this.live = panel.dataset.open === "yes";
+    this.lines = new Lines(panel.dataset.url, panel.dataset.query, Number(panel.dataset.attempt));
+    this.folds = new Folds();
+    this.picked = null; // [first, last] of a permalink
+    this.matches = new Set(); // lines that hold what was searched for
+    this.current = 0; // the one of them that was gone to
+    this.lines.changed = () => this.redraw();
   }
-  newLine() {
-    this.line = document.createElement("span");
-    this.line.className = "l";
-    this.box.append(this.line);
-    this.count += 1;
-    return this.line;
-  }
-  clear() {
-    this.box.replaceChildren();
-    this.count = 0;
-    Object.assign(this, { bold: false, colour: "", returned: false, rest: "" });
-    this.newLine();
-    this.cut.hidden = true;
-  }
-  feed(text) {
-    text = this.rest + text;
-    const unfinished = text.match(UNFINISHED);
-    this.rest = unfinished ? unfinished[0] : "";
-    text = text.slice(0, text.length - this.rest.length);
-    let at = 0;
-    for (const match of text.matchAll(ESCAPE)) {
-      this.print(text.slice(at, match.index));
-      if (match[2] === "m") this.sgr(match[1]);
-      at = match.index + match[0].length;
+  async begin() {
+    let rows = null;
+    try {
+      rows = await this.lines.fetch(-TAIL, TAIL);
+    } catch {
+      this.say("not connected: reload the page");
+      return null;
     }
-    this.print(text.slice(at));
-    while (this.count > MOST_LINES) {
-      this.box.firstElementChild.remove();
-      this.count -= 1;
-      this.cut.hidden = false;
-    }
+    this.window = new Window(this.box, {
+      rows: () => this.folds.rows(this.lines.total),
+      draw: (row) => drawRow(this, this.folds.lineOf(row)),
+      seen: (first, last) => this.lines.need(this.folds.lineOf(first), this.folds.lineOf(Math.max(last - 1, 0))),
+    });
+    this.panel.classList.add("scripted");
+    this.empty();
+    const toggle = this.find("follow");
+    toggle.checked = true;
+    this.window.onLeave = (atEnd) => (toggle.checked = atEnd);
+    toggle.addEventListener("change", () => this.follow(toggle.checked));
+    this.window.toEnd();
+    this.window.measure();
+    this.options();
+    this.find("help").addEventListener("click", () => document.querySelector("[data-keys]").showModal());
+    this.outline = outline(this);
+    this.pick = pick(this);
+    this.search = search(this);
+    return rows;
   }
-  print(text) {
-    for (const part of text.split(/([\n\r])/)) {
-      if (part === "\n") {
-        this.line.append("\n");
-        this.newLine();
-        this.returned = false;
-      } else if (part === "\r") {
-        this.returned = true;
-      } else if (part) {
-        if (this.returned) this.line.replaceChildren();
-        this.returned = false;
-        const span = document.createElement("span");
-        span.className = `${this.colour} ${this.bold ? "bold" : ""}`.trim();
-        span.textContent = part.replace(HIDDEN, "\ufffd");
-        this.line.append(span);
-      }
-    }
+  empty() {
+    this.box.style.setProperty("--numbers", `${Math.max(String(this.lines.total).length, 3)}ch`);
+    this.find("empty").hidden = this.lines.total > 0;
+    this.box.hidden = this.lines.total === 0;
   }
-  sgr(codes) {
-    const numbers = codes.slice(0, 100).split(";").map((code) => Number(code) || 0);
-    for (let i = 0; i < numbers.length; i += 1) {
-      const code = numbers[i];
-      if (code === 0) Object.assign(this, { bold: false, colour: "" });
-      else if (code === 1 || code === 22) this.bold = code === 1;
-      else if ((code >= 30 && code <= 37) || (code >= 90 && code <= 97)) this.colour = `c${code}`;
-      else if (code === 39) this.colour = "";
-      else if (code === 38 || code === 48) i += numbers[i + 1] === 5 ? 2 : 4;
+  follow(on) {
+    this.find("follow").checked = on;
+    if (on) this.window.toEnd();
+    else this.window.leave();
+  }
+  options() {
+    const wrap = this.find("wrap");
+    const clock = this.find("clock");
+    wrap.checked = localStorage.getItem("log-wrap") !== "no" && innerWidth > 700;
+    clock.value = localStorage.getItem("log-clock") || "none";
+    const apply = () => {
+      this.box.classList.toggle("nowrap", !wrap.checked);
+      this.box.dataset.clock = clock.value;
+      this.window.update();
+    };
+    for (const [control, name] of [[wrap, "log-wrap"], [clock, "log-clock"]]) {
+      control.addEventListener("change", () => {
+        localStorage.setItem(name, control === wrap ? (wrap.checked ? "yes" : "no") : clock.value);
+        apply();
+      });
     }
+    apply();
+  }
+  say(words) {
+    this.find("note").textContent = words;
+  }
+  // Soon: what comes in the same moment is drawn once.
+  redraw() {
+    if (this.drawing) return;
+    this.drawing = true;
+    setTimeout(() => {
+      this.drawing = false;
+      this.empty();
+      this.window?.update();
+    }, DRAW_MS);
+  }
+  // Fold and unfold; what is seen stays where it is.
+  refold(change) {
+    const [row, offset] = this.window.anchor();
+    const number = this.folds.lineOf(row);
+    change();
+    if (this.window.atEnd) this.window.update();
+    else this.window.around(this.folds.rowOf(number), offset);
+  }
+  // A line to where it can be seen, opened if it is folded.
+  show(number) {
+    this.folds.reveal(number);
+    this.window.show(this.folds.rowOf(number));
   }
 }
 
-export function follow(panel, done) {
-  const screen = new Screen(panel);
-  const note = panel.querySelector("[data-note]");
-  const toggle = panel.querySelector("[data-follow]");
-  panel.querySelector("[data-follow-box]").hidden = false;
-  let put = screen.box.scrollTop; // where we left it: a reader who moves up is seen before the event says so
-  const toBottom = () => {
-    if (screen.box.scrollTop < put) toggle.checked = false;
-    if (toggle.checked) screen.box.scrollTop = screen.box.scrollHeight;
-    put = screen.box.scrollTop;
-  };
-  screen.box.addEventListener("scroll", () => {
-    toggle.checked = screen.box.scrollHeight - screen.box.scrollTop - screen.box.clientHeight < 24;
-    put = screen.box.scrollTop;
-  });
-  toggle.addEventListener("change", () => {
-    put = 0;
-    toBottom();
-  });
-  toBottom();
-
-  const address = new URL(panel.dataset.events, location.href);
-  address.searchParams.set("after", panel.dataset.after);
-  const source = new EventSource(address);
-  source.addEventListener("open", () => (note.textContent = ""));
-  source.addEventListener("error", () => {
-    note.textContent = source.readyState === EventSource.CLOSED ? "not connected" : "reconnecting…";
-  });
-  source.addEventListener("attempt", () => screen.clear());
-  source.addEventListener("log", (event) => {
-    panel.querySelector("[data-empty]")?.remove();
-    screen.feed(JSON.parse(event.data));
-    toBottom();
-  });
-  source.addEventListener("state", () => refresh());
-  source.addEventListener("end", () => {
-    source.close();
-    refresh();
-    done();
-  });
+export async function follow(panel, done) {
+  const viewer = new Viewer(panel);
+  panel.viewer = viewer;
+  const rows = await viewer.begin();
+  if (rows && viewer.live) stream(viewer, rows, done);
+  else done();
 }

@@ -1,0 +1,51 @@
+// Groups to fold and what compilers complain of: asked for at the start, at the end, and now and then between.
+const EVERY_MS = 3000;
+
+export function outline(viewer) {
+  let timer = null;
+  const look = async () => {
+    const answer = await fetch(viewer.lines.url("log/outline", {})).catch(() => null);
+    if (!answer?.ok) return;
+    const { groups, counts, diagnostics } = await answer.json();
+    const errors = diagnostics.filter((each) => each.severity === "error").map((each) => each.at);
+    viewer.refold(() => viewer.folds.update(groups, errors));
+    say(counts, diagnostics);
+  };
+  const say = (counts, diagnostics) => {
+    const box = viewer.find("problems");
+    const words = ["error", "warning"].filter((kind) => counts[kind]).map((kind) => `${counts[kind]} ${kind}${counts[kind] > 1 ? "s" : ""}`);
+    box.hidden = !words.length;
+    if (!words.length) return;
+    box.querySelector("summary").textContent = words.join(", ");
+    box.querySelector("ol").replaceChildren(...diagnostics.map((each) => item(viewer, each)));
+  };
+  look();
+  return {
+    look,
+    grew() {
+      viewer.pick?.grew();
+      timer ??= setTimeout(() => {
+        timer = null;
+        look();
+      }, EVERY_MS);
+    },
+  };
+}
+
+function item(viewer, each) {
+  const row = document.createElement("li");
+  row.className = each.severity;
+  const line = document.createElement("a");
+  line.href = `#${viewer.panel.dataset.anchor}${each.at}`;
+  line.textContent = each.words;
+  row.append(line);
+  if (each.file) {
+    const { source } = viewer.panel.dataset;
+    const place = document.createElement(source ? "a" : "span");
+    if (source) place.href = `${source}/${each.file.split("/").map(encodeURIComponent).join("/")}#L${each.line}`;
+    place.className = "place";
+    place.textContent = each.line ? `${each.file}:${each.line}` : each.file;
+    row.append(" ", place);
+  }
+  return row;
+}

@@ -1,0 +1,93 @@
+// One line of a log as an element: its number (a link), its time, its text; places in the source are links.
+import { span } from "./logstream.js";
+import { paint, render } from "./terminal.js";
+
+const STDERR = 2;
+const PLACE = /(?:\/app\/|\.\/)?([\w+-][\w./+-]*\.(?:cu|cuh|c|cc|cpp|cxx|h|hh|hpp|hxx|inl|ipp|py|mk|f90|F90|rs))(?::(\d{1,6})|\((\d{1,6})\))/g;
+
+const clocked = (at) => {
+  const date = new Date(at * 1000);
+  return `${date.toLocaleTimeString([], { hour12: false })}.${String(date.getMilliseconds()).padStart(3, "0")}`;
+};
+
+export function drawRow(viewer, number) {
+  const row = document.createElement("span");
+  row.className = "l";
+  row.dataset.line = number;
+  const anchor = document.createElement("a");
+  anchor.className = "n";
+  anchor.href = `#${viewer.panel.dataset.anchor}${number}`;
+  anchor.tabIndex = -1;
+  anchor.dataset.n = number;
+  anchor.setAttribute("aria-label", `Line ${number}`);
+  row.append(anchor);
+  const line = viewer.lines.known.get(number);
+  if (line) fill(viewer, row, number, line);
+  else row.classList.add("missing");
+  if (viewer.picked && number >= viewer.picked[0] && number <= viewer.picked[1]) row.classList.add("picked");
+  if (viewer.matches.has(number)) row.classList.add("found");
+  if (viewer.current === number) row.classList.add("current");
+  row.append("\n");
+  return row;
+}
+
+function fill(viewer, row, number, line) {
+  if (line.stream === STDERR) row.classList.add("err");
+  if (line.at !== null) {
+    const time = document.createElement("span");
+    time.className = "t";
+    time.dataset.clock = clocked(line.at);
+    time.dataset.since = `+${(line.at - (viewer.lines.began ?? line.at)).toFixed(1)}`;
+    row.append(time);
+  }
+  const group = viewer.folds.groups.get(number);
+  if (group) return row.append(groupHead(viewer, group));
+  for (const { pen, text } of render(line.text, line.pen)) {
+    const part = document.createElement("span");
+    paint(part, pen);
+    link(viewer, part, text);
+    row.append(part);
+  }
+  if (line.cut) {
+    const note = document.createElement("span");
+    note.className = "note";
+    note.textContent = ` … ${Math.round(line.cut / 1024)} KiB in this line`;
+    row.append(note);
+  }
+  return undefined;
+}
+
+function groupHead(viewer, group) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "group";
+  button.setAttribute("aria-expanded", String(!group.folded));
+  button.textContent = group.title;
+  if (group.took_s !== null) {
+    const took = document.createElement("span");
+    took.className = "note";
+    took.textContent = ` ${group.took_s < 10 ? `${group.took_s.toFixed(1)} s` : span(group.took_s)}`;
+    button.append(took);
+  }
+  button.addEventListener("click", () => {
+    viewer.window.leave();
+    viewer.refold(() => viewer.folds.toggle(group.first));
+    viewer.box.querySelector(`[data-line="${group.first}"] button`)?.focus({ preventScroll: true });
+  });
+  return button;
+}
+
+function link(viewer, part, text) {
+  const { source } = viewer.panel.dataset;
+  let at = 0;
+  if (source && text.length < 4000) {
+    for (const match of text.matchAll(PLACE)) {
+      const anchor = document.createElement("a");
+      anchor.href = `${source}/${match[1].split("/").map(encodeURIComponent).join("/")}#L${match[2] || match[3]}`;
+      anchor.textContent = match[0];
+      part.append(text.slice(at, match.index), anchor);
+      at = match.index + match[0].length;
+    }
+  }
+  part.append(text.slice(at));
+}
