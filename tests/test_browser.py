@@ -76,9 +76,11 @@ def test_a_reader_who_scrolled_up_stays_there(service: Service, browser_page: Pa
     expect(log).to_contain_text("more 2\n", timeout=30_000)
     log.evaluate("box => { box.scrollTop = 0; }")
     expect(browser_page.get_by_label("Follow")).not_to_be_checked()
-    expect(log).to_contain_text("more 20\n", timeout=30_000)
+    wait_for(lambda: b"more 20\n" in service.read_log("runs", run["id"]))
     assert log.evaluate("box => box.scrollTop") == 0
+    assert lines_of(browser_page)[0] == "1"
     browser_page.get_by_label("Follow").check()
+    expect(log).to_contain_text("more 30\n", timeout=30_000)
     assert log.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight") < 24
 
 

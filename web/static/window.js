@@ -62,6 +62,10 @@ export class Window {
     this.fill(row - OVERSCAN, row + shown + OVERSCAN);
     const element = this.body.children[row - this.first];
     if (!element) return;
+    if (row === 0 && offset === 0) {
+      this.move(0); // above the first row is some room
+      return;
+    }
     const now = element.getBoundingClientRect().top - this.box.getBoundingClientRect().top;
     this.move(this.box.scrollTop + now - offset);
   }
