@@ -13,7 +13,7 @@ from web.guard import HEADERS
 from web.look import Look
 from web.visitor import SignInNeeded, bearer, is_stranger, sign_in_needed
 
-_STREAMS = ("/log", "/events", "/artifacts.zip")
+_STREAMS = ("/log", "/log/lines", "/log/search", "/log/outline", "/logs", "/events", "/artifacts.zip")
 
 
 def is_program(request: Request) -> bool:

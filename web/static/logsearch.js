@@ -83,8 +83,9 @@ export function search(viewer) {
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    go(event.submitter?.value === "previous" ? -1 : 1);
+    go(1);
   });
+  viewer.find("previous").addEventListener("click", () => go(-1));
   words.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && event.shiftKey) {
       event.preventDefault();
