@@ -114,7 +114,7 @@ def test_search_finds_the_lines_that_a_person_would(
 @pytest.mark.parametrize("pattern", ["(a", "*", r"\p{Nothing}", "(?=a)", "a{1,5000}"])
 def test_an_expression_that_is_none_is_said(service: Service, run: dict[str, Any], pattern: str) -> None:
     with service.client() as client:
-        asked = {"q": pattern, "regex": 1}
+        asked = {"q": pattern, "regex": "1"}
         answer = client.get(
             f"/runs/{run['id']}/log/search", params=asked, headers={"Accept": "application/json"}
         )
@@ -164,7 +164,7 @@ def test_a_log_is_sent_compressed_to_who_takes_that(
         assert saved.headers["content-disposition"].startswith(f'attachment; filename="run-{run["id"]}.log"')
 
 
-RANKS = {"hermes.toml": 'handler = "sh main.sh"\n[ranks]\nrepeat = 3\n'}
+RANKS: dict[str, str | bytes] = {"hermes.toml": 'handler = "sh main.sh"\n[ranks]\nrepeat = 3\n'}
 TALK = "for i in 1 2 3; do echo rank $RANK says $i; sleep 0.4; done; printf end\n"
 
 

@@ -3,7 +3,7 @@ import { Folds } from "./folds.js";
 import { Lines } from "./lines.js";
 import { outline } from "./logoutline.js";
 import { pick } from "./logpick.js";
-import { drawRow } from "./logrow.js";
+import { rowOf } from "./logrow.js";
 import { search } from "./logsearch.js";
 import { stream } from "./logstream.js";
 import { Window } from "./window.js";
@@ -22,6 +22,7 @@ export class Viewer {
     this.folds = new Folds();
     this.picked = null; // [first, last] of a permalink
     this.matches = new Set(); // lines that hold what was searched for
+    this.drawn = new Map(); // elements of lines
     this.current = 0; // the one of them that was gone to
     this.lines.changed = () => this.redraw();
   }
@@ -35,7 +36,7 @@ export class Viewer {
     }
     this.window = new Window(this.box, {
       rows: () => this.folds.rows(this.lines.total),
-      draw: (row) => drawRow(this, this.folds.lineOf(row)),
+      draw: (row) => rowOf(this, this.folds.lineOf(row)),
       seen: (first, last) => this.lines.need(this.folds.lineOf(first), this.folds.lineOf(Math.max(last - 1, 0))),
     });
     this.panel.classList.add("scripted");

@@ -3,6 +3,7 @@ import { span } from "./logstream.js";
 import { paint, render } from "./terminal.js";
 
 const STDERR = 2;
+const MOST_DRAWN = 2000;
 const PLACE = /(?:\/app\/|\.\/)?([\w+-][\w./+-]*\.(?:cu|cuh|c|cc|cpp|cxx|h|hh|hpp|hxx|inl|ipp|py|mk|f90|F90|rs))(?::(\d{1,6})|\((\d{1,6})\))/g;
 
 const clocked = (at) => {
@@ -10,7 +11,24 @@ const clocked = (at) => {
   return `${date.toLocaleTimeString([], { hour12: false })}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 };
 
-export function drawRow(viewer, number) {
+// The element of a line: drawn once, and anew when something of it has changed.
+export function rowOf(viewer, number) {
+  const line = viewer.lines.known.get(number);
+  const group = viewer.folds.groups.get(number);
+  const picked = viewer.picked && number >= viewer.picked[0] && number <= viewer.picked[1];
+  const stamp = [line?.version ?? Boolean(line), picked, viewer.matches.has(number), viewer.current === number, group && [group.folded, group.took_s, group.title]].join();
+  const drawn = viewer.drawn.get(number);
+  if (drawn?.stamp === stamp && drawn.line === line) return drawn.row;
+  const row = drawRow(viewer, number, line, group);
+  row.classList.toggle("picked", Boolean(picked));
+  row.classList.toggle("found", viewer.matches.has(number));
+  row.classList.toggle("current", viewer.current === number);
+  if (viewer.drawn.size > MOST_DRAWN) viewer.drawn.clear();
+  viewer.drawn.set(number, { row, stamp, line });
+  return row;
+}
+
+function drawRow(viewer, number, line, group) {
   const row = document.createElement("span");
   row.className = "l";
   row.dataset.line = number;
@@ -21,17 +39,13 @@ export function drawRow(viewer, number) {
   anchor.dataset.n = number;
   anchor.setAttribute("aria-label", `Line ${number}`);
   row.append(anchor);
-  const line = viewer.lines.known.get(number);
-  if (line) fill(viewer, row, number, line);
+  if (line) fill(viewer, row, line, group);
   else row.classList.add("missing");
-  if (viewer.picked && number >= viewer.picked[0] && number <= viewer.picked[1]) row.classList.add("picked");
-  if (viewer.matches.has(number)) row.classList.add("found");
-  if (viewer.current === number) row.classList.add("current");
   row.append("\n");
   return row;
 }
 
-function fill(viewer, row, number, line) {
+function fill(viewer, row, line, group) {
   if (line.stream === STDERR) row.classList.add("err");
   if (line.at !== null) {
     const time = document.createElement("span");
@@ -40,7 +54,6 @@ function fill(viewer, row, number, line) {
     time.dataset.since = `+${(line.at - (viewer.lines.began ?? line.at)).toFixed(1)}`;
     row.append(time);
   }
-  const group = viewer.folds.groups.get(number);
   if (group) return row.append(groupHead(viewer, group));
   for (const { pen, text } of render(line.text, line.pen)) {
     const part = document.createElement("span");

@@ -5,7 +5,7 @@ const JUMP = 60;
 const MOST_PX = 8e6; // browsers have a largest height of an element
 
 export class Window {
-  // rows(): how many there are; draw(row): a fresh element; seen(first, last): they are in the page now.
+  // rows(): how many there are; draw(row): its element, the same one while it looks the same; seen(first, last): they are in the page now.
   constructor(box, { rows, draw, seen }) {
     Object.assign(this, { box, rows, draw, seen });
     this.above = document.createElement("div");
@@ -31,10 +31,19 @@ export class Window {
   fill(first, last) {
     this.first = Math.max(first, 0);
     this.last = Math.min(last, this.rows());
-    this.body.replaceChildren(...Array.from({ length: Math.max(this.last - this.first, 0) }, (_, at) => this.draw(this.first + at)));
+    this.place(Array.from({ length: Math.max(this.last - this.first, 0) }, (_, at) => this.draw(this.first + at)));
     this.above.style.height = `${this.first * this.scale}px`;
     this.below.style.height = `${Math.max(this.rows() - this.last, 0) * this.scale}px`;
     this.seen(this.first, this.last);
+  }
+  // Touches only what is not there yet: most rows stay from one time to the next.
+  place(elements) {
+    const stays = new Set(elements);
+    for (const old of [...this.body.children]) if (!stays.has(old)) old.remove();
+    elements.forEach((element, at) => {
+      const there = this.body.children[at];
+      if (there !== element) this.body.insertBefore(element, there || null);
+    });
   }
   moved() {
     return Math.abs(this.box.scrollTop - this.put) > 2;
