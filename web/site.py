@@ -14,17 +14,19 @@ from hermes.process import Context
 from hermes.tables import User
 from web.feed import Sights
 from web.look import Look
+from web.origin import Origin
 from web.visitor import reader, visitor
 
 
 @dataclass(frozen=True)
 class Site:
-    """`closing` ends the streams when the service stops."""
+    """`closing` ends the streams when the service stops; `origin` is where HTML of strangers may be shown."""
 
     context: Context
     images: ImageTable
     closing: asyncio.Event
     look: Look
+    origin: Origin | None
     sights: Sights = field(default_factory=Sights)
 
     async def visitor(self, request: Request) -> Identity:
