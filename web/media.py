@@ -64,7 +64,8 @@ def media_of(head: bytes, name: str) -> Media:
     if found:
         return found
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
-        return Media(Kind.NETPBM, _TEXT_TYPE if _is_text(head) else None)
+        is_decimal = head[1:2] in b"123" and _is_text(head)
+        return Media(Kind.NETPBM, _TEXT_TYPE if is_decimal else None)
     return Media(_text_kind(name.lower()), _TEXT_TYPE) if _is_text(head) else _OTHER
 
 
