@@ -27,6 +27,7 @@ from web import (
     repository_settings,
     run,
     signin,
+    source,
     tokens,
 )
 from web.api import Api
@@ -50,7 +51,7 @@ class Pages:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, tokens, keys, actions, live, rawlog, files, artifacts, run)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
-        for module in (*fixed, repository_settings, commit, repository):
+        for module in (*fixed, repository_settings, commit, source, repository):
             mine += module.routes(self.site)
         return mine
 
