@@ -37,6 +37,12 @@ class Highlighter:
             return [[(css, words) for css, words in line] for line in found]
         return [[("", line)] if line else [] for line in plain]
 
+    def close(self) -> None:
+        """It ends with this process anyway."""
+        with self._turn:
+            if self._process is not None:
+                self._end(self._process)
+
     def _ask(self, question: bytes) -> Any:
         process = self._alive()
         assert process.stdin is not None and process.stdout is not None
