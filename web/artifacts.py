@@ -59,7 +59,7 @@ async def listing(site: Site, request: Request) -> Response:
         run=run,
         place=place,
         sha=build.commit_sha,
-        gallery=Gallery(run.id, groups, total, has_ranks),
+        gallery=Gallery(run.id, groups, total, has_ranks, unfolded=len(groups)),
         found=found,
         first=(page - 1) * LISTED + 1,
         page=page,

@@ -9,6 +9,7 @@ import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -168,11 +169,17 @@ def _scaled(picture: Picture, samples: bytes) -> bytes:
     top = picture.top
     if picture.depth_bits == 8:
         return samples.translate(bytes(min(value, top) * 255 // top for value in range(256)))
-    values = array("H", samples)
-    values.byteswap()
-    scaled = array("H", [min(value, top) * 65535 // top for value in values])
+    return array("H", map(_table(top).__getitem__, array("H", samples))).tobytes()
+
+
+@lru_cache(maxsize=4)
+def _table(top: int) -> list[int]:
+    """What becomes of each 16-bit sample, both with their bytes as this machine reads them."""
+    scaled = array("H", [min(value, top) * 65535 // top for value in range(65536)])
     scaled.byteswap()
-    return scaled.tobytes()
+    swapped = array("H", range(65536))
+    swapped.byteswap()
+    return [scaled[value] for value in swapped]
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -13,7 +13,8 @@ from web.details import RunDetails
 from web.files import artifact_url, look, type_in_place
 from web.indent import READ_BYTES as JSON_BYTES
 from web.indent import indented, is_json
-from web.media import Kind, Media
+from web.media import LOOK_BYTES, Kind, Media
+from web.netpbm import NotAPicture, read_head
 from web.plot import Plot, draw
 from web.site import Site
 from web.tabular import READ_BYTES as TABLE_BYTES
@@ -72,6 +73,7 @@ class Gallery:
     groups: list[Group]
     total: int
     has_ranks: bool
+    unfolded: int = 3  # groups that are open at first
 
     @property
     def listed(self) -> int:
@@ -110,8 +112,7 @@ def _grouped(paths: Paths, has_origin: bool, rows: Sequence[tuple[Artifact, int]
 def _in_place(artifact: Artifact, media: Media, path: Path, left: "Counter[Kind]") -> Shown:
     """Each kind has its share of a page."""
     kind = Kind.TEXT if media.kind in (Kind.HTML, Kind.SVG) else media.kind
-    is_heavy = kind in (Kind.PICTURE, Kind.NETPBM) and artifact.size_bytes > _MAX_PICTURE_BYTES
-    if is_heavy or left[kind] <= 0 or not artifact.size_bytes:
+    if left[kind] <= 0 or not artifact.size_bytes or not _can_be_seen(kind, path, artifact.size_bytes):
         return Shown(artifact)
     left[kind] -= 1
     if kind is Kind.TABLE and (sheet := _sheet(path, artifact.path, artifact.size_bytes)):
@@ -120,6 +121,17 @@ def _in_place(artifact: Artifact, media: Media, path: Path, left: "Counter[Kind]
         text, is_cut = _first_lines(path, kind, artifact.size_bytes)
         return Shown(artifact, Kind.TEXT, text=text, is_cut=is_cut)
     return Shown(artifact, kind)
+
+
+def _can_be_seen(kind: Kind, path: Path, size_bytes: int) -> bool:
+    """A picture is not too large, and what says that it is one has a header like one."""
+    if kind is Kind.NETPBM:
+        try:
+            read_head(_start(path, LOOK_BYTES), size_bytes)
+        except NotAPicture:
+            return False
+        return True
+    return kind is not Kind.PICTURE or size_bytes <= _MAX_PICTURE_BYTES
 
 
 def _start(path: Path, most_bytes: int) -> bytes:
