@@ -111,6 +111,23 @@ def test_raw_bytes_are_a_download(http: httpx.Client, base: str) -> None:
     assert http.get(f"{base}/src", params={"raw": "1"}).status_code == 404
 
 
+def readers_of(service: Service) -> list[str]:
+    """The git programs that read repositories of this service now."""
+    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if "cat-file" in line and str(service.data) in line]
+
+
+def test_a_download_that_is_left_leaves_nothing_behind(service: Service) -> None:
+    pushed = service.push({"zeros": bytes(40_000_000)}, "skip", repo="left")
+    assert pushed.code == 0, pushed.output
+    address = f"/{pushed.owner}/{pushed.repo}/source/{pushed.sha}/zeros"
+    with service.client() as client:
+        with client.stream("GET", address, params={"raw": "1"}) as answer:
+            assert (answer.status_code, answer.headers["content-length"]) == (200, "40000000")
+            assert readers_of(service)
+        wait_for(lambda: not readers_of(service))
+
+
 def test_what_is_not_there_is_not_found(http: httpx.Client, base: str, pushed: Pushed) -> None:
     blob = pushed.tree.git("rev-parse", "HEAD:src/pi.cu")
     repo = base.rpartition("/")[0]

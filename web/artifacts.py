@@ -5,7 +5,7 @@ from functools import partial
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
@@ -14,6 +14,7 @@ from web.archive import Member, archive
 from web.crowd import Crowd
 from web.files import HEADERS, disposition
 from web.lookup import find_run
+from web.pieces import Pieces
 from web.preview import LISTED, Gallery, grouped
 from web.site import Site, number
 
@@ -90,7 +91,7 @@ async def everything(site: Site, crowd: Crowd, request: Request) -> Response:
     ]
     how = disposition("attachment", f"{place.repo.name}-run-{run.id}.zip")
     headers = HEADERS | {"Content-Disposition": how}
-    answer = StreamingResponse(archive(members), headers=headers, media_type="application/zip")
+    answer = Pieces(archive(members), headers, "application/zip")
     return crowd.admit(request, user, answer)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
@@ -17,6 +17,7 @@ from hermes.threads import in_thread
 from web.lookup import find_artifact
 from web.media import LOOK_BYTES, Kind, Media, media_of
 from web.netpbm import open_picture
+from web.pieces import Pieces
 from web.site import Site, number
 
 HEADERS = {
@@ -102,7 +103,7 @@ async def _as_png(request: Request, artifact: Artifact, media: Media, path: Path
         return Response(status_code=304, headers=headers)
     async with _converting:
         pieces = await in_thread(open_picture, path)
-    return StreamingResponse(_slowly(pieces), headers=headers, media_type="image/png")
+    return Pieces(pieces, headers, "image/png", _slowly(pieces))
 
 
 async def _slowly(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,7 +7,7 @@ import re
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -100,7 +100,7 @@ def read_head(head: bytes, size_bytes: int) -> Picture:
     return picture
 
 
-def open_picture(path: Path) -> Iterator[bytes]:
+def open_picture(path: Path) -> Generator[bytes]:
     """The PNG in pieces. Raises NotAPicture before the first, OSError when the file is not there."""
     file = path.open("rb")
     try:
@@ -142,7 +142,7 @@ def _from_digits(picture: Picture, text: bytes) -> bytes:
     return b"".join(int(row.ljust(wide, b"0"), 2).to_bytes(picture.row_bytes, "big") for row in rows)
 
 
-def _png(picture: Picture, source: IO[bytes], file: IO[bytes]) -> Iterator[bytes]:
+def _png(picture: Picture, source: IO[bytes], file: IO[bytes]) -> Generator[bytes]:
     with file:
         colour = _COLOURS if picture.is_coloured else _GRAY
         head = struct.pack(">IIBBBBB", picture.width, picture.height, picture.depth_bits, colour, 0, 0, 0)

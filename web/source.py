@@ -7,7 +7,7 @@ from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
@@ -18,6 +18,7 @@ from web.commit import full_sha
 from web.crowd import Crowd
 from web.files import HEADERS, disposition, is_known
 from web.highlighter import Highlighter
+from web.pieces import Pieces
 from web.site import Site
 from web.sources import File, Folder, address_of, read_raw, read_source, split_path
 
@@ -109,8 +110,7 @@ def _raw(sources: Sources, request: Request, asked: Asked, found: Folder | File)
         del headers["Content-Length"]
         return Response(status_code=304, headers=headers)
     pieces = read_raw(sources.site.context.paths.repo(asked.repo.id), found.sha)
-    answer = StreamingResponse(pieces, headers=headers, media_type="application/octet-stream")
-    return sources.raw.admit(request, asked.user, answer)
+    return sources.raw.admit(request, asked.user, Pieces(pieces, headers, "application/octet-stream"))
 
 
 async def _page(sources: Sources, request: Request, asked: Asked, found: Folder | File) -> Response:

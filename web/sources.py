@@ -1,7 +1,7 @@
 """What the source pages show: read from a repository by blocking calls within bounds."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote_to_bytes
@@ -95,8 +95,8 @@ def read_source(repo: Path, commit: str, path: list[bytes]) -> Folder | File:
         return _file(node, objects.read(node.sha, MAX_SHOWN_BYTES))
 
 
-def read_raw(repo: Path, sha: str) -> Iterator[bytes]:
-    """The bytes of a blob in pieces. Blocks. Its child ends with the iterator."""
+def read_raw(repo: Path, sha: str) -> Generator[bytes]:
+    """The bytes of a blob in pieces. Blocks. Close it, or its child lives on."""
     with open_objects(repo) as objects, objects.open(sha) as (info, stream):
         left = info.size_bytes
         while left:
