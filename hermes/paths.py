@@ -59,6 +59,11 @@ class Paths:
         return self.root / "ssh_host_ed25519_key"
 
     @property
+    def preview_key(self) -> Path:
+        """What signs the addresses of previews (HERMES_ARTIFACT_ORIGIN)."""
+        return self.root / "preview_key"
+
+    @property
     def redis_socket(self) -> Path:
         """The private Redis that `hermes up` starts."""
         return self.root / "redis.sock"

@@ -57,6 +57,13 @@ def _url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origin(text: str) -> str:
+    url = _url(text)
+    if text and ("/" in url.partition("://")[2] or not url.partition("://")[2]):
+        raise ValueError("must be scheme and host only, as in https://artifacts.example.org")
+    return url
+
+
 def _redis(text: str) -> str:
     if text not in ("", "none") and not text.startswith(("redis://", "rediss://", "unix://")):
         raise ValueError("must be none, or start with redis://, rediss:// or unix://")
@@ -121,6 +128,7 @@ class Settings:
     tree_files: int = _setting(20_000, _count, "most files in a commit that is built")
     log_size: int = _setting(16 << 20, parse_size_bytes, "bytes kept from the start of a log; 1 MiB of its end is kept besides")
     artifact_size: int = _setting(1 << 30, parse_size_bytes, "most bytes of artifacts of one rank")
+    artifact_origin: str = _setting("", _origin, "second address of this service, on a host of its own, where HTML and SVG artifacts are previewed; default: no previews of them")
     artifact_files: int = _setting(1000, _count, "most artifacts of one rank")
     lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
     poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")

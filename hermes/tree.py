@@ -86,7 +86,7 @@ def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, st
     paths, so folders count as well; and large ones in one another would fill the memory."""
     files = trees = 0
     top = objects.read(tree, _MAX_TREE_BYTES)
-    folders, held_bytes = [(b"", _parse(top), len(top))], len(top)
+    folders, held_bytes = [(b"", parse_tree(top), len(top))], len(top)
     while folders:
         folder, rest, size_bytes = folders[-1]
         for mode, name, sha in rest:
@@ -98,7 +98,7 @@ def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, st
             if mode == _FOLDER:
                 trees += 1
                 data = objects.read(sha, _MAX_TREE_BYTES)
-                folders.append((path + b"/", _parse(data), len(data)))
+                folders.append((path + b"/", parse_tree(data), len(data)))
                 held_bytes += len(data)
             else:
                 files += 1
@@ -114,8 +114,8 @@ def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, st
             held_bytes -= size_bytes
 
 
-def _parse(data: bytes) -> Iterator[tuple[int, bytes, str]]:
-    """The entries of a tree object. Raises Refused for bytes that are none."""
+def parse_tree(data: bytes) -> Iterator[tuple[int, bytes, str]]:
+    """(mode, name, id) of the entries of a tree object. Raises Refused for bytes that are none."""
     at = 0
     for found in _ENTRY.finditer(data):
         if found.start() != at:

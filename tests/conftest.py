@@ -63,6 +63,7 @@ def service(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "HERMES_LOGIN_FAILURES": "1000",
     }  # tests guess a lot
     one = Service(tmp_path_factory.mktemp("hermes"), env)
+    one.env["HERMES_ARTIFACT_ORIGIN"] = f"http://artifacts.localhost:{one.port}"
     one.token = one.add_user(one.user)
     one.start()
     yield one

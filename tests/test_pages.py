@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html.parser import HTMLParser
 from typing import Any
 
 import httpx
@@ -138,6 +139,18 @@ def test_every_answer_carries_the_headers(service: Service, addresses: dict[str,
             assert "unsafe" not in policy, name
 
 
+def attributes(page: str) -> set[str]:
+    """The names of all attributes, as a browser reads them."""
+    found: set[str] = set()
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            found.update(key for key, _ in attrs)
+
+    Reader().feed(page)
+    return found
+
+
 def test_strangers_words_are_shown_literally(service: Service, addresses: dict[str, str]) -> None:
     with signed_in(service, service.token) as owner:
         pages = {name: owner.get(addresses[name]).text for name in ("repo", "commit", "run", "build")}
@@ -145,7 +158,7 @@ def test_strangers_words_are_shown_literally(service: Service, addresses: dict[s
     for name, text in pages.items():
         assert "<script>alert" not in text and "<img src=x" not in text, name
         assert "<b>bold" not in text and "javascript:alert" not in text, name
-        assert not re.search(r"<[^>]+\s(style|on\w+)=", text), name
+        assert not {key for key in attributes(text) if key == "style" or key.startswith("on")}, name
     assert "&lt;script&gt;alert(1)&lt;/script&gt; {{7*7}}" in pages["commit"]
     assert '<span class="c31">red</span>' in pages["run"]
 

@@ -14,6 +14,7 @@ from hermes.images import ImageTable
 from hermes.process import Context
 from web import (
     actions,
+    artifacts,
     commit,
     dashboard,
     files,
@@ -28,12 +29,15 @@ from web import (
     repository_settings,
     run,
     signin,
+    source,
     tokens,
 )
 from web.api import Api
 from web.failures import Failures
 from web.guard import BodyLimit, SafeHeaders, SameOrigin
+from web.isolated import OnlyPreviews
 from web.look import make_look
+from web.origin import open_origin
 from web.site import Site
 
 
@@ -41,28 +45,18 @@ class Pages:
     """What is asked for on the port besides git."""
 
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
-        self.site = Site(context, images, closing, make_look(context.settings))
+        origin = open_origin(context.settings, context.paths.preview_key)
+        self.site = Site(context, images, closing, make_look(context.settings), origin)
         self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (
-            health,
-            signin,
-            dashboard,
-            gpus,
-            tokens,
-            keys,
-            actions,
-            live,
-            logparts,
-            rawlog,
-            merged,
-            files,
-            run,
-        )
+            health, signin, dashboard, gpus, tokens, keys, actions, live, logparts, rawlog, merged, files,
+            artifacts, run,
+        )  # fmt: skip
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
-        for module in (*fixed, repository_settings, commit, repository):
+        for module in (*fixed, repository_settings, commit, source, repository):
             mine += module.routes(self.site)
         return mine
 
@@ -78,5 +72,10 @@ class Pages:
 
     def middleware(self) -> list[Middleware]:
         """What holds for every answer, the outermost first."""
-        public_url = self.site.context.settings.public_url
-        return [Middleware(SafeHeaders), Middleware(SameOrigin, public_url=public_url), Middleware(BodyLimit)]
+        site = self.site
+        return [
+            Middleware(OnlyPreviews, origin=site.origin, context=site.context),
+            Middleware(SafeHeaders),
+            Middleware(SameOrigin, public_url=site.context.settings.public_url),
+            Middleware(BodyLimit),
+        ]

@@ -3,7 +3,7 @@
 import io
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def safe_name(name: str, taken: set[str]) -> str:
     return unique
 
 
-def archive(members: list[Member]) -> Iterator[bytes]:
+def archive(members: list[Member]) -> Generator[bytes]:
     """The bytes of the zip. A file that is gone is left out."""
     outbox, taken = _Outbox(), set[str]()
     with zipfile.ZipFile(outbox, "w", zipfile.ZIP_STORED) as zipped:
@@ -60,7 +60,7 @@ def archive(members: list[Member]) -> Iterator[bytes]:
     yield outbox.fetch()
 
 
-def _add(zipped: zipfile.ZipFile, outbox: _Outbox, member: Member, name: str) -> Iterator[bytes]:
+def _add(zipped: zipfile.ZipFile, outbox: _Outbox, member: Member, name: str) -> Generator[bytes]:
     info = zipfile.ZipInfo(name, time.gmtime(max(member.at, _OLDEST))[:6])
     info.file_size = member.size_bytes
     info.external_attr = 0o644 << 16

@@ -20,9 +20,8 @@ from hermes.tables import Build, Push, Repo, Run
 from hermes.threads import in_thread
 from web.details import build_details, pushes_of, run_details
 from web.excerpt import excerpt
-from web.files import artifact_url
 from web.lookup import Place
-from web.preview import previews
+from web.preview import gallery
 from web.site import Site
 
 _SHA = re.compile(r"[0-9a-f]{7,40}")
@@ -113,8 +112,7 @@ async def commit(site: Site, request: Request) -> Response:
         runs=runs,
         logs=logs,
         build_logs=build_logs,
-        previews={run.run.id: await previews(site.context.paths, run.artifacts) for run in runs},
-        artifact_url=artifact_url,
+        gallery=await gallery(site, runs[0]) if runs else None,
     )
 
 

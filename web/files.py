@@ -1,63 +1,40 @@
-"""What a run left behind, as downloads: bytes of strangers, so nothing of it ever acts in our name."""
+"""One artifact, as a download or in place: bytes of strangers, so nothing of it ever acts in our name."""
 
+import asyncio
 import unicodedata
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import select
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
-from hermes.tables import Artifact, Rank
+from hermes.tables import Artifact
 from hermes.threads import in_thread
-from web.archive import Member, archive
-from web.lookup import find_artifact, find_run
+from web.lookup import find_artifact
+from web.media import LOOK_BYTES, Kind, Media, media_of
+from web.netpbm import open_picture
+from web.pieces import Pieces
 from web.site import Site, number
 
-HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-_TEXT = "text/plain; charset=utf-8"
-_LOOK_BYTES = 4096
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+}
+_CACHE = "private, max-age=3600"
 _MAX_TEXT_BYTES = 8 << 20
+_converting = asyncio.Semaphore(2)  # pictures whose next piece is made now
 
 
-def kind_of(head: bytes) -> str | None:
-    """The type under which a file may be shown in place: an image, by its first bytes, or text."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    return _TEXT if _is_text(head) else None
+class StoredFile(FileResponse):
+    """A file, or one range of it; who asks for several gets the whole."""
 
-
-def _is_text(head: bytes) -> bool:
-    if b"\0" in head:
-        return False
-    try:
-        head[:-3].decode() if len(head) == _LOOK_BYTES else head.decode()
-    except UnicodeDecodeError as error:
-        return len(head) == _LOOK_BYTES and error.start > _LOOK_BYTES - 8
-    return True
-
-
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(_LOOK_BYTES)
-    except FileNotFoundError:
-        return b"\0"
-
-
-async def shown_in_place(path: Path, size_bytes: int) -> str | None:
-    """The content type for `?inline=1`, or None: only as a download."""
-    kind = kind_of(await in_thread(_head, path))
-    return None if kind == _TEXT and size_bytes > _MAX_TEXT_BYTES else kind
+    max_ranges = 1
 
 
 def disposition(how: str, name: str) -> str:
@@ -72,56 +49,80 @@ def artifact_url(artifact: Artifact) -> str:
     return f"/artifacts/{artifact.id}/{quote(artifact.path.rpartition('/')[2], safe='')}"
 
 
+def look(path: Path, artifact: Artifact) -> Media:
+    """What its bytes are."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(LOOK_BYTES)
+    except FileNotFoundError:
+        head = b"\0"
+    return media_of(head, artifact.path)
+
+
+def type_in_place(media: Media, size_bytes: int) -> str | None:
+    """The content type for `?inline=1`; None: only as a download."""
+    return None if media.is_text and size_bytes > _MAX_TEXT_BYTES else media.content_type
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Whether the browser has this already."""
+    known = request.headers.get("if-none-match", "")
+    return etag in (each.strip().removeprefix("W/") for each in known.split(","))
+
+
 async def download(site: Site, request: Request) -> Response:
-    """One artifact."""
+    """One artifact. `inline=1`: where it can be shown in place; `as=png`: a picture that browsers do not
+    know; `preview=1`: on the other origin."""
     user = await site.reader(request)
     async with site.context.database.read() as session:
         artifact = await find_artifact(session, user, number(request.path_params, "artifact"))
     path = site.context.paths.artifact(artifact.sha256)
     if not path.exists():
         raise NotFound("the bytes of this artifact are gone", "run it again to have them anew")
+    media = await in_thread(look, path, artifact)
+    if request.query_params.get("as") == "png":
+        return await _as_png(request, artifact, media, path)
+    if request.query_params.get("preview") == "1":
+        return _elsewhere(site, artifact, media)
     inline = request.query_params.get("inline") == "1"
-    kind = await shown_in_place(path, artifact.size_bytes) if inline else None
-    name = artifact.path.rpartition("/")[2]
-    how = disposition("inline" if kind else "attachment", name)
-    headers = HEADERS | {"Content-Disposition": how, "ETag": f'"{artifact.sha256}"'}
-    headers["Cache-Control"] = "private, max-age=3600"
-    return FileResponse(path, headers=headers, media_type=kind or "application/octet-stream")
+    kind = type_in_place(media, artifact.size_bytes) if inline else None
+    how = disposition("inline" if kind else "attachment", artifact.path.rpartition("/")[2])
+    headers = HEADERS | {"Content-Disposition": how, "ETag": f'"{artifact.sha256}"', "Cache-Control": _CACHE}
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return StoredFile(path, headers=headers, media_type=kind or "application/octet-stream")
 
 
-async def everything(site: Site, request: Request) -> Response:
-    """All artifacts of a run."""
-    user = await site.reader(request)
-    async with site.context.database.read() as session:
-        run, place = await find_run(session, user, number(request.path_params, "run"))
-        rows = await session.execute(
-            select(Artifact, Rank.number)
-            .join(Rank, Rank.id == Artifact.rank_id)
-            .where(Artifact.run_id == run.id)
-            .order_by(Rank.number, Artifact.path)
-        )
-        found = rows.all()
-        several = await session.scalar(select(Rank.id).where(Rank.run_id == run.id, Rank.number == 1))
-    if not found:
-        raise NotFound(f"run {run.id} left no artifacts")
-    members = [
-        Member(
-            f"rank-{rank}/{artifact.path}" if several else artifact.path,
-            site.context.paths.artifact(artifact.sha256),
-            artifact.size_bytes,
-            artifact.created_at,
-        )
-        for artifact, rank in found
-    ]
-    how = disposition("attachment", f"{place.repo.name}-run-{run.id}.zip")
-    return StreamingResponse(
-        archive(members), headers=HEADERS | {"Content-Disposition": how}, media_type="application/zip"
-    )
+async def _as_png(request: Request, artifact: Artifact, media: Media, path: Path) -> Response:
+    if media.kind is not Kind.NETPBM:
+        raise NotFound("this artifact is not a PPM, PGM or PBM picture")
+    name = f"{artifact.path.rpartition('/')[2]}.png"
+    headers = HEADERS | {"Content-Disposition": disposition("inline", name), "Cache-Control": _CACHE}
+    headers["ETag"] = f'"{artifact.sha256}.png"'
+    if is_known(request, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    async with _converting:
+        pieces = await in_thread(open_picture, path)
+    return Pieces(pieces, headers, "image/png", _slowly(pieces))
+
+
+async def _slowly(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """A piece is made when its reader has the one before, and few are made at a time."""
+    while True:
+        async with _converting:
+            piece = await in_thread(next, pieces, None)
+        if piece is None:
+            return
+        if piece:
+            yield piece
+
+
+def _elsewhere(site: Site, artifact: Artifact, media: Media) -> Response:
+    if site.origin is None or media.kind not in (Kind.HTML, Kind.SVG):
+        raise NotFound("this artifact has no preview here", "download it")
+    return RedirectResponse(site.origin.url(artifact.id), 303)
 
 
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may have what its runs wrote."""
-    return [
-        Route("/artifacts/{artifact}/{name:path}", partial(download, site)),
-        Route("/runs/{run}/artifacts.zip", partial(everything, site)),
-    ]
+    return [Route("/artifacts/{artifact}/{name:path}", partial(download, site))]

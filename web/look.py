@@ -91,10 +91,11 @@ class _Static(StaticFiles):
 
 @dataclass(frozen=True)
 class Look:
-    """Renders templates."""
+    """Renders templates. `digest` changes with what all pages are made of."""
 
     environment: Environment
     static: Mount
+    digest: str
 
     def page(self, request: Request, template: str, values: Mapping[str, Any], status: int = 200) -> Response:
         """A whole page."""
@@ -106,9 +107,7 @@ class Look:
 def make_look(settings: Settings) -> Look:
     """Read `static/` once."""
     files = sorted((_HERE / "static").iterdir())
-    digest = hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files)).hexdigest()[
-        :12
-    ]
+    digest = _digest(files)
     environment = Environment(
         loader=FileSystemLoader(_HERE / "templates"),
         autoescape=True,
@@ -134,4 +133,10 @@ def make_look(settings: Settings) -> Look:
         "public_url": settings.public_url,
         "is_over": lambda state: State(state) in TERMINAL,
     }
-    return Look(environment, Mount(f"/static/{digest}", _Static(directory=_HERE / "static")))
+    mount = Mount(f"/static/{digest}", _Static(directory=_HERE / "static"))
+    return Look(environment, mount, digest + _digest(sorted((_HERE / "templates").iterdir())))
+
+
+def _digest(files: list[Path]) -> str:
+    whole = hashlib.sha256(b"".join(file.name.encode() + file.read_bytes() for file in files))
+    return whole.hexdigest()[:12]

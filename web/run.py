@@ -14,9 +14,8 @@ from hermes.tables import Build, Event, Run
 from web.charts import charts
 from web.details import RunDetails, build_details, run_details
 from web.excerpt import excerpt
-from web.files import artifact_url
 from web.lookup import find_build, find_rank, find_run, subjects
-from web.preview import previews
+from web.preview import gallery
 from web.site import Site, number
 
 _RANKS = 200
@@ -54,8 +53,7 @@ async def one_run(site: Site, request: Request) -> Response:
         rank=rank,
         shown_ranks=details.ranks[:_RANKS],
         log=await excerpt(site, rank),
-        previews=await previews(site.context.paths, details.artifacts),
-        artifact_url=artifact_url,
+        gallery=await gallery(site, details),
         **values,
     )
 

@@ -15,18 +15,20 @@ from hermes.tables import User
 from web.feed import Sights
 from web.lines import LineIndex, PerLog
 from web.look import Look
+from web.origin import Origin
 from web.outline import Outline
 from web.visitor import reader, visitor
 
 
 @dataclass(frozen=True)
 class Site:
-    """`closing` ends the streams when the service stops."""
+    """`closing` ends the streams when the service stops; `origin` is where HTML of strangers may be shown."""
 
     context: Context
     images: ImageTable
     closing: asyncio.Event
     look: Look
+    origin: Origin | None
     sights: Sights = field(default_factory=Sights)
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))

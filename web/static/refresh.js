@@ -1,6 +1,8 @@
 // Renews the parts of a page that are marked `data-refresh`, by asking for the page again.
 let busy = false;
 let again = false;
+const sent = new WeakMap(); // what the server sent of each part: what its reader opened or plays does not count
+for (const part of document.querySelectorAll("[data-refresh]")) sent.set(part, part.innerHTML);
 
 const hasFocus = (part) => part.contains(document.activeElement);
 
@@ -17,7 +19,7 @@ export async function refresh() {
       document.title = fresh.title;
       for (const part of document.querySelectorAll("[data-refresh]")) {
         const other = fresh.getElementById(part.id);
-        if (other && other.innerHTML !== part.innerHTML) swap(part, other);
+        if (other && other.innerHTML !== sent.get(part)) swap(part, other);
       }
     }
   } catch {
@@ -32,6 +34,7 @@ export async function refresh() {
 
 function swap(part, other) {
   const at = hasFocus(part) ? [...part.querySelectorAll("a, button, input")].indexOf(document.activeElement) : -1;
+  sent.set(part, other.innerHTML);
   part.replaceChildren(...document.adoptNode(other).childNodes);
   if (at >= 0) part.querySelectorAll("a, button, input")[at]?.focus({ preventScroll: true });
 }
