@@ -48,8 +48,8 @@ class RankWork:
 
     async def do(self, job: Job[Rank]) -> None:
         """From claimed to terminal. Raises Unavailable for faults of ours, Fenced when another has it."""
-        self.hygiene.begin(_gpus(job.row))
         try:
+            await self.hygiene.begin(_gpus(job.row))
             await self._do(job)
         finally:
             await self._free(job)
