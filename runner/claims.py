@@ -105,21 +105,23 @@ class Claims:
             return [job for row in rows.all() if (job := await self._take(session, row, starts[row.id]))]
 
     async def _take(self, session: AsyncSession, row: Rank, slot: Slot) -> Job[Rank] | None:
-        values = {"slot": asdict(slot) | {"runner": socket.gethostname()}, "gpu_count": len(slot.gpus)}
+        values = {"slot": as_row(slot), "gpu_count": len(slot.gpus)}
         if not await take(session, row, self.owner, self.context.settings.lease, **values):
             return None
         self._last_gpu = slot.gpus[-1] if slot.gpus else self._last_gpu
         return Job(row, self.owner)
 
-    async def decide(self, held: list[Slot]) -> dict[int, Slot]:
-        """{rank: its slot} of those that start now; looks further down the queue while there is room."""
+    async def decide(self, held: Sequence[Slot], leaving: Sequence[Slot] = ()) -> dict[int, Slot]:
+        """{rank: its slot} of those that start now, or as soon as what is `leaving` is free; looks further
+        down the queue while there is room."""
         starts: dict[int, Slot] = {}
         asked: dict[str, _Asked] = {}
         async with self.context.database.read() as session:
             rows = await _page(session, _PAGES[0])
             if not rows:
                 return {}
-            look = Round(self.capacity, held, await self._condition(session, held))
+            condition = await self._condition(session, [*held, *leaving])
+            look = Round(self.capacity, held, condition)
             for size, next_size in zip_longest(_PAGES, _PAGES[1:], fillvalue=0):
                 for row in rows:
                     pools = open_pools(self.pools, row.user) if self.pools else None
@@ -155,6 +157,11 @@ class Claims:
         limit_s = self.context.settings.user_gpu_time
         spent = await spent_users(session, limit_s) if limit_s else frozenset()
         return Condition(unfit, memory, spent, self._last_gpu)
+
+
+def as_row(slot: Slot) -> dict[str, Any]:
+    """As a rank of this runner keeps it."""
+    return asdict(slot) | {"runner": socket.gethostname()}
 
 
 def slot_of(rank: Rank) -> Slot:

@@ -45,6 +45,7 @@ class RankWork:
     gpus: Gpus
     hygiene: Hygiene
     adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)  # set by each program (runner.foresight)
 
     async def do(self, job: Job[Rank]) -> None:
         """From claimed to terminal. Raises Unavailable for faults of ours, Fenced when another has it."""
@@ -155,6 +156,7 @@ class RankWork:
         try:
             if job.row.state is not State.RUNNING:  # it prints already
                 await self._started(job)
+            self.begun.set()
             return await following
         finally:
             for task in (following, sampling):

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +87,9 @@ class LocalExecutor:
             await asyncio.shield(self.remove(task.name))
             raise
         return Box(task, handle)
+
+    async def prepare(self, tasks: Sequence[Task]) -> None:
+        """Nothing: without an engine a box is made in the time that it takes to unpack its tree."""
 
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         return None  # its output went into a pipe of the process that is gone
