@@ -94,6 +94,7 @@ class Executor(Protocol):
     """The interface; tests/test_executors.py is its contract. Faults of ours are raised as Unavailable."""
 
     name: str
+    outlives: bool  # whether a box can go on without this process (`leave`)
 
     async def check(self) -> str:
         """One line about the engine. Raises Unavailable with the next step."""
@@ -111,6 +112,9 @@ class Executor(Protocol):
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         """The box of a process of this instance that was killed, as if it had been started here: `follow`
         goes on after what was seen. None: there is no such box, or what it has printed is lost."""
+
+    async def leave(self, box: Box) -> None:
+        """Let go of a box that goes on: nothing more is read, and `adopt` of another process finds it."""
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
         """Hand every byte to `sink`, in order, until the command has ended."""

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,6 +30,7 @@ from hermes.executors.engine import (
     in_words,
     remove_container,
     save_archive,
+    stop_container,
     wall_s,
 )
 from hermes.executors.output import Direct, Output, keeper_at
@@ -61,17 +63,21 @@ class DockerExecutor:
     ) -> None:
         self._base, self._labels, self._ground = base, {_LABEL: instance}, ground or Ground()
         self._keeper = keeper_at(keeper, engine_socket()) if keeper else None
+        self.outlives = self._keeper is not None
         self._api: Any = None
         self._has_disks: bool | None = None
         self._handles: dict[str, _Handle] = {}
         self._starts = asyncio.Semaphore(_STARTS)
-        self._ahead = Ahead(
-            lambda task: self._call(self._make, task), lambda name: self._call(self._remove, name)
-        )
+        self._ahead = Ahead(partial(self._call, self._make), partial(self._call, self._remove))
+
+    async def leave(self, box: Box) -> None:
+        self._handles.pop(box.task.name, None)
+        box.handle.output.leave()
+        if self._keeper is not None:
+            self._keeper.leave()
 
     async def check(self) -> str:
-        version = await self._call(self._ping)
-        return f"Docker engine {version}"
+        return f"Docker engine {await self._call(self._ping)}"
 
     async def has_image(self, reference: str) -> bool:
         return await self._call(lambda: has_image(self._client(), reference))
@@ -103,11 +109,8 @@ class DockerExecutor:
         return await in_thread(self._follow, box.handle, sink)
 
     async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
-        def stop() -> None:
-            with suppress(NoContainer):
-                self._client().stop(box.handle.container, timeout=int(grace_s))
-
-        await self._call(stop, deadline_s=grace_s + 20)
+        name = box.handle.container
+        await self._call(lambda: stop_container(self._client(), name, grace_s), deadline_s=grace_s + 20)
 
     async def usage(self, box: Box) -> Usage | None:
         return read_usage(await self._groups(box.handle))
@@ -130,8 +133,7 @@ class DockerExecutor:
             await in_thread(save_archive, self._client(), container, place, target, limit_bytes)
 
     async def boxes(self) -> list[str]:
-        found = await self._call(lambda: box_names(self._client(), self._labels))
-        found |= {each.name for each in self._base.glob("hermes-*")}
+        found = await self._call(lambda: box_names(self._client(), self._labels, self._base))
         return sorted(found - self._ahead.names)  # asked last: what was taken meanwhile has its row by now
 
     async def remove(self, name: str) -> None:

@@ -66,14 +66,20 @@ def has_image(api: Any, reference: str) -> bool:
     return True
 
 
-def box_names(api: Any, labels: Mapping[str, str]) -> set[str]:
-    """Of all containers and volumes with these labels, alive or dead."""
+def box_names(api: Any, labels: Mapping[str, str], base: Path) -> set[str]:
+    """Of all containers and volumes with these labels, alive or dead, and of all folders below `base`."""
     label = {"label": [f"{key}={value}" for key, value in labels.items()]}
     volumes = api.volumes(filters=label)["Volumes"] or []
     found = api.containers(all=True, filters=label)
-    return {name.lstrip("/") for each in found for name in each["Names"]} | {
-        volume["Name"].rpartition(".")[0] for volume in volumes
-    }
+    names = {name.lstrip("/") for each in found for name in each["Names"]}
+    names |= {volume["Name"].rpartition(".")[0] for volume in volumes}
+    return names | {each.name for each in base.glob("hermes-*")}
+
+
+def stop_container(api: Any, container: str, grace_s: float) -> None:
+    """SIGTERM, wait, SIGKILL; one that is not there is no error."""
+    with suppress(NotFound):
+        api.stop(container, timeout=int(grace_s))
 
 
 def remove_container(api: Any, name: str, deadline_s: float) -> None:

@@ -61,12 +61,16 @@ class LocalExecutor:
     """Boxes as directories below `base`, commands as processes of this machine. `hidden`: our own data."""
 
     name = "local"
+    outlives = False  # what they print goes through a pipe of ours
 
     def __init__(self, base: Path, hidden: Path | None = None) -> None:
         self._base, self._hidden = base.absolute(), (hidden or base).absolute()
         self._means: Means | None = None
         self._cores = Cores()
         self._handles: dict[str, _Handle] = {}
+
+    async def leave(self, box: Box) -> None:
+        raise Unavailable("a program of the local executor does not go on without it")
 
     async def check(self) -> str:
         for tool in ("make", "g++", "prlimit", "setpriv", "tar"):
