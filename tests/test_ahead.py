@@ -95,8 +95,13 @@ def test_a_box_whose_rank_does_not_come_is_removed(one_slot: Service, holder: Pu
 def test_a_box_of_a_killed_runner_is_swept_and_never_adopted(one_slot: Service, holder: Pushed) -> None:
     pushed = one_slot.push(WHERE, "detach")
     first = made_for(one_slot, pushed)
+    over = one_slot.push(WHERE, "detach")
+    cancel(one_slot, over)
+    forgotten = one_slot.data / "checkpoints" / str(one_slot.run_of(over)["id"])
+    forgotten.mkdir(parents=True)
     os.kill(the_process(one_slot, "-m runner"), signal.SIGKILL)
     second = wait_for(lambda: next((each for each in waiting(one_slot) if each != first), None))
+    assert not forgotten.exists()  # that, too, was swept at its start
     assert first not in containers(one_slot) and run_of(one_slot, holder)["state"] == "running"
     assert len(containers(one_slot)) == 2
     cancel(one_slot, holder)
