@@ -28,7 +28,7 @@ class Moments(NamedTuple):
     """Of one rank, as Unix seconds, in the order in which they come."""
 
     claimed: float
-    created: float  # the engine has made the container
+    created: float  # the engine has made the container, and somebody has claimed the rank
     started: float  # the engine says that it runs
     first_byte: float  # in our log
     died: float  # the engine says that it has ended
@@ -67,7 +67,7 @@ def read_moments(data: Path, events: Path, run_id: int) -> list[Moments]:
 def _moments(states: dict[str, float], engine: dict[str, float], log: list[Mark]) -> Moments:
     return Moments(
         claimed=states["starting"],
-        created=engine["create"],
+        created=max(engine["create"], states["starting"]),  # before it: made ahead
         started=engine["start"],
         first_byte=log[0].at,
         died=engine["die"],

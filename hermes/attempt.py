@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from hermes.errors import Fenced, Unavailable
+from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import KILL_WAIT_S, Box, Executor, Exit, Sink, Task
 from hermes.supervisor import Job, Stop
 
@@ -35,13 +35,16 @@ async def open_box(executor: Executor, task: Task) -> AsyncIterator[Box]:
 async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any], limit_s: float) -> Ending:
     """Drain the box until it ends, its time is over or the job is asked to stop.
 
-    Raises Fenced when another attempt took over, Unavailable when the engine fails."""
+    Raises Fenced when another attempt took over, Left when it is to go on without us, Unavailable when the
+    engine fails."""
     follow = asyncio.create_task(executor.follow(box, sink))
     asked = asyncio.create_task(job.stopped.wait())
     try:
         await asyncio.wait((follow, asked), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         if not follow.done():
             job.ask_to_stop(Stop.TIMEOUT)
+            if job.stop is Stop.LEAVE:
+                raise Left
             grace_s = KILL_WAIT_S if job.stop in (Stop.TIMEOUT, Stop.CANCEL) else _NO_GRACE_S
             await executor.stop(box, grace_s)
             await asyncio.wait((follow,), timeout=_AFTER_KILL_S)
@@ -49,7 +52,7 @@ async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any],
                 raise Unavailable("the box could not be ended")
         if job.stop is Stop.FENCED:
             raise Fenced
-        return Ending(follow.result(), job.stop)
+        return Ending(follow.result(), None if job.stop is Stop.LEAVE else job.stop)
     finally:
         asked.cancel()
         follow.cancel()

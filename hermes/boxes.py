@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 from collections.abc import Iterable
 
 from sqlalchemy import select
@@ -13,11 +14,13 @@ from hermes.journal import log
 from hermes.leases import expire_dead
 from hermes.process import Context
 from hermes.queue import CHANGED
-from hermes.states import LIVE
-from hermes.tables import Build, Rank
+from hermes.states import LIVE, TERMINAL
+from hermes.tables import Build, Rank, Run
+from hermes.threads import in_thread
 
 _NAME = re.compile(r"hermes-[0-9a-f]+-(build|rank)-(\d+)\.(\d+)")  # spooled files have more behind it
 _SWEEP_S = 60.0
+_MOST_CHECKPOINTS = 500  # that one sweep looks at
 
 
 def box_name(context: Context, row: Build | Rank) -> str:
@@ -46,6 +49,8 @@ async def sweep_once(context: Context, executor: Executor, table: type[Build] | 
 
 async def sweep(context: Context, executor: Executor, table: type[Build] | type[Rank]) -> int:
     """Remove the boxes and temporary files of builds (or ranks) whose attempt is over; returns how many."""
+    if table is Rank:
+        await sweep_checkpoints(context)
     boxes = _of_kind(await executor.boxes(), table)
     files = _of_kind([path.name for path in context.paths.spool.glob("hermes-*")], table)
     if not boxes and not files:
@@ -61,6 +66,18 @@ async def sweep(context: Context, executor: Executor, table: type[Build] | type[
     for name in stale:
         (context.paths.spool / name).unlink(missing_ok=True)
     return len(gone) + len(stale)
+
+
+async def sweep_checkpoints(context: Context) -> int:
+    """Remove what is kept between the attempts of runs that are over; returns of how many."""
+    kept = [int(path.name) for path in context.paths.checkpoints.glob("[0-9]*")][:_MOST_CHECKPOINTS]
+    if not kept:
+        return 0
+    async with context.database.read() as session:
+        over = (await session.scalars(select(Run.id).where(Run.id.in_(kept), Run.state.in_(TERMINAL)))).all()
+    for run_id in over:
+        await in_thread(shutil.rmtree, context.paths.checkpoints / str(run_id), ignore_errors=True)
+    return len(over)
 
 
 def _of_kind(names: Iterable[str], table: type[Build] | type[Rank]) -> dict[str, tuple[int, int]]:

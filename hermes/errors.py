@@ -8,6 +8,7 @@ HermesError
 │   └── NotFound         no such thing, or not visible to this user
 ├── Unavailable          ours: engine, database or disk does not answer; retrying later may help
 ├── Fenced               another owner took over this attempt: stop, write nothing more
+├── Left                 this process ends and the program goes on: let go of it, write no end
 └── SettingsError        an environment variable has a value that cannot be used
 """
 
@@ -68,6 +69,10 @@ class Unavailable(HermesError):
 
 class Fenced(HermesError):
     """The lease of this attempt went to somebody else: stop the work, touch nothing."""
+
+
+class Left(HermesError):
+    """This process ends and the program goes on; the next one adopts it."""
 
 
 class SettingsError(HermesError):

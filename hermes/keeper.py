@@ -165,7 +165,7 @@ class Keeper:
             said = await reader.read(1)
             while said and self._outputs:  # a runner that ends in good order waits for us
                 await asyncio.sleep(0.01)
-            if said:
+            if said and self._runners == 1:  # the next runner may be there already
                 self._is_over.set()
                 await reader.read()
         finally:

@@ -90,6 +90,13 @@ def is_alive(owner: str | None) -> bool:
     return owner is None or Path(f"/proc/{owner.split(':')[-2]}").exists()
 
 
+async def let_go(session: AsyncSession, row: Build | Rank, keep_s: float) -> None:
+    """Its program goes on without its process: for so long only an heir on this machine may have it."""
+    row.lease_owner = f"{socket.gethostname()}:0:{secrets.token_hex(4)}"  # no process has that number
+    row.lease_until = time.time() + keep_s
+    await session.flush()
+
+
 async def give_back(session: AsyncSession, row: Build | Rank) -> bool:
     """Queue it again because its process ends in good order: no fault of anybody, no attempt used up."""
     words = "the service was stopped; it starts again with it"

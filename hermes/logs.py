@@ -74,6 +74,14 @@ class LogWriter:
             self._dropped += size_bytes
             self.printed_bytes += size_bytes
 
+    def leave(self) -> None:
+        """Write nothing more: another process goes on with this log, which has no end yet."""
+        with self._lock:
+            if self._log >= 0:
+                os.close(self._log)
+                os.close(self._index)
+                self._log = self._index = -1
+
     def close(self) -> None:
         """Write the kept tail and the end mark. A second call does nothing."""
         with self._lock:

@@ -26,9 +26,14 @@ class Paths:
         """An artifact by its digest."""
         return self.root / "artifacts" / sha256[:2] / sha256
 
+    @property
+    def checkpoints(self) -> Path:
+        """What ranks keep across their attempts, a folder for each run."""
+        return self.root / "checkpoints"
+
     def checkpoint(self, run_id: int, rank: int) -> Path:
         """What a rank keeps across its attempts."""
-        return self.root / "checkpoints" / str(run_id) / str(rank)
+        return self.checkpoints / str(run_id) / str(rank)
 
     def compiler_cache(self, repo_id: int) -> Path:
         """The compiler cache of a repo, a file system image or a directory."""

@@ -3,13 +3,15 @@
 import time
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.errors import NotFound
 from hermes.gpu import Gpu
 from hermes.journal import log
 from hermes.tables import Runner
+
+_AWAY = select(Runner.quarantine).where(Runner.name == bindparam("runner"))
 
 
 class Quarantined(NamedTuple):
@@ -34,8 +36,7 @@ async def put_away(session: AsyncSession, runner: str, uuid: str, reason: str) -
 
 async def away(session: AsyncSession, runner: str) -> frozenset[str]:
     """The UUIDs that this runner may not give away."""
-    row = await session.get(Runner, runner)
-    return frozenset(row.quarantine if row else ())
+    return frozenset(await session.scalar(_AWAY, {"runner": runner}) or ())
 
 
 async def list_quarantined(session: AsyncSession) -> list[Quarantined]:

@@ -29,6 +29,7 @@ class Stop(StrEnum):
     TIMEOUT = "timeout"
     FENCED = "fenced"  # another attempt has it: touch nothing
     SHUTDOWN = "shutdown"  # this process ends: give the work back
+    LEAVE = "leave"  # likewise, and the program goes on: the next process adopts it
 
 
 @dataclass(eq=False)
@@ -81,7 +82,7 @@ class Supervisor(Generic[W]):
         return list(self._jobs)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; then end and give back what is at work."""
+        """Work until `stop`; then let go of what is at work (HERMES_STOP), or end it and give it back."""
         if self._adopt is not None:
             self._begin(await self._adopt())
         await sweep_once(self.context, self.executor, self.table)
@@ -99,11 +100,21 @@ class Supervisor(Generic[W]):
                     log.warning("cannot look for work", error=str(error))
                 await self._bell.wait(self.context.settings.poll)
         finally:
+            why = self._farewell()
             for job in self.jobs:
-                job.ask_to_stop(Stop.SHUTDOWN)
+                job.ask_to_stop(why)
             await asyncio.gather(*self._jobs.values())
             for task in side:
                 task.cancel()
+
+    def _farewell(self) -> Stop:
+        if self.context.settings.stop != "leave" or self.table is not Rank or not self._jobs:
+            return Stop.SHUTDOWN
+        if not self.executor.outlives:
+            name = self.executor.name
+            log.warning("programs are ended, they start anew", why=f"the {name} executor cannot leave them")
+            return Stop.SHUTDOWN
+        return Stop.LEAVE
 
     async def _look(self) -> None:
         if self._jobs:

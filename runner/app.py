@@ -4,11 +4,13 @@ import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from sqlalchemy import select
 
 from hermes.executors import LOCAL_WARNING, choose_executor
+from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.leases import new_owner
 from hermes.pools import PoolTable, load_pools, pool_of
@@ -20,6 +22,7 @@ from hermes.tables import Rank, Run
 from runner.adoption import adopt_ranks
 from runner.claims import Claims
 from runner.description import Description
+from runner.foresight import Foresight
 from runner.gpus import Gpus, open_gpus
 from runner.hygiene import Hygiene
 from runner.slots import Capacity, Placement
@@ -39,19 +42,11 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     if executor.name == "local":
         log.warning(LOCAL_WARNING, engine=words)
     log.info("runner ready", executor=executor.name, engine=words, gpus=gpu_words, cpus=capacity.cpus)
-
-    async def cancelled(ids: Sequence[int]) -> set[int]:
-        asked = (
-            select(Rank.id)
-            .join(Run, Run.id == Rank.run_id)
-            .where(Rank.id.in_(ids), Run.cancel_requested_at.is_not(None))
-        )
-        async with context.database.read() as session:
-            return set((await session.scalars(asked)).all())
-
     work = RankWork(context, executor, gpus, hygiene)
+    foresight = Foresight(work, claims, lambda: supervisor.jobs)
+    cancelled = partial(_cancelled, context)
     supervisor = Supervisor(
-        context, executor, Rank, claims.claim, work.do, cancelled, owner, lambda: adopt_ranks(work, owner)
+        context, executor, Rank, foresight.claim, work.do, cancelled, owner, lambda: adopt_ranks(work, owner)
     )
     description = Description(context, executor.name, capacity, gpus)
     await description.write()
@@ -59,6 +54,7 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     side = [
         asyncio.create_task(description.keep()),
         asyncio.create_task(hygiene.keep_listening()),
+        *([asyncio.create_task(foresight.keep())] if executor.name != UNFENCED else []),
     ]
     try:
         await supervisor.run(stop)
@@ -66,6 +62,17 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
         for task in side:
             task.cancel()
         await executor.close()
+
+
+async def _cancelled(context: Context, ids: Sequence[int]) -> set[int]:
+    """Those of these ranks whose end somebody has asked for."""
+    asked = (
+        select(Rank.id)
+        .join(Run, Run.id == Rank.run_id)
+        .where(Rank.id.in_(ids), Run.cancel_requested_at.is_not(None))
+    )
+    async with context.database.read() as session:
+        return set((await session.scalars(asked)).all())
 
 
 def measure(settings: Settings, gpus: Gpus, pools: PoolTable) -> Capacity:

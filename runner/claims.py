@@ -2,11 +2,12 @@
 
 import socket
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, text, tuple_
+from sqlalchemy import Float, Integer, bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.gpu import GpuWant
@@ -20,8 +21,9 @@ from hermes.usage import learned_memory_bytes, spent_users
 from runner.hygiene import Hygiene
 from runner.slots import Capacity, Condition, Round, Slot, Want
 
-_PAGE = 200  # ranks that are looked at together, from the head of the queue
-_PAGES = 5
+#: Ranks that are looked at together, from the head of the queue: few at first, as a few kinds of wishes are
+#: often all that there are.
+_PAGES = (40, 240, 240, 240, 240)
 #: Ranks that could start, as columns: rows of the mapper cost ten times as much.
 _QUEUE = (
     select(
@@ -38,8 +40,26 @@ _QUEUE = (
         Run.cancel_requested_at.is_(None),
     )
     .order_by(Rank.queue_key, Rank.id)
-    .limit(_PAGE)
+    .limit(bindparam("size", type_=Integer))
 )  # fmt: skip
+_BEHIND = _QUEUE.where(
+    tuple_(Rank.queue_key, Rank.id) > tuple_(bindparam("key", type_=Float), bindparam("id", type_=Integer)),
+    Rank.shape.not_in(bindparam("hopeless", expanding=True)),
+)
+_CHOSEN = (
+    select(Rank)
+    .where(Rank.id.in_(bindparam("chosen", expanding=True)), Rank.state == State.QUEUED)
+    .order_by(Rank.queue_key, Rank.id)
+    .with_for_update(skip_locked=True)
+)
+_PLAN = Run.plan
+_ASKS = select(
+    Run.repo_id,
+    _PLAN["name"].as_string(),
+    _PLAN["cpus"].as_float(),
+    _PLAN["memory_bytes"].as_float(),  # an integer would have 32 bits
+    _PLAN["gpu"],
+).where(Run.id == bindparam("run"))
 _SHAPES = text("""
 WITH RECURSIVE waiting(shape) AS (
   SELECT MIN(shape) FROM rank WHERE state = 'queued'
@@ -53,7 +73,8 @@ _MOST_SHAPES = 500  # that one statement names
 
 
 class _Asked(NamedTuple):
-    """What each rank of a run asks for."""
+    """What each rank of a run asks for; of those of one shape all but the repository and the name is equal,
+    and these two are of no use to them."""
 
     repo_id: int
     name: str
@@ -71,7 +92,7 @@ class Claims:
     capacity: Capacity
     hygiene: Hygiene
     pools: PoolTable
-    _asked: dict[int, _Asked] = field(default_factory=dict)  # by run; what was seen the last time
+    _asked: dict[str, _Asked] = field(default_factory=dict)  # by shape, else run; as seen the last time
     _last_gpu: str = ""
 
     async def claim(self, jobs: Sequence[Job[Rank]]) -> list[Job[Rank]]:
@@ -80,63 +101,51 @@ class Claims:
         if not starts:
             return []
         async with self.context.database.write() as session:
-            rows = await session.scalars(
-                select(Rank)
-                .where(Rank.id.in_(starts), Rank.state == State.QUEUED)
-                .order_by(Rank.queue_key, Rank.id)
-                .with_for_update(skip_locked=True)
-            )
+            rows = await session.scalars(_CHOSEN, {"chosen": list(starts)})
             return [job for row in rows.all() if (job := await self._take(session, row, starts[row.id]))]
 
     async def _take(self, session: AsyncSession, row: Rank, slot: Slot) -> Job[Rank] | None:
-        values = {"slot": asdict(slot) | {"runner": socket.gethostname()}, "gpu_count": len(slot.gpus)}
+        values = {"slot": as_row(slot), "gpu_count": len(slot.gpus)}
         if not await take(session, row, self.owner, self.context.settings.lease, **values):
             return None
         self._last_gpu = slot.gpus[-1] if slot.gpus else self._last_gpu
         return Job(row, self.owner)
 
-    async def decide(self, held: list[Slot]) -> dict[int, Slot]:
-        """{rank: its slot} of those that start now; looks further down the queue while there is room."""
+    async def decide(self, held: Sequence[Slot], leaving: Sequence[Slot] = ()) -> dict[int, Slot]:
+        """{rank: its slot} of those that start now, or as soon as what is `leaving` is free; looks further
+        down the queue while there is room."""
         starts: dict[int, Slot] = {}
-        asked: dict[int, _Asked] = {}
+        asked: dict[str, _Asked] = {}
         async with self.context.database.read() as session:
-            rows = await _page(session, None, ())
+            rows = await _page(session, _PAGES[0])
             if not rows:
                 return {}
-            look = Round(self.capacity, held, await self._condition(session, held))
-            for page in range(_PAGES):
+            condition = await self._condition(session, [*held, *leaving])
+            look = Round(self.capacity, held, condition)
+            for size, next_size in zip_longest(_PAGES, _PAGES[1:], fillvalue=0):
                 for row in rows:
                     pools = open_pools(self.pools, row.user) if self.pools else None
                     shape = row.shape or str(row.run_id)
                     if not look.is_hopeless(shape, pools):
-                        asked[row.run_id] = await self._ask(session, row.run_id)
-                        want = await _want(session, row, asked[row.run_id], shape, pools)
+                        asked[shape] = asked.get(shape) or await self._ask(session, shape, row.run_id)
+                        want = await _want(session, row, asked[shape], shape, pools)
                         if (slot := look.consider(want)) is not None:
                             starts[row.id] = slot
-                if look.is_full or len(rows) < _PAGE or page == _PAGES - 1:
+                if look.is_full or len(rows) < size or not next_size:
                     break
-                hopeless = () if self.pools else look.hopeless  # with pools, not for everybody
+                hopeless = [] if self.pools else look.hopeless  # with pools, not for everybody
                 if hopeless and await _shapes(session) <= set(hopeless):
                     break
-                rows = await _page(session, (rows[-1].queue_key, rows[-1].id), hopeless)
+                rows = await _page(session, next_size, rows[-1], hopeless)
         self._asked = asked
         return starts
 
-    async def _ask(self, session: AsyncSession, run_id: int) -> _Asked:
+    async def _ask(self, session: AsyncSession, shape: str, run_id: int) -> _Asked:
         """What a run's ranks ask for: it never changes. The whole plan may hold ten thousand ranks."""
-        known = self._asked.get(run_id)
+        known = self._asked.get(shape)
         if known is None:
-            plan = Run.plan
-            parts = select(
-                Run.repo_id,
-                plan["name"].as_string(),
-                plan["cpus"].as_float(),
-                plan["memory_bytes"].as_float(),  # an integer would have 32 bits
-                plan["gpu"],
-            )
-            repo_id, name, cpus, memory_bytes, gpu = (
-                await session.execute(parts.where(Run.id == run_id))
-            ).one()
+            row = (await session.execute(_ASKS, {"run": run_id})).one()
+            repo_id, name, cpus, memory_bytes, gpu = row
             known = _Asked(repo_id, name, cpus, int(memory_bytes), GpuWant.model_validate(gpu))
         return known
 
@@ -150,6 +159,11 @@ class Claims:
         return Condition(unfit, memory, spent, self._last_gpu)
 
 
+def as_row(slot: Slot) -> dict[str, Any]:
+    """As a rank of this runner keeps it."""
+    return asdict(slot) | {"runner": socket.gethostname()}
+
+
 def slot_of(rank: Rank) -> Slot:
     """What a rank was given."""
     slot = {key: value for key, value in (rank.slot or {}).items() if key != "runner"}
@@ -157,14 +171,15 @@ def slot_of(rank: Rank) -> Slot:
 
 
 async def _page(
-    session: AsyncSession, after: tuple[float, int] | None, hopeless: Collection[str]
-) -> Sequence[Any]:
-    query = _QUEUE
-    if after is not None:
-        query = query.where(tuple_(Rank.queue_key, Rank.id) > after)
-    if hopeless:
-        query = query.where(Rank.shape.not_in(sorted(hopeless)[:_MOST_SHAPES]))
-    return (await session.execute(query, {"now": time.time()})).all()
+    session: AsyncSession, size: int, last: Any = None, hopeless: Sequence[str] = ()
+) -> list[Any]:
+    """The head of the queue; or what comes behind `last`, without what is hopeless."""
+    query: Any = _QUEUE
+    values: dict[str, Any] = {"now": time.time(), "size": size}
+    if last is not None:
+        query = _BEHIND
+        values |= {"key": last.queue_key, "id": last.id, "hopeless": list(hopeless[:_MOST_SHAPES])}
+    return list((await session.execute(query, values)).all())
 
 
 async def _shapes(session: AsyncSession) -> set[str]:

@@ -10,13 +10,11 @@ from hermes.errors import Unavailable
 from hermes.journal import log
 from hermes.process import Context
 from hermes.tables import Runner
-from hermes.threads import in_thread
 from hermes.waiting import Bounds
-from runner.gpus import Gpus
+from runner.gpus import Gpus, ask_driver
 from runner.slots import Capacity
 
 _EVERY_S, _EVERY_WITH_GPUS_S = 15.0, 5.0
-_DRIVER_DEADLINE_S = 5.0  # a driver can hang; the sign of life goes on
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,4 @@ class Description:
         uuids = [gpu.uuid for gpu in self.capacity.gpus]
         if not uuids:
             return {}
-        try:
-            async with asyncio.timeout(_DRIVER_DEADLINE_S):
-                return {use.uuid: use.as_json() for use in await in_thread(self.gpus.sample, uuids)}
-        except TimeoutError:
-            return {}
+        return {use.uuid: use.as_json() for use in await ask_driver([], self.gpus.sample, uuids)}

@@ -1,15 +1,22 @@
 """The GPUs of this machine, through NVML (module `pynvml` of nvidia-ml-py). No driver: no GPUs, no error."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import pynvml
 
+from hermes.driver import ANSWER_S
 from hermes.gpu import Gpu
 from hermes.journal import log
+from hermes.threads import in_thread
 from runner import mig
+from runner.modes import Modes, read_modes
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,21 @@ class Gpus(Protocol):
     def health(self, uuid: str) -> GpuHealth | None:
         """How it is now; None: it does not answer."""
 
+    def modes(self, uuid: str) -> Modes:
+        """How it is set, or the GPU that it is an instance of; empty: it does not answer."""
+
     def xids(self) -> Sequence[tuple[str, int]]:
         """(UUID, Xid) of the critical errors that the driver has reported since the last call."""
+
+
+async def ask_driver(otherwise: T, question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """A call of `Gpus` with a bound; `otherwise` when the driver hangs. Its thread is left behind."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await in_thread(question, *args, **kwargs)
+    except TimeoutError:
+        log.warning("the NVIDIA driver does not answer", within_s=ANSWER_S)
+        return otherwise
 
 
 class NoGpus:
@@ -74,6 +94,9 @@ class NoGpus:
 
     def health(self, uuid: str) -> GpuHealth | None:
         return None
+
+    def modes(self, uuid: str) -> Modes:
+        return {}
 
     def xids(self) -> Sequence[tuple[str, int]]:
         return []
@@ -123,6 +146,12 @@ class NvmlGpus:
         except pynvml.NVMLError as error:
             log.warning("GPU does not answer", gpu=uuid, error=str(error))
             return None
+
+    def modes(self, uuid: str) -> Modes:
+        try:
+            return read_modes(mig.parent(pynvml.nvmlDeviceGetHandleByUUID(uuid)))
+        except pynvml.NVMLError:
+            return {}
 
     def xids(self) -> Sequence[tuple[str, int]]:
         found: list[tuple[str, int]] = []

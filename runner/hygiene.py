@@ -1,9 +1,9 @@
 """Whether a GPU is fit for the next run: looked at before and after each, and what its driver reports.
 
 A GPU is fit when it answers, nobody computes on it, its memory is at its floor (what it held when nobody
-used it), and neither its count of memory errors has grown nor the driver has reported an Xid that is not a
-program's own doing. A process that is still there is waited for; everything else is quarantine, until an
-operator has looked (hermes.quarantine)."""
+used it), neither its count of memory errors has grown nor the driver has reported an Xid that is not a
+program's own doing, and it is set as it was before the run. A process that is still there is waited for;
+everything else is quarantine, until an operator has looked (hermes.quarantine)."""
 
 import asyncio
 import socket
@@ -18,9 +18,9 @@ from hermes.errors import Unavailable
 from hermes.journal import log
 from hermes.process import Context
 from hermes.queue import CHANGED
-from hermes.threads import in_thread
 from hermes.units import show_size
-from runner.gpus import GpuHealth, Gpus
+from runner.gpus import GpuHealth, Gpus, ask_driver
+from runner.modes import Modes, changes
 from runner.slots import GpuMemory
 
 #: What a program can bring about by itself (docs.nvidia.com/deploy/xid-errors): a wrong access, a wrong
@@ -28,7 +28,6 @@ from runner.slots import GpuMemory
 PROGRAMS_OWN_XIDS = frozenset((13, 31, 43, 45, 68, 109))
 _SLACK_BYTES = 64 << 20  # the driver's own memory moves a little
 _LOOK_EVERY_S, _ASK_FOR_XIDS_EVERY_S = 0.2, 1.0
-_DRIVER_DEADLINE_S = 10.0  # a driver can hang
 
 
 class Hygiene:
@@ -40,6 +39,7 @@ class Hygiene:
         self._floors: dict[str, int] = {}  # bytes
         self._ecc_errors: dict[str, int] = {}
         self._xids: dict[str, list[int]] = {}
+        self._modes: dict[str, Modes] = {}  # before the runs that have them now
         self._away: frozenset[str] = frozenset()
         self._holders: Counter[str] = Counter()
 
@@ -83,12 +83,13 @@ class Hygiene:
             self._ecc_errors.pop(uuid, None)
         await self.learn(sorted(released))
 
-    def begin(self, uuids: Sequence[str]) -> None:
-        """A run gets these: what was reported before anybody had them is not its doing."""
-        for uuid in uuids:
-            if not self._holders[uuid]:
-                self._xids.pop(uuid, None)
-            self._holders[uuid] += 1
+    async def begin(self, uuids: Sequence[str]) -> None:
+        """A run gets these: what was reported, or set, before anybody had them is not its doing."""
+        fresh = [uuid for uuid in uuids if not self._holders[uuid]]
+        self._holders.update(uuids)
+        for uuid in fresh:
+            self._xids.pop(uuid, None)
+            self._modes[uuid] = await ask_driver({}, self._gpus.modes, uuid)
 
     async def xids(self, uuids: Sequence[str]) -> dict[str, list[int]]:
         """What the driver has reported of these since `begin`."""
@@ -111,7 +112,7 @@ class Hygiene:
         until = time.monotonic() + self._context.settings.gpu_settle
         while True:
             health = await self._ask(uuid)
-            reason = self._unfit_for(uuid, health)
+            reason = self._unfit_for(uuid, health) or await self._set_otherwise(uuid)
             if not reason and not (health and health.processes):
                 return ""
             if time.monotonic() > until or health is None:
@@ -135,6 +136,11 @@ class Hygiene:
             return f"{over} of its memory stayed in use after a run, and no process holds it"
         return ""
 
+    async def _set_otherwise(self, uuid: str) -> str:
+        now = await ask_driver({}, self._gpus.modes, uuid)
+        words = changes(self._modes.get(uuid, {}), now)
+        return words and f"its settings were changed during a run: {words}"
+
     async def keep_listening(self) -> None:
         """For Xids, always: also those of a GPU that nobody uses."""
         while True:
@@ -145,12 +151,7 @@ class Hygiene:
                 log.warning("Xids could not be written", error=str(error))
 
     async def _hear(self) -> None:
-        try:
-            async with asyncio.timeout(_DRIVER_DEADLINE_S):
-                heard = await in_thread(self._gpus.xids)
-        except TimeoutError:
-            return
-        for uuid, xid in heard:
+        for uuid, xid in await ask_driver([], self._gpus.xids):
             log.warning("Xid", gpu=uuid, xid=xid)
             self._xids.setdefault(uuid, []).append(xid)
             if xid not in PROGRAMS_OWN_XIDS:
@@ -163,8 +164,4 @@ class Hygiene:
             await self._context.doorbell.ring(CHANGED)
 
     async def _ask(self, uuid: str) -> GpuHealth | None:
-        try:
-            async with asyncio.timeout(_DRIVER_DEADLINE_S):
-                return await in_thread(self._gpus.health, uuid)
-        except TimeoutError:
-            return None
+        return await ask_driver(None, self._gpus.health, uuid)

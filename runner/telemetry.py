@@ -11,8 +11,7 @@ from hermes.executors.base import Box, Executor, Usage
 from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.tables import GpuSample, Rank
-from hermes.threads import in_thread
-from runner.gpus import Gpus, GpuUse
+from runner.gpus import Gpus, GpuUse, ask_driver
 from runner.progress import ProgressScanner
 
 PERIOD_S = 1.0
@@ -60,7 +59,8 @@ class Telemetry:
         """Look once; what was seen is stored every few seconds."""
         now = time.time()
         usage = await self._look()
-        uses = await in_thread(self.gpus.sample, self.box.task.gpus) if self.box.task.gpus else []
+        gpus = self.box.task.gpus
+        uses = await ask_driver([], self.gpus.sample, gpus) if gpus else []
         elapsed_s = max(now - self._last_at, 1e-3)
         self._count(uses, elapsed_s, await self.executor.processes(self.box) if uses else frozenset())
         if usage is None:

@@ -3,14 +3,15 @@
 import asyncio
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from hermes.attempt import Ending, follow_to_end, open_box
+from hermes.attempt import Ending, follow_to_end
 from hermes.boxes import box_name
-from hermes.errors import Fenced, Unavailable
+from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
 from hermes.instance import UNFENCED
 from hermes.journal import log
@@ -29,11 +30,10 @@ from runner.collect import collect
 from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
+from runner.leaving import leave_rank, left_s
 from runner.progress import ProgressScanner
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
-
-_LEAST_S = 1.0  # what has ended meanwhile is read to its end
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,25 @@ class RankWork:
     gpus: Gpus
     hygiene: Hygiene
     adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)  # set by each program (runner.foresight)
 
     async def do(self, job: Job[Rank]) -> None:
         """From claimed to terminal. Raises Unavailable for faults of ours, Fenced when another has it."""
-        self.hygiene.begin(_gpus(job.row))
         try:
+            await self.hygiene.begin(_gpus(job.row))
             await self._do(job)
+        except Left:
+            await leave_rank(self.context, job)
         finally:
             await self._free(job)
 
     async def _free(self, job: Job[Rank]) -> None:
         """Its program has ended: when its GPUs are fit, the next one may begin. What is left is to keep its
         files and to write down its end, which hinders nobody."""
-        if job.holds and job.stop is not Stop.SHUTDOWN:  # then whoever starts next looks before it gives them
+        if job.holds and job.stop not in (
+            Stop.SHUTDOWN,
+            Stop.LEAVE,
+        ):  # then whoever starts next looks before it gives them
             await self.hygiene.end(_gpus(job.row))
             job.holds = False
             await self.context.doorbell.ring(RANKS)
@@ -75,7 +81,7 @@ class RankWork:
             async with self._box(rank, run, build, writer) as box:
                 scanner = ProgressScanner(writer.write)
                 watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                ending = await self._follow(job, box, watch, _left_s(rank, plan))
+                ending = await self._follow(job, box, watch, left_s(rank, plan))
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
@@ -98,15 +104,17 @@ class RankWork:
     @asynccontextmanager
     async def _box(self, rank: Rank, run: Run, build: Build, writer: LogWriter) -> AsyncIterator[Box]:
         found = self.adopted.pop(rank.id, None)
-        if found is None:
-            async with open_box(self.executor, self.task(rank, run, build)) as box:
-                yield box
-            return
+        box = found or await self.executor.start(self.task(rank, run, build))
+        end: Callable[[], Awaitable[None]] = partial(self.executor.remove, box.task.name)
         try:
-            writer.leave_out(found.unlogged_bytes)
-            yield found
+            writer.leave_out(box.unlogged_bytes)
+            yield box
+        except Left:
+            end = partial(self.executor.leave, box)
+            writer.leave()
+            raise
         finally:
-            await asyncio.shield(self.executor.remove(found.task.name))
+            await asyncio.shield(end())
 
     async def _distrust(self, run: Run) -> str:
         """Asked again here: the engine may have gone since the run was queued."""
@@ -155,7 +163,12 @@ class RankWork:
         try:
             if job.row.state is not State.RUNNING:  # it prints already
                 await self._started(job)
+            self.begun.set()
             return await following
+        except Left:
+            with suppress(Unavailable):
+                await watch.flush()
+            raise
         finally:
             for task in (following, sampling):
                 task.cancel()
@@ -214,12 +227,6 @@ class RankWork:
 
 def _gpus(rank: Rank) -> list[str]:
     return list((rank.slot or {}).get("gpus", ()))
-
-
-def _left_s(rank: Rank, plan: Plan) -> float:
-    """Of the time that it may take; of one that was adopted some has passed."""
-    passed_s = time.time() - rank.started_at if rank.state is State.RUNNING and rank.started_at else 0.0
-    return max(plan.timeout_s - passed_s, _LEAST_S)
 
 
 def _forget(checkpoint: Path) -> None:

@@ -147,6 +147,7 @@ class Service:
             "HERMES_DATA": str(self.data),
             "HERMES_PORT": str(self.port),
             "HERMES_SSH_PORT": str(self.ssh_port),
+            "HERMES_STOP": "end",  # tests leave nothing behind
             **self.env,
         }
 

@@ -111,7 +111,7 @@ def test_the_limit_of_time_holds_across_runners(house: Service) -> None:
     kill_runner(house)
     rank = rank_of(house, pushed)
     assert (rank["state"], rank["attempt"]) == ("timed_out", 1)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50  # its program would go on for 60 s
     wait_for(lambda: not containers(house))
 
 

@@ -37,11 +37,11 @@ class Bench:
                 member.type, member.mode, member.uid, member.gid = kind, mode, OWNER_ID, OWNER_ID
                 tar.addfile(member)
 
-    async def start(
+    def task(
         self, script: str, *, memory: int = 256 * MIB, disk: int = 64 * MIB, pids: int = 512, **more: Any
-    ) -> Box:
+    ) -> Task:
         self.count += 1
-        task = Task(
+        return Task(
             name=f"{self.label}-rank-{self.count}.1",
             image="hermes/cpp:1",
             command=("sh", "-c", script),
@@ -50,7 +50,9 @@ class Bench:
             env={"GREETING": "good day", **more.pop("env", {})},
             **more,
         )
-        return await self.executor.start(task)
+
+    async def start(self, script: str, **more: Any) -> Box:
+        return await self.executor.start(self.task(script, **more))
 
     async def follow(self, box: Box) -> Exit:
         parts: list[bytes] = []
@@ -122,6 +124,22 @@ async def test_output_and_exit_code_come_through(bench: Bench) -> None:
 async def test_the_tree_is_the_working_directory_and_can_be_written(bench: Bench) -> None:
     assert (await bench.run("ls; touch new && echo writable; test -f hello.txt")).code == 0
     assert bench.output == b"hello.txt\nwritable\n"
+
+
+async def test_what_is_prepared_is_no_box_until_it_starts(bench: Bench) -> None:
+    first, second = bench.task("echo first"), bench.task("echo second", checkpoint=bench.folder / "kept")
+    await bench.executor.prepare([first])
+    assert await bench.executor.boxes() == []
+    for task in (first, replace(second, env={"GREETING": "another"})):  # the second is asked for otherwise
+        await bench.executor.prepare([second])
+        box = await bench.executor.start(task)
+        assert await bench.executor.boxes() == [task.name]
+        assert (await bench.follow(box)).code == 0
+        await bench.executor.remove(task.name)
+    assert bench.output == b"second\n"
+    await bench.executor.prepare([first])
+    await bench.executor.prepare([])
+    assert await bench.executor.boxes() == [] and not list((bench.folder / "boxes").glob("hermes-*"))
 
 
 async def test_the_environment_is_passed_on(bench: Bench) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from runner.modes import changes
 from tests.gpus import FakeDriver, gpu, instance
 from tests.programs import without_bubblewrap
 from tests.service import Service, wait_for
@@ -26,7 +27,8 @@ found = gpus.list()
 uuids = [each.uuid for each in found]
 print(json.dumps({"words": words, "list": [asdict(g) for g in found],
     "sample": [u.as_json() for u in gpus.sample(uuids)], "health": [asdict(gpus.health(u)) for u in uuids],
-    "gone": gpus.health("GPU-of-another-machine"), "xids": gpus.xids()}))
+    "modes": [gpus.modes(u) for u in uuids], "gone": gpus.health("GPU-of-another-machine"),
+    "xids": gpus.xids()}))
 """
 
 
@@ -97,6 +99,32 @@ def test_instances_of_a_divided_gpu_are_listed_in_its_place(tmp_path: Path) -> N
     }
     assert answer["sample"][1]["percent"] is None and answer["sample"][1]["memory_bytes"] == 12 << 20
     assert answer["xids"] == [["MIG-fake-1-1", 79], ["MIG-fake-1-0", 31], ["MIG-fake-1-1", 31]]
+
+
+def test_settings_are_those_of_the_whole_gpu_and_a_change_is_told_in_words(tmp_path: Path) -> None:
+    driver = FakeDriver(tmp_path).build().world(gpu(0), gpu(1), instance(1, 0))
+    before = ask(driver.env)["modes"]
+    assert before[0] == {
+        "compute mode": "default",
+        "persistence mode": "on",
+        "ECC": "on",
+        "ECC after the next reset": "on",
+        "MIG": "off",
+        "MIG after the next reset": "off",
+        "application clock (graphics)": "1980 MHz",
+        "application clock (memory)": "2619 MHz",
+        "power limit": "700 W",
+    }
+    assert before[1] == before[0] | {"MIG": "on", "MIG after the next reset": "on"}
+    driver.world(
+        gpu(0), gpu(1), instance(1, 0), "set 0 ecc 0", "set 0 clock 210", "set 1 mig 0", "set 1 persistence 0"
+    )
+    after = ask(driver.env)["modes"]
+    assert [changes(*each) for each in zip(before, after, strict=True)] == [
+        "ECC after the next reset was on, is off, application clock (graphics) was 1980 MHz, is 210 MHz",
+        "persistence mode was on, is off, MIG after the next reset was on, is off",
+    ]
+    assert changes(before[0], before[0]) == changes({}, after[0]) == changes(before[0], {}) == ""
 
 
 def test_a_gpu_that_fell_off_the_bus_is_not_offered(driver: FakeDriver) -> None:
@@ -217,6 +245,11 @@ def dirtying(folder: Path, line: str) -> dict[str, str | bytes]:
         (gpu(0, used_mib=900), "900 MiB of its memory stayed in use after a run, and no process holds it"),
         (gpu(0, ecc_errors=2), "its memory had uncorrected errors (2 since the driver was loaded)"),
         ("lost", "it does not answer any more"),
+        (
+            f"{gpu(0)}\nset 0 limit 350\nset 0 compute 2\nset 1 limit 350",
+            "its settings were changed during a run: compute mode was default, is prohibited, "
+            "power limit was 700 W, is 350 W",
+        ),
     ],
 )
 def test_a_gpu_that_a_run_leaves_dirty_is_put_away_until_an_operator_releases_it(
@@ -233,6 +266,15 @@ def test_a_gpu_that_a_run_leaves_dirty_is_put_away_until_an_operator_releases_it
     dirty.world(gpu(0), gpu(1))
     assert reason in admin_gpu(gpu_service, "release", "GPU-fake-0")
     assert "sees GPU-fake-0" in gpu_service.push(holder()).lines
+
+
+def test_what_an_operator_sets_between_runs_is_as_it_should_be(
+    gpu_service: Service, dirty: FakeDriver
+) -> None:
+    dirty.world(gpu(0), gpu(1), "set 0 limit 400", "set 0 persistence 0")
+    for _ in range(2):
+        assert "sees GPU-fake-0" in gpu_service.push(holder()).lines
+    assert gpus_of(gpu_service)[0]["quarantine"] is None
 
 
 def test_who_waits_for_a_gpu_in_quarantine_is_told(gpu_service: Service, dirty: FakeDriver) -> None:

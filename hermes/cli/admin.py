@@ -5,6 +5,7 @@ from sqlalchemy import func, select
 
 from hermes.accounts import add_token, add_user
 from hermes.cli.act import Row, as_json, day, say, with_database
+from hermes.cli.admin_end import end
 from hermes.cli.admin_gpus import gpu
 from hermes.cli.admin_keys import key
 from hermes.cli.admin_repos import repo
@@ -15,7 +16,7 @@ from hermes.tables import Repo, User
 
 @click.group()
 def admin() -> None:
-    """Users, their tokens and keys, repositories, GPUs in quarantine."""
+    """Users, their tokens and keys, repositories, GPUs in quarantine, programs that were left running."""
 
 
 @admin.group()
@@ -64,3 +65,4 @@ admin.add_command(token)
 admin.add_command(key)
 admin.add_command(repo)
 admin.add_command(gpu)
+admin.add_command(end)

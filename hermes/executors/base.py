@@ -4,7 +4,7 @@ A task runs in a *box*: the tree at /app, an output directory, bounded cpus, mem
 A box has one idempotent name; whoever starts it may lose it, so cleaning up works by name alone."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -94,6 +94,7 @@ class Executor(Protocol):
     """The interface; tests/test_executors.py is its contract. Faults of ours are raised as Unavailable."""
 
     name: str
+    outlives: bool  # whether a box can go on without this process (`leave`)
 
     async def check(self) -> str:
         """One line about the engine. Raises Unavailable with the next step."""
@@ -104,9 +105,16 @@ class Executor(Protocol):
     async def start(self, task: Task) -> Box:
         """Make the box and start the command; leaves nothing behind if it raises."""
 
+    async def prepare(self, tasks: Sequence[Task]) -> None:
+        """Do now what `start` would do for these, as far as that goes without starting anything, and undo it
+        for all others that were prepared: most probably they come next. They are no boxes yet."""
+
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         """The box of a process of this instance that was killed, as if it had been started here: `follow`
         goes on after what was seen. None: there is no such box, or what it has printed is lost."""
+
+    async def leave(self, box: Box) -> None:
+        """Let go of a box that goes on: nothing more is read, and `adopt` of another process finds it."""
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
         """Hand every byte to `sink`, in order, until the command has ended."""

@@ -59,6 +59,22 @@ def hardening(task: Task, ground: Ground = _AS_IT_IS) -> dict[str, Any]:
     }
 
 
+def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], ground: Ground) -> str:
+    """The container, not started."""
+    container: str = api.create_container(
+        task.image,
+        list(task.command),
+        name=task.name,
+        user=USER,
+        working_dir="/app",
+        environment=box_env(task, binds),
+        labels=labels,
+        volumes=[bind.split(":")[1] for bind in binds],
+        host_config=api.create_host_config(binds=binds, **hardening(task, ground)),
+    )["Id"]
+    return container
+
+
 def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
     """The disks that outlive a box: (file, size in bytes, place)."""
     if task.cache is not None:

@@ -4,28 +4,33 @@ Every engine call has a deadline. Output is attached before the start and draine
 `logs(follow)` loses lines, `attach` never does (Docker engine 20.10 and 28, measured)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import APIError, DockerException
 from docker.errors import NotFound as NoContainer
 
 from hermes.errors import Unavailable
 from hermes.executors import disks, volumes
+from hermes.executors.ahead import Ahead
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_processes, read_usage
-from hermes.executors.container import FOLDERS, USER, Ground, box_env, hardening
+from hermes.executors.container import FOLDERS, Ground, create
 from hermes.executors.engine import (
+    box_names,
     check_ground,
     connect,
     engine_socket,
+    has_image,
     in_words,
     remove_container,
     save_archive,
+    stop_container,
     wall_s,
 )
 from hermes.executors.output import Direct, Output, keeper_at
@@ -58,29 +63,30 @@ class DockerExecutor:
     ) -> None:
         self._base, self._labels, self._ground = base, {_LABEL: instance}, ground or Ground()
         self._keeper = keeper_at(keeper, engine_socket()) if keeper else None
+        self.outlives = self._keeper is not None
         self._api: Any = None
         self._has_disks: bool | None = None
         self._handles: dict[str, _Handle] = {}
         self._starts = asyncio.Semaphore(_STARTS)
+        self._ahead = Ahead(partial(self._call, self._make), partial(self._call, self._remove))
+
+    async def leave(self, box: Box) -> None:
+        self._handles.pop(box.task.name, None)
+        box.handle.output.leave()
+        if self._keeper is not None:
+            self._keeper.leave()
 
     async def check(self) -> str:
-        version = await self._call(self._ping)
-        return f"Docker engine {version}"
+        return f"Docker engine {await self._call(self._ping)}"
 
     async def has_image(self, reference: str) -> bool:
-        def look() -> bool:
-            try:
-                self._client().inspect_image(reference)
-            except ImageNotFound:
-                return False
-            return True
-
-        return await self._call(look)
+        return await self._call(lambda: has_image(self._client(), reference))
 
     async def start(self, task: Task) -> Box:
         try:
+            made = await self._ahead.take(task)
             async with self._starts:
-                handle = await self._call(self._start, task)
+                handle = await self._call(self._start, task, made)
         except BaseException:
             with suppress(Unavailable):
                 await asyncio.shield(self.remove(task.name))
@@ -88,6 +94,9 @@ class DockerExecutor:
         self._forget(task.name)
         self._handles[task.name] = handle
         return Box(task, handle)
+
+    async def prepare(self, tasks: Sequence[Task]) -> None:
+        await self._ahead.have(tasks)
 
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         handle = await self._call(self._adopt, task.name, seen)
@@ -100,11 +109,8 @@ class DockerExecutor:
         return await in_thread(self._follow, box.handle, sink)
 
     async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
-        def stop() -> None:
-            with suppress(NoContainer):
-                self._client().stop(box.handle.container, timeout=int(grace_s))
-
-        await self._call(stop, deadline_s=grace_s + 20)
+        name = box.handle.container
+        await self._call(lambda: stop_container(self._client(), name, grace_s), deadline_s=grace_s + 20)
 
     async def usage(self, box: Box) -> Usage | None:
         return read_usage(await self._groups(box.handle))
@@ -127,15 +133,8 @@ class DockerExecutor:
             await in_thread(save_archive, self._client(), container, place, target, limit_bytes)
 
     async def boxes(self) -> list[str]:
-        def names() -> list[str]:
-            label = {"label": [f"{key}={value}" for key, value in self._labels.items()]}
-            found = self._client().containers(all=True, filters=label)
-            volumes = self._client().volumes(filters=label)["Volumes"] or []
-            named = {name.lstrip("/") for each in found for name in each["Names"]}
-            named |= {volume["Name"].rpartition(".")[0] for volume in volumes}
-            return sorted(named | {each.name for each in self._base.glob("hermes-*")})
-
-        return await self._call(names)
+        found = await self._call(lambda: box_names(self._client(), self._labels, self._base))
+        return sorted(found - self._ahead.names)  # asked last: what was taken meanwhile has its row by now
 
     async def remove(self, name: str) -> None:
         await self._call(self._remove, name)
@@ -146,6 +145,8 @@ class DockerExecutor:
             handle.output.close()
 
     async def close(self) -> None:
+        with suppress(Unavailable):  # the next start sweeps them
+            await self._ahead.have(())
         await in_thread(self._close)
 
     def _close(self) -> None:
@@ -184,25 +185,14 @@ class DockerExecutor:
             self._has_disks = disks.can_mount(self._base)
         return self._has_disks
 
-    def _start(self, task: Task) -> _Handle:
-        may_have_lived = not self._find_disks() or (self._base / task.name).exists()
-        if may_have_lived:  # with the same name
-            self._remove(task.name)
-        binds = self._binds(task)
+    def _start(self, task: Task, made: str | None) -> _Handle:
+        if made is not None:
+            with suppress(DockerException, Unavailable):  # whatever befell it meanwhile: it is made anew
+                return self._launch(made)
+        return self._launch(self._make(task))
+
+    def _launch(self, container: str) -> _Handle:
         api = self._client()
-        container = api.create_container(
-            task.image,
-            list(task.command),
-            name=task.name,
-            user=USER,
-            working_dir="/app",
-            environment=box_env(task, binds),
-            labels=self._labels,
-            volumes=[bind.split(":")[1] for bind in binds],
-            host_config=api.create_host_config(binds=binds, **hardening(task, self._ground)),
-        )["Id"]
-        if not self._has_disks:
-            volumes.fill(api, task, container, binds, self._labels)
         output = self._keeper.attach(container) if self._keeper else Direct(api, container)
         try:
             api.start(container)
@@ -210,6 +200,17 @@ class DockerExecutor:
             output.close()
             raise
         return _Handle(container, output)
+
+    def _make(self, task: Task) -> str:
+        """All but the start; returns the container."""
+        may_have_lived = not self._find_disks() or (self._base / task.name).exists()
+        if may_have_lived:  # with the same name
+            self._remove(task.name)
+        binds, api = self._binds(task), self._client()
+        container: str = create(api, task, binds, self._labels, self._ground)
+        if not self._has_disks:
+            volumes.fill(api, task, container, binds, self._labels)
+        return container
 
     def _adopt(self, name: str, seen: Seen) -> _Handle | None:
         self._find_disks()

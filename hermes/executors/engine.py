@@ -1,5 +1,6 @@
 """The client of a Docker engine: where it is, and its errors in words that say what to do."""
 
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 
 from hermes.errors import Unavailable
@@ -54,6 +55,31 @@ def save_archive(api: Any, container: str, path: str, target: Path, limit_bytes:
             write_bounded(answer.iter_content(1 << 20), target, limit_bytes)
     except (DockerException, requests.RequestException, OSError) as error:
         raise Unavailable(in_words(error)) from error
+
+
+def has_image(api: Any, reference: str) -> bool:
+    """Whether it is there."""
+    try:
+        api.inspect_image(reference)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def box_names(api: Any, labels: Mapping[str, str], base: Path) -> set[str]:
+    """Of all containers and volumes with these labels, alive or dead, and of all folders below `base`."""
+    label = {"label": [f"{key}={value}" for key, value in labels.items()]}
+    volumes = api.volumes(filters=label)["Volumes"] or []
+    found = api.containers(all=True, filters=label)
+    names = {name.lstrip("/") for each in found for name in each["Names"]}
+    names |= {volume["Name"].rpartition(".")[0] for volume in volumes}
+    return names | {each.name for each in base.glob("hermes-*")}
+
+
+def stop_container(api: Any, container: str, grace_s: float) -> None:
+    """SIGTERM, wait, SIGKILL; one that is not there is no error."""
+    with suppress(NotFound):
+        api.stop(container, timeout=int(grace_s))
 
 
 def remove_container(api: Any, name: str, deadline_s: float) -> None:

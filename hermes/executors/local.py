@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +61,16 @@ class LocalExecutor:
     """Boxes as directories below `base`, commands as processes of this machine. `hidden`: our own data."""
 
     name = "local"
+    outlives = False  # what they print goes through a pipe of ours
 
     def __init__(self, base: Path, hidden: Path | None = None) -> None:
         self._base, self._hidden = base.absolute(), (hidden or base).absolute()
         self._means: Means | None = None
         self._cores = Cores()
         self._handles: dict[str, _Handle] = {}
+
+    async def leave(self, box: Box) -> None:
+        raise Unavailable("a program of the local executor does not go on without it")
 
     async def check(self) -> str:
         for tool in ("make", "g++", "prlimit", "setpriv", "tar"):
@@ -86,6 +91,9 @@ class LocalExecutor:
             await asyncio.shield(self.remove(task.name))
             raise
         return Box(task, handle)
+
+    async def prepare(self, tasks: Sequence[Task]) -> None:
+        """Nothing: without an engine a box is made in the time that it takes to unpack its tree."""
 
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         return None  # its output went into a pipe of the process that is gone

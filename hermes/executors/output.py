@@ -29,8 +29,11 @@ class Output(Protocol):
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """(stream, bytes) until its end; a piece is done with when the next one is asked for."""
 
+    def leave(self) -> None:
+        """Read no more; who comes next may go on, if anybody can."""
+
     def close(self) -> None:
-        """Leave it."""
+        """Nobody will ask for the rest."""
 
 
 class Direct:
@@ -42,6 +45,9 @@ class Direct:
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         yield from frames_iter(self._attached, tty=False)  # type: ignore[no-untyped-call]
+
+    def leave(self) -> None:
+        self.close()
 
     def close(self) -> None:
         """The file over it, the response that holds it, and itself."""
@@ -72,11 +78,15 @@ class Kept:
                 self._connection.sendall(ACK.pack(len(data)))
         raise Unavailable("the keeper of what it printed is gone")
 
+    def leave(self) -> None:
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)  # wakes who reads
+        self._connection.close()
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._connection.sendall(ACK.pack(FORGET))
-            self._connection.shutdown(socket.SHUT_RDWR)  # wakes who reads
-        self._connection.close()
+        self.leave()
 
 
 class KeeperClient:
@@ -108,6 +118,12 @@ class KeeperClient:
                 self._staying.settimeout(_END_S)
                 self._staying.sendall(b".")
                 self._staying.recv(1)
+
+    def leave(self) -> None:
+        """This runner ends, and something goes on: the keeper is not to end with us."""
+        if self._staying is not None:
+            self._staying.close()
+            self._staying = None
 
     def stay(self) -> None:
         """Have one that knows of this runner. Raises Unavailable."""

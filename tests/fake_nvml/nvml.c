@@ -5,7 +5,8 @@
    NAME has no blanks; PIDS is `-` or process ids with commas, each with `:MIB` if it is known what it has; a line
    that begins with `lost` is a GPU that fell off the bus, one that begins with `mig` and has the same fields then is
    an instance of the GPU above it. A line `driver VERSION CUDA` (12020: 12.2) is the driver itself, `modes PERSISTENCE
-   ECC MIG` (0 or 1) are those of all GPUs. A world that is a pipe without a writer is a driver that hangs. Beside it, a file with `.xid` after the name has a line `INDEX XID [INSTANCE]` for
+   ECC MIG` (0 or 1) are those of all GPUs, `set INDEX WHAT VALUE` one setting of one: compute, persistence, ecc and mig (after
+   the next reset), clock, memory_clock (MHz), limit (W). A world that is a pipe without a writer is a driver that hangs. Beside it, a file with `.xid` after the name has a line `INDEX XID [INSTANCE]` for
    each event, in order. Return codes: https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceEnumvs.html */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +30,18 @@ typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, c
 static __thread Gpu gpus[MAX_GPUS];
 static __thread int count, cuda, modes[3];
 static __thread char version[80];
+enum { COMPUTE, PERSISTENCE, ECC, MIG, CLOCK, MEMORY_CLOCK, LIMIT, SETTINGS };
+static const char *const setting_names[SETTINGS] = {"compute", "persistence", "ecc", "mig", "clock", "memory_clock", "limit"};
+static __thread int settings[MAX_GPUS][SETTINGS]; /* by index; -1: not set */
+
+static int read_setting(const char *line) {
+    char name[32];
+    int index, value;
+    if (sscanf(line, "set %d %31s %d", &index, name, &value) < 3 || index < 0 || index >= MAX_GPUS) return 0;
+    for (int i = 0; i < SETTINGS; i++)
+        if (!strcmp(name, setting_names[i])) settings[index][i] = value;
+    return 1;
+}
 
 static void read_pids(Gpu *gpu, char *words) {
     char *rest;
@@ -47,11 +60,13 @@ static int load(void) {
     if (!file) return DRIVER_NOT_LOADED;
     count = 0, cuda = 13000, strcpy(version, "580.00");
     modes[0] = modes[1] = 1, modes[2] = 0;
+    memset(settings, -1, sizeof settings);
     int whole = -1;
     while (count < MAX_GPUS && fgets(line, sizeof line, file)) {
         Gpu *gpu = &gpus[count];
         if (sscanf(line, "driver %79s %d", version, &cuda) == 2) continue;
         if (sscanf(line, "modes %d %d %d", &modes[0], &modes[1], &modes[2]) == 3) continue;
+        if (read_setting(line)) continue;
         memset(gpu, 0, sizeof *gpu);
         gpu->parent = strncmp(line, "mig ", 4) ? -1 : whole;
         if (gpu->parent < 0) whole = count; else gpu->instance = gpus[whole].divided++;
@@ -106,9 +121,15 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     *handle = (void *)(size_t)(at + 1);
     return at < 0 ? INVALID_ARGUMENT : gpus[at].lost ? GPU_IS_LOST : SUCCESS;
 }
+static int setting(const Gpu *gpu, int which, int otherwise) {
+    int index = 0;
+    for (int i = 0; i < gpu - gpus; i++) index += gpus[i].parent < 0;
+    return settings[index][which] < 0 ? otherwise : settings[index][which];
+}
 int nvmlDeviceGetMigMode(void *handle, unsigned *now, unsigned *next) {
     WITH_GPU(handle);
-    *now = *next = gpu->divided > 0 || modes[2];
+    *now = gpu->divided > 0 || modes[2];
+    *next = (unsigned)setting(gpu, MIG, (int)*now);
     return gpu->parent < 0 ? SUCCESS : NOT_SUPPORTED;
 }
 int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *out) { WITH_GPU(handle); *out = 7; return gpu->divided || modes[2] ? SUCCESS : NOT_SUPPORTED; }
@@ -147,8 +168,11 @@ int nvmlDeviceGetClockInfo(void *handle, int type, unsigned *mhz) { WITH_GPU(han
 int nvmlDeviceGetUtilizationRates(void *handle, Utilization *use) { WITH_GPU(handle); if (gpu->parent >= 0) return NOT_SUPPORTED; use->gpu = gpu->percent, use->memory = 0; return SUCCESS; }
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) { WITH_GPU(handle); *milliwatts = gpu->watts * 1000; return SUCCESS; }
 int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) { WITH_GPU(handle); (void)sensor; *celsius = (unsigned)gpu->celsius; return SUCCESS; }
-int nvmlDeviceGetPersistenceMode(void *handle, int *out) { WITH_GPU(handle); *out = modes[0]; return SUCCESS; }
-int nvmlDeviceGetEccMode(void *handle, int *now, int *next) { WITH_GPU(handle); *now = *next = modes[1]; return SUCCESS; }
+int nvmlDeviceGetPersistenceMode(void *handle, int *out) { WITH_GPU(handle); *out = setting(gpu, PERSISTENCE, modes[0]); return SUCCESS; }
+int nvmlDeviceGetEccMode(void *handle, int *now, int *next) { WITH_GPU(handle); *now = modes[1], *next = setting(gpu, ECC, modes[1]); return SUCCESS; }
+int nvmlDeviceGetComputeMode(void *handle, int *out) { WITH_GPU(handle); *out = setting(gpu, COMPUTE, 0); return SUCCESS; }
+int nvmlDeviceGetApplicationsClock(void *handle, int type, unsigned *mhz) { WITH_GPU(handle); *mhz = (unsigned)(type ? setting(gpu, MEMORY_CLOCK, 2619) : setting(gpu, CLOCK, 1980)); return SUCCESS; }
+int nvmlDeviceGetPowerManagementLimit(void *handle, unsigned *milliwatts) { WITH_GPU(handle); *milliwatts = (unsigned)setting(gpu, LIMIT, 700) * 1000; return SUCCESS; }
 int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *size, ProcessInfo *out) {
     WITH_GPU(handle);
     unsigned room = *size;
