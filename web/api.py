@@ -16,8 +16,9 @@ from hermes.threads import in_thread
 from web.actions import Actions
 from web.answers import CommitAnswer, RunAnswer, RunPage
 from web.commit import full_sha, read_message
-from web.details import build_details, pushes_of, run_details
+from web.details import build_details, pushes_of
 from web.lookup import Place, find_build, find_run, places
+from web.runs import WHOLE, run_details, runs_details
 from web.shapes import build_answer, push_answer, run_answer
 from web.site import Site, number
 from web.visitor import program
@@ -63,7 +64,7 @@ class Api:
     async def _run(self, user: User, run_id: int) -> RunAnswer:
         async with self.database.read() as session:
             run, place = await find_run(session, user, run_id)
-            return run_answer(await run_details(session, user, run, place), self.base)
+            return run_answer(await run_details(session, user, run, place, WHOLE), self.base)
 
     async def run(self, request: Request) -> Response:
         """One run."""
@@ -91,7 +92,7 @@ class Api:
         async with self.database.read() as session:
             found = (await session.scalars(query.order_by(Run.id.desc()).limit(limit + 1))).all()
             where = await places(session, {run.repo_id for run in found})
-            details = [await run_details(session, user, run, where[run.repo_id]) for run in found[:limit]]
+            details = await runs_details(session, user, found[:limit], where)
         more = len(found) > limit
         following = f"{self.base}/api/v1/runs?limit={limit}&before={found[limit - 1].id}" if more else None
         return _json(RunPage(runs=[run_answer(each, self.base) for each in details], next=following))
@@ -124,7 +125,7 @@ class Api:
             builds = [await build_details(session, user, build, place) for build in built]
             ran = select(Run).where(Run.build_id.in_([build.id for build in built]))
             newest = (await session.scalars(ran.order_by(Run.id.desc()).limit(_RUNS_OF_COMMIT))).all()
-            runs = [await run_details(session, user, run, place) for run in newest]
+            runs = await runs_details(session, user, newest, {repo.id: place})
         message = await in_thread(read_message, self.site.context.paths.repo(repo.id), sha)
         if message is None and not pushes and not builds:
             raise NotFound(f"there is no commit {sha[:12]} in {owner}/{name}")
