@@ -50,6 +50,8 @@ def took_s(row: Run | Build | Rank) -> float | None:
 
 async def run_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]:
     """These runs, the newest first. Plans are not read: with their ranks they may be large."""
+    if not ids:
+        return []
     rows = await session.execute(
         select(Run, Build.commit_sha)
         .join(Build, Build.id == Run.build_id)
@@ -72,6 +74,8 @@ async def run_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]:
 
 async def build_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]:
     """These builds, the newest first; likewise."""
+    if not ids:
+        return []
     rows = await session.execute(
         select(Build, Build.plan["image"].as_string())
         .where(Build.id.in_(ids))

@@ -18,7 +18,7 @@ from web.answers import CommitAnswer, RunAnswer, RunPage
 from web.commit import full_sha, read_message
 from web.details import build_details, pushes_of
 from web.lookup import Place, find_build, find_run, places
-from web.newest import newest_in, newest_of_builds
+from web.newest import NO_BOUND, newest_in, newest_of_builds
 from web.runs import WHOLE, run_details, runs_details
 from web.shapes import build_answer, push_answer, run_answer
 from web.site import Site, number
@@ -87,7 +87,7 @@ class Api:
         """What you may see, newest first, a page at a time."""
         user = await self._user(request)
         limit = min(number(request.query_params, "limit") or _PER_PAGE, _MOST_PER_PAGE)
-        before = number(request.query_params, "before")
+        before = number(request.query_params, "before") or NO_BOUND
         async with self.database.read() as session:
             ids = await newest_in(session, Run, visible_to(user), limit + 1, before)
             rows = await session.scalars(select(Run).where(Run.id.in_(ids[:limit])).order_by(Run.id.desc()))
@@ -122,7 +122,7 @@ class Api:
             place, sha = Place(repo, owner), await full_sha(session, repo, asked.lower())
             pushes = await pushes_of(session, repo.id, sha)
             of_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha == sha)
-            built = (await session.scalars(of_commit.order_by(Build.id.desc()))).all()
+            built = sorted((await session.scalars(of_commit)).all(), key=lambda build: -build.id)
             builds = [await build_details(session, user, build, place) for build in built]
             ids = await newest_of_builds(session, [build.id for build in built], _RUNS_OF_COMMIT)
             newest = (await session.scalars(select(Run).where(Run.id.in_(ids)).order_by(Run.id.desc()))).all()

@@ -89,7 +89,7 @@ async def commit(site: Site, request: Request) -> Response:
         place = Place(repo, owner)
         pushes = await pushes_of(session, repo.id, sha)
         of_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha == sha)
-        built = (await session.scalars(of_commit.order_by(Build.id.desc()))).all()
+        built = sorted((await session.scalars(of_commit)).all(), key=lambda build: -build.id)
         builds = [await build_details(session, user, build, place) for build in built]
         ran = await session.scalars(
             select(Run)

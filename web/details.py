@@ -12,13 +12,14 @@ from hermes.plan import Plan, substitute
 from hermes.repos import may_write
 from hermes.states import TERMINAL, State
 from hermes.tables import Artifact, Build, Push, Rank, Repo, Run, User
-from hermes.waiting import waiting_seen_by
+from hermes.waiting import Queue
 from hermes.words import build_end, end_words
 from web.activity import took_s
 from web.lookup import Place
 from web.metrics import Measured
 
 MOST_PUSHES = 50
+Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -132,16 +133,14 @@ async def user_name(session: AsyncSession, user_id: int) -> str:
     return await session.scalar(select(User.name).where(User.id == user_id)) or ""
 
 
-async def run_words(
-    session: AsyncSession, viewer: User | None, run: Run, figures: Mapping[str, Any], where: str
-) -> str:
+async def run_words(session: AsyncSession, queue: Queue, run: Run, figures: Figures, where: str) -> str:
     """One line on where a run stands; of one that has ended with its figures (`hermes.totals`)."""
     if run.state in TERMINAL:
         return end_words(run, figures)
     if run.cancel_requested_at is not None:
         return f"{run.cancelled_by} asked to cancel it"
     if run.state is State.QUEUED:
-        return f"waiting {await waiting_seen_by(session, run, viewer)}"
+        return f"waiting {await queue.why(run)}"
     if (count := len(run.plan["ranks"])) > 1:
         ended = select(func.count(Rank.id)).where(Rank.run_id == run.id, Rank.state.in_(TERMINAL))
         return f"{run.state}: {await session.scalar(ended)} of {count} ranks have ended"

@@ -1,31 +1,32 @@
 """The newest runs and builds of many repositories, found through an index however few of all they are."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from sqlalchemy import ColumnElement, func, select, union_all
+from sqlalchemy import ColumnElement, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.repos import visible_to
 from hermes.tables import Build, Repo, Run, User
 
 Table = type[Run] | type[Build]
+NO_BOUND = 1 << 62  # no row has such an id
 
 
 async def newest_in(
-    session: AsyncSession, table: Table, may: ColumnElement[bool], most: int, before: int = 0
+    session: AsyncSession, table: Table, may: ColumnElement[bool], most: int, before: int = NO_BOUND
 ) -> list[int]:
-    """Ids of the newest rows (older than `before`, unless that is 0) in the repositories of a condition on
-    Repo. Only the `most` of them with the newest rows can have one: each is asked for its own."""
-    older = table.id < before if before else table.id.is_not(None)
-    last = select(func.max(table.id)).where(table.repo_id == Repo.id, older).correlate(Repo).scalar_subquery()
-    repos = select(Repo.id, last.label("last")).where(may).order_by(last.desc().nulls_last()).limit(most)
+    """Ids of the newest rows (older than the row `before`) in the repositories of a condition on Repo. Only
+    the `most` repositories with the newest rows can have one of them: each is asked for its own."""
+    last = select(func.max(table.id)).where(table.repo_id == Repo.id, table.id < before).correlate(Repo)
+    newest = last.scalar_subquery().label("last")
+    repos = select(Repo.id, newest).where(may).order_by(newest.desc().nulls_last()).limit(most)
     with_rows = [repo_id for repo_id, row_id in (await session.execute(repos)).all() if row_id]
-    return await _merged(session, table, [(table.repo_id == repo_id) & older for repo_id in with_rows], most)
+    return await _merged(session, table, "repo_id", with_rows, most, before)
 
 
 async def newest_of_builds(session: AsyncSession, build_ids: Collection[int], most: int) -> list[int]:
     """Ids of the newest runs of a few builds."""
-    return await _merged(session, Run, [Run.build_id == build_id for build_id in build_ids], most)
+    return await _merged(session, Run, "build_id", build_ids, most, NO_BOUND)
 
 
 async def newest_for(
@@ -39,13 +40,15 @@ async def newest_for(
 
 
 async def _merged(
-    session: AsyncSession, table: Table, conditions: Iterable[ColumnElement[bool]], most: int
+    session: AsyncSession, table: Table, column: str, values: Collection[int], most: int, before: int
 ) -> list[int]:
-    parts = []
-    for condition in conditions:
-        part = select(table.id).where(condition).order_by(table.id.desc()).limit(most).subquery()
-        parts.append(select(part.c.id))
-    if not parts:
+    """As text: to build and to look up a statement of so many parts would take longer than to execute it."""
+    if not values:
         return []
-    ids = union_all(*parts).subquery()
-    return list((await session.scalars(select(ids.c.id).order_by(ids.c.id.desc()).limit(most))).all())
+    rows, newest = f"SELECT id FROM {table.__tablename__}", f"ORDER BY id DESC LIMIT {most:d}"
+    parts = (
+        f"SELECT id FROM ({rows} WHERE {column} = {value:d} AND id < {before:d} {newest}) AS part{value:d}"
+        for value in values
+    )
+    statement = text(f"{' UNION ALL '.join(parts)} {newest}")
+    return list((await session.scalars(statement)).all())

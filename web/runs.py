@@ -13,6 +13,7 @@ from hermes.plan import MAX_RANKS, Plan
 from hermes.states import TERMINAL
 from hermes.tables import Artifact, Build, Collaborator, Rank, Repo, Run, User
 from hermes.totals import totals, totals_of
+from hermes.waiting import Queue
 from hermes.words import placed
 from web.details import RunDetails, run_words
 from web.lookup import Place
@@ -42,6 +43,7 @@ class _Loaded:
     metrics: dict[int, list[Measured]]
     gpus: dict[str, str]
     writable: set[int]
+    queue: Queue
 
 
 async def run_details(
@@ -94,6 +96,7 @@ async def _load(
         metrics=await metrics_of(session, ids, bounds.metric_ranks),
         gpus=await gpu_names(session),
         writable=await _writable(session, visitor, [place.repo for place in places.values()]),
+        queue=Queue(session, visitor),
     )
 
 
@@ -130,7 +133,7 @@ async def _details(
         metrics=loaded.metrics.get(run.id, []),
         figures=figures,
         plan=plan,
-        words=await run_words(session, visitor, run, figures, where.get(0, "")),
+        words=await run_words(session, loaded.queue, run, figures, where.get(0, "")),
         where=where,
         may_write=run.repo_id in loaded.writable,
         signed_in=visitor is not None,

@@ -11,6 +11,7 @@ from hermes.process import Context
 from hermes.states import LIVE, TERMINAL
 from hermes.tables import Build, Run
 from hermes.totals import totals_of
+from hermes.waiting import Queue
 from hermes.words import placed
 from web.details import build_words, run_words
 from web.feed import Feed, Sight, Subject
@@ -57,7 +58,9 @@ class RankSubject:
             rank = await find_rank(session, run.id, self.number)
             figures = await totals_of(session, run.id) if run.state in TERMINAL else {}  # for the last words
             where = placed(rank, await gpu_names(session)).removeprefix("on ") if rank.slot else ""
-            words = await run_words(session, None, run, figures, where)  # all viewers share it
+            words = await run_words(
+                session, Queue(session, None), run, figures, where
+            )  # all viewers share it
         return Sight(
             state=run.state,
             words=words,
