@@ -116,7 +116,8 @@ class _Rows:
         }  # fmt: skip
         yield Build, common | {
             "commit_sha": sha, "inputs": "0" * 32, "attempt": 1, "state": State.BUILT, "started_at": at,
-            "ended_at": at + 2.9, "image_bytes": 45_056,
+            "ended_at": at + 2.9, "image_bytes": 45_056, "name": _PLAN.name,
+            "version": f"{number // 9000}.0.0",
         }  # fmt: skip
         yield Run, common | {
             "build_id": row_id, "push_id": row_id, "trigger": "push", "state": state, "queue_key": at,

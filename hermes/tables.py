@@ -6,8 +6,9 @@ from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
-from hermes.measured import GpuSample as GpuSample
-from hermes.measured import Metric as Metric
+from hermes.remains import Artifact as Artifact
+from hermes.remains import GpuSample as GpuSample
+from hermes.remains import Metric as Metric
 from hermes.states import State
 
 
@@ -121,11 +122,14 @@ class Build(Work, Base):
         Index("ix_build_state", "state"),
         Index("build_repo", "repo_id", "id"),
         Index("build_user", "user_id", "id"),
+        Index("build_function", "repo_id", "name", "version", "state", "id"),
     )
     repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     commit_sha: Mapped[str]
     inputs: Mapped[str]  # digest of everything else that the image depends on
+    name: Mapped[str] = mapped_column(default="")  # of the function, and its version: as the plan says
+    version: Mapped[str] = mapped_column(default="")
     plan: Mapped[Json] = mapped_column(JSON)
     image_bytes: Mapped[int | None]
     cancel_requested_at: Mapped[float | None]
@@ -196,20 +200,6 @@ class Event(Base):
     to_state: Mapped[str]
     reason: Mapped[str] = mapped_column(default="")
     at: Mapped[float]
-
-
-class Artifact(Base):
-    """A file that a rank wrote, kept by digest."""
-
-    __tablename__ = "artifact"
-    __table_args__ = (UniqueConstraint("rank_id", "path"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), index=True)
-    rank_id: Mapped[int] = mapped_column(ForeignKey("rank.id"))
-    path: Mapped[str]
-    size_bytes: Mapped[int]
-    sha256: Mapped[str]
-    created_at: Mapped[float]
 
 
 class Runner(Base):

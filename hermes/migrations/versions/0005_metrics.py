@@ -1,4 +1,4 @@
-"""Figures that programs print; lists of one repo, user, branch or commit are read in their order, by an index."""
+"""Figures that programs print; what a build is called; lists of one repo, user, branch or commit are read in their order, by an index."""
 
 from alembic import op
 import sqlalchemy as sa
@@ -21,6 +21,11 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['rank_id'], ['rank.id'], ),
     sa.PrimaryKeyConstraint('rank_id', 'name')
     )
+    for key in ('name', 'version'):
+        op.add_column('build', sa.Column(key, sa.String(), nullable=False, server_default=''))
+        word = f"json_extract(plan, '$.{key}')" if op.get_bind().dialect.name == 'sqlite' else f"plan ->> '{key}'"
+        op.execute(f"UPDATE build SET {key} = coalesce({word}, '')")
+    op.create_index('build_function', 'build', ['repo_id', 'name', 'version', 'state', 'id'], unique=False)
     for name, table in (('repo_id', 'push'), ('repo_id', 'run'), ('build_id', 'run'), ('user_id', 'run')):
         op.drop_index(f'ix_{table}_{name}', table_name=table)  # the beginning of one of those below
     op.create_index('push_repo', 'push', ['repo_id', 'id'], unique=False)

@@ -1,11 +1,25 @@
-"""The rows of what is measured of a rank, and of what it says of itself; `hermes.tables` has them, too."""
+"""The rows of what a rank leaves: files, figures that it printed, telemetry; part of `hermes.tables`."""
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Integer
+from sqlalchemy import JSON, ForeignKey, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base
+
+
+class Artifact(Base):
+    """A file that a rank wrote, kept by digest."""
+
+    __tablename__ = "artifact"
+    __table_args__ = (UniqueConstraint("rank_id", "path"),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), index=True)
+    rank_id: Mapped[int] = mapped_column(ForeignKey("rank.id"))
+    path: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    created_at: Mapped[float]
 
 
 class Metric(Base):
