@@ -46,7 +46,7 @@ def _addresses(filled: Filled) -> dict[str, str]:
         "run": f"/runs/{filled.run_id}",
         "wide_run": f"/runs/{filled.wide_run_id}?rank=5000",
         "gpus": "/gpus",
-        # "badge": f"/{filled.repo}/badge.svg",
+        "badge": f"/{filled.repo}/badge.svg",
         "api_runs": "/api/v1/runs",
         "api_newcomer": "/api/v1/runs",
     }

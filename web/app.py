@@ -14,12 +14,14 @@ from hermes.images import ImageTable
 from hermes.process import Context
 from web import (
     actions,
+    badge,
     commit,
     dashboard,
     files,
     gpus,
     health,
     keys,
+    latest,
     live,
     rawlog,
     repository,
@@ -46,7 +48,7 @@ class Pages:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, tokens, keys, actions, live, rawlog, files, run)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
-        for module in (*fixed, repository_settings, commit, repository):
+        for module in (*fixed, repository_settings, badge, latest, commit, repository):
             mine += module.routes(self.site)
         return mine
 
