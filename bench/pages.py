@@ -1,8 +1,9 @@
 """How fast pages are after years of work: 100,000 runs of 50 repositories, one of them of 10,000 ranks.
 
 One `python -m hermes.serve` on one core; each address is asked for over one connection, one request after the
-other, by an owner of many repositories and by somebody new. Figures are the time to the last byte, and how
-large the page is by itself (`_kib`) and with all that it links besides artifacts. Against: 50 ms for the
+other, by an owner of many repositories and by somebody new. Figures are the time to the last byte, the CPU time
+of the process (`_cpu`; a busy machine does not change it much), and how large the page is by itself (`_kib`) and
+with all that it links besides artifacts. Against: 50 ms for the
 dashboard and a repository's page on SQLite, 100 ms on PostgreSQL, in 95 of 100 requests; 150 KiB.
 
     make bench NAME=pages [ARGS="--runs 100000 --requests 100 --database sqlite"]
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from sqlalchemy import text
@@ -26,6 +28,7 @@ from sqlalchemy import text
 from bench import _tools
 from bench._pages_rows import Filled, fill
 from bench._tools import Figures, percentile, say, scratch
+from bench.idle import cost
 from hermes.process import open_context
 from hermes.settings import load_settings
 from tests import postgres
@@ -53,15 +56,15 @@ def _addresses(filled: Filled) -> dict[str, str]:
 
 
 @contextmanager
-def _serving(service: Service) -> Iterator[None]:
-    """Git and pages, without a runner; the process has one core."""
+def _serving(service: Service) -> Iterator[int]:
+    """Git and pages, without a runner; the process, which has one core."""
     with (service.data / "service.log").open("ab") as log:
         command = [sys.executable, "-m", "hermes.serve"]
         process = subprocess.Popen(command, env=service.environment(), stdout=log, stderr=log)
     try:
         os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
         wait_for(lambda: _answers(service), 60)
-        yield
+        yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -82,18 +85,28 @@ def _ask(client: httpx.Client, path: str) -> tuple[float, bytes]:
     return took_s, answer.content
 
 
-def _measure(service: Service, filled: Filled, requests: int, database: str) -> Figures:
+class _Load(NamedTuple):
+    """Which process is asked, and how often each address."""
+
+    pid: int
+    requests: int
+
+
+def _measure(service: Service, filled: Filled, load: _Load, database: str) -> Figures:
     figures = Figures()
     for name, path in _addresses(filled).items():
         token = filled.newcomer_token if "newcomer" in name else filled.token
         with service.client(token) as client:
             page = [_ask(client, path)[1] for _ in range(_WARM_UP)][-1]
-            times_ms = [_ask(client, path)[0] * 1000 for _ in range(requests)]
+            before_s = cost(load.pid).cpu_s
+            times_ms = [_ask(client, path)[0] * 1000 for _ in range(load.requests)]
+            cpu_ms = (cost(load.pid).cpu_s - before_s) * 1000 / load.requests
             linked = _linked_bytes(client, page)
         prefix = f"{database}_{name}"
         figures.median(f"{prefix}_p50", times_ms, "ms")
         most = _MOST_MS[database] if name in _WITH_TARGET else None
         figures.add(f"{prefix}_p95", percentile(times_ms, 95), "ms", most)
+        figures.add(f"{prefix}_cpu", cpu_ms, "ms")
         figures.add(f"{prefix}_kib", len(page) / 1024, "KiB")
         if linked:
             whole = (len(page) + linked) / 1024
@@ -122,8 +135,8 @@ def _one(database: str, url: str, runs: int, requests: int, folder: Path) -> Fig
     service.data.mkdir(parents=True)
     say(f"{database}: filling a database with {runs} runs")
     filled = asyncio.run(_fill(service, runs))
-    with _serving(service):
-        return _measure(service, filled, requests, database)
+    with _serving(service) as pid:
+        return _measure(service, filled, _Load(pid, requests), database)
 
 
 def measure() -> Figures:

@@ -15,9 +15,10 @@ from hermes.tables import Build, Run, User
 from hermes.threads import in_thread
 from web.actions import Actions
 from web.answers import CommitAnswer, RunAnswer, RunPage
-from web.commit import full_sha, read_message
+from web.commit import full_sha
 from web.details import build_details, pushes_of
 from web.lookup import Place, find_build, find_run, places
+from web.message import read_message
 from web.newest import NO_BOUND, newest_in, newest_of_builds
 from web.runs import WHOLE, run_details, runs_details
 from web.shapes import build_answer, push_answer, run_answer

@@ -86,6 +86,11 @@ async def newest_built(session: AsyncSession, repo: Repo, branch: str = "") -> P
     return next((each for each in await history(session, repo, 50, branch) if each.build), None)
 
 
+async def newest_runs(session: AsyncSession, repo: Repo, shas: Collection[str]) -> dict[str, int]:
+    """{commit: its newest run}, of those that have one."""
+    return {sha: run_id for sha, (_, run_id) in (await _builds(session, repo, shas)).items() if run_id}
+
+
 async def _builds(
     session: AsyncSession, repo: Repo, shas: Collection[str]
 ) -> dict[str, tuple[Did, int | None]]:
