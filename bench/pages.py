@@ -1,10 +1,10 @@
 """How fast pages are after years of work: 100,000 runs of 50 repositories, one of them of 10,000 ranks.
 
 One `python -m hermes.serve` on one core; each address is asked for over one connection, one request after the
-other, by an owner of many repositories and by somebody new. Figures are the time to the last byte, the CPU time
-of the process (`_cpu`; a busy machine does not change it much), and how large the page is by itself (`_kib`) and
-with all that it links besides artifacts. Against: 50 ms for the
-dashboard and a repository's page on SQLite, 100 ms on PostgreSQL, in 95 of 100 requests; 150 KiB.
+other, by an owner of many repositories and by somebody new. Figures are the time to the last byte, the CPU
+time of the process (`_cpu`: a busy machine does not change it much), and how large the page is by itself
+(`_kib`) and with all that it links besides artifacts. Against, in 95 of 100 requests: 50 ms for the dashboard
+and a repository's page on SQLite, 100 ms on PostgreSQL; 150 KiB.
 
     make bench NAME=pages [ARGS="--runs 100000 --requests 100 --database sqlite"]
 """
