@@ -8,6 +8,8 @@ import pytest
 
 from tests.programs import shell
 from tests.service import Pushed, Service
+from web.comparison import figure_rows, metric_rows
+from web.metrics import Measured
 
 PRINTS = """\
 echo '::hermes progress 0.5 half way'
@@ -182,3 +184,32 @@ def test_a_commit_is_compared_with_the_nearest_that_ran(page: httpx.Client, comm
     assert "its parent" in broken
     assert 'class="num">3</td><td class="num">0</td>' in broken
     assert 'id="comparison"' not in page.get(f"/commit/{commits[0].sha}").text
+
+
+def verdicts(here: dict[str, float], there: dict[str, float]) -> dict[str, tuple[str, str]]:
+    return {row.name: (row.change, row.verdict) for row in figure_rows(here, there, may_judge=True)}
+
+
+def test_less_time_and_memory_is_better_unless_it_is_noise() -> None:
+    here = {"wall_s": 1.0, "cpu_s": 3.0, "gpu_busy_s": 0.02, "peak_memory_bytes": 100 << 20, "build_s": 50.0}
+    there = {"wall_s": 2.0, "cpu_s": 2.0, "gpu_busy_s": 0.01, "peak_memory_bytes": 2 << 20, "build_s": 50.5}
+    assert verdicts(here, there) == {
+        "Wall time": ("−50 %", "better"),
+        "CPU time": ("+50 %", "worse"),
+        "GPU time": ("+100 %", ""),
+        "Peak memory": ("× 50", "worse"),
+        "Build time": ("−1.0 %", ""),
+    }
+    assert {row.verdict for row in figure_rows(here, there, may_judge=False)} == {""}
+
+
+def test_metrics_are_compared_without_a_verdict() -> None:
+    here = [Measured(0, *each, 0.0) for each in (("a", 3.0, "s"), ("b", 1.0, "s"), ("c", 1.0, ""))]
+    there = [Measured(0, *each, 0.0) for each in (("a", -2.0, "s"), ("b", 1.0, "ms"), ("d", 0.0, ""))]
+    rows = [(row.name, row.here, row.there, row.change, row.verdict) for row in metric_rows(here, there)]
+    assert rows == [
+        ("a", "3 s", "-2 s", "+250 %", ""),
+        ("b", "1 s", "1 ms", "", ""),
+        ("c", "1", "", "", ""),
+        ("d", "", "0", "", ""),
+    ]

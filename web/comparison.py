@@ -16,15 +16,15 @@ from web.metrics import Measured
 from web.runs import run_details
 from web.trend import measured_words
 
-_NOTICEABLE = 0.02  # less is noise
+_NOTICEABLE, _NOTICEABLE_S, _NOTICEABLE_BYTES = 0.02, 0.1, 1 << 20  # less is noise
 # Of these less is better. Of a metric nobody but its author knows.
-_FIGURES: tuple[tuple[str, str, Callable[[float], str]], ...] = (
-    ("wall_s", "Wall time", show_span),
-    ("cpu_s", "CPU time", show_span),
-    ("gpu_busy_s", "GPU time", show_span),
-    ("peak_memory_bytes", "Peak memory", show_size),
-    ("gpu_peak_memory_bytes", "Peak GPU memory", show_size),
-    ("build_s", "Build time", show_span),
+_FIGURES: tuple[tuple[str, str, Callable[[float], str], float], ...] = (
+    ("wall_s", "Wall time", show_span, _NOTICEABLE_S),
+    ("cpu_s", "CPU time", show_span, _NOTICEABLE_S),
+    ("gpu_busy_s", "GPU time", show_span, _NOTICEABLE_S),
+    ("peak_memory_bytes", "Peak memory", show_size, _NOTICEABLE_BYTES),
+    ("gpu_peak_memory_bytes", "Peak GPU memory", show_size, _NOTICEABLE_BYTES),
+    ("build_s", "Build time", show_span, _NOTICEABLE_S),
 )
 
 
@@ -87,13 +87,14 @@ def _exit_code(details: RunDetails) -> str:
 def figure_rows(here: Mapping[str, Any], there: Mapping[str, Any], may_judge: bool) -> list[Row]:
     """What Hermes itself has measured."""
     rows = []
-    for key, name, show in _FIGURES:
+    for key, name, show, least in _FIGURES:
         if key not in here or key not in there:
             continue
-        ratio = change(here[key], there[key])
-        judged = may_judge and ratio is not None and abs(ratio) >= _NOTICEABLE
-        verdict = ("worse" if ratio > 0 else "better") if judged and ratio is not None else ""
-        rows.append(Row(name, show(here[key]), show(there[key]), show_change(ratio), verdict))
+        new, old = here[key], there[key]
+        ratio = change(new, old)
+        differs = abs(new - old) >= max(least, _NOTICEABLE * abs(old))
+        verdict = ("worse" if new > old else "better") if may_judge and differs else ""
+        rows.append(Row(name, show(new), show(old), show_change(ratio), verdict))
     return rows
 
 
