@@ -87,7 +87,7 @@ class Queue:
                 .where(Rank.state == State.QUEUED, Build.state == State.BUILT)
                 .group_by(Rank.run_id)
             )
-            self._first_keys = dict((await self._session.execute(first)).tuples().all())
+            self._first_keys = dict((await self._session.execute(first)).all())
             self._in_order = sorted(self._first_keys.values())
         return bisect_left(self._in_order, self._first_keys.get(run_id, math.inf)) + 1
 

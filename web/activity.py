@@ -59,7 +59,7 @@ async def run_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]:
         .order_by(Run.id.desc())
         .options(defer(Run.plan, raiseload=True))
     )
-    runs = list(rows.tuples())
+    runs = list(rows.all())
     where = await _where(session, [run.id for run, _ in runs])
     repos = await places(session, {run.repo_id for run, _ in runs})
     named = await subjects(session, set(repos), {sha for _, sha in runs})
@@ -82,7 +82,7 @@ async def build_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]
         .order_by(Build.id.desc())
         .options(defer(Build.plan, raiseload=True))
     )
-    builds = list(rows.tuples())
+    builds = list(rows.all())
     repos = await places(session, {build.repo_id for build, _ in builds})
     named = await subjects(session, set(repos), {build.commit_sha for build, _ in builds})
     return [

@@ -184,4 +184,4 @@ async def pushes_of(session: AsyncSession, repo_id: int, sha: str) -> list[tuple
         .limit(MOST_PUSHES)
         .options(defer(Push.plan, raiseload=True))
     )
-    return list(rows.tuples())
+    return list(rows.all())

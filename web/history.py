@@ -71,7 +71,7 @@ async def history(
         found = found.where(Push.ref == BRANCHES + branch)
     if before:
         found = found.where(Push.id < before)
-    pushes = (await session.execute(found.order_by(Push.id.desc()).limit(most))).tuples().all()
+    pushes = (await session.execute(found.order_by(Push.id.desc()).limit(most))).all()
     builds = await _builds(session, repo, {sha for _, _, sha, *_ in pushes})
     runs = await _runs(session, [run_id for _, run_id in builds.values() if run_id])
     made = []
@@ -103,7 +103,7 @@ async def _builds(
         )  # not in order: SQLite would rather go through all builds of the repository than sort a few
     )
     newest: dict[str, tuple[Did, int | None]] = {}
-    for sha, run, *values in rows.tuples():
+    for sha, run, *values in rows.all():
         build = Did._make(values)
         if sha not in newest or newest[sha][0].id < build.id:
             newest[sha] = (build, run)
@@ -113,7 +113,7 @@ async def _builds(
 async def _runs(session: AsyncSession, ids: Collection[int]) -> dict[int, Did]:
     columns = (Run.id, Run.state, Run.reason, Run.started_at, Run.ended_at)
     rows = await session.execute(select(*columns).where(Run.id.in_(ids)))
-    return {row[0]: Did._make(row) for row in rows.tuples()}
+    return {row[0]: Did._make(row) for row in rows.all()}
 
 
 class Version(NamedTuple):
@@ -140,4 +140,4 @@ async def versions(session: AsyncSession, repo: Repo, most: int) -> list[Version
         .where(Build.id.in_(ids))
         .order_by(Build.id.desc())
     )
-    return [Version._make(row) for row in rows.tuples()]
+    return [Version._make(row) for row in rows.all()]

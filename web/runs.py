@@ -156,10 +156,10 @@ async def _add_artifacts(session: AsyncSession, made: Sequence[RunDetails], most
     found = found.order_by(Rank.number, Artifact.path)
     rows: list[tuple[Artifact, int]] = []
     if few:
-        rows += (await session.execute(found.where(Artifact.run_id.in_(few)))).tuples()
+        rows += (await session.execute(found.where(Artifact.run_id.in_(few)))).all()
     for each in made:
         if each.artifact_count > most:
-            rows += (await session.execute(found.where(Artifact.run_id == each.run.id).limit(most))).tuples()
+            rows += (await session.execute(found.where(Artifact.run_id == each.run.id).limit(most))).all()
     by_run = {each.run.id: each for each in made}
     for artifact, number in rows:
         by_run[artifact.run_id].artifacts.append(artifact)
