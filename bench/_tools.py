@@ -56,6 +56,11 @@ class Figures:
         if values:
             self.add(name, statistics.median(values), unit, most)
 
+    def extend(self, other: "Figures") -> None:
+        """Those of another measurement after these."""
+        self._rows += other._rows
+        self._targets += other._targets
+
     def show(self) -> None:
         """The targets as a comment, then `name value unit` lines."""
         values = {name: (value, unit) for name, value, unit in self._rows}

@@ -12,7 +12,7 @@ from hermes.plan import Plan
 from hermes.repos import visible_to
 from hermes.states import LIVE, State
 from hermes.tables import Rank, Repo, Run, Runner, User
-from hermes.waiting import waiting_seen_by
+from hermes.waiting import Queue
 
 _SHOWN = 50
 
@@ -133,9 +133,9 @@ async def queue(session: AsyncSession, user: User) -> tuple[list[Waiting], int]:
     total = await session.scalar(select(func.count()).select_from(waiting.subquery())) or 0
     readable = await _readable(session, user)
     owners = dict((await session.execute(select(User.id, User.name))).all())
-    shown = []
+    shown, waits = [], Queue(session, user)
     for run, repo, starter in rows.all():
-        why = await waiting_seen_by(session, run, user)
+        why = await waits.why(run)
         name = f"{owners[repo.owner_id]}/{repo.name}" if repo.id in readable else ""
         shown.append(
             Waiting(run.id, starter, name, wants(Plan.model_validate(run.plan)), why, run.created_at)

@@ -122,6 +122,8 @@ async def _new_build(session: AsyncSession, push: Push, plan: Plan) -> None:
         user_id=push.user_id,
         commit_sha=push.new_sha,
         inputs=plan.build_inputs(),
+        name=plan.name,
+        version=plan.version,
         plan=plan.model_dump(),
         created_at=time.time(),
     )

@@ -6,6 +6,9 @@ from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
+from hermes.remains import Artifact as Artifact
+from hermes.remains import GpuSample as GpuSample
+from hermes.remains import Metric as Metric
 from hermes.states import State
 
 
@@ -75,8 +78,13 @@ class Push(Base):
     """One accepted ref update: `received` until its ref moved, then `applied` (or `abandoned`)."""
 
     __tablename__ = "push"
+    __table_args__ = (
+        Index("push_repo", "repo_id", "id"),
+        Index("push_ref", "repo_id", "ref", "id"),
+        Index("push_commit", "repo_id", "new_sha"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
-    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"), index=True)
+    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     trigger: Mapped[str] = mapped_column(default="push")
     ref: Mapped[str]
@@ -112,11 +120,16 @@ class Build(Work, Base):
     __table_args__ = (
         UniqueConstraint("repo_id", "commit_sha", "inputs"),
         Index("ix_build_state", "state"),
+        Index("build_repo", "repo_id", "id"),
+        Index("build_user", "user_id", "id"),
+        Index("build_function", "repo_id", "name", "version", "state", "id"),
     )
     repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     commit_sha: Mapped[str]
     inputs: Mapped[str]  # digest of everything else that the image depends on
+    name: Mapped[str] = mapped_column(default="")  # of the function, and its version: as the plan says
+    version: Mapped[str] = mapped_column(default="")
     plan: Mapped[Json] = mapped_column(JSON)
     image_bytes: Mapped[int | None]
     cancel_requested_at: Mapped[float | None]
@@ -126,12 +139,18 @@ class Run(Base):
     """One request to execute an image; its state follows from its ranks (`states.run_state`)."""
 
     __tablename__ = "run"
-    __table_args__ = (UniqueConstraint("push_id"),)
+    __table_args__ = (
+        UniqueConstraint("push_id"),
+        Index("run_repo", "repo_id", "id"),
+        Index("run_repo_state", "repo_id", "state", "id"),
+        Index("run_build", "build_id", "id"),
+        Index("run_user", "user_id", "id"),
+    )
     id: Mapped[int] = mapped_column(primary_key=True)
-    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"), index=True)
-    build_id: Mapped[int] = mapped_column(ForeignKey("build.id"), index=True)
+    repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
+    build_id: Mapped[int] = mapped_column(ForeignKey("build.id"))
     push_id: Mapped[int | None] = mapped_column(ForeignKey("push.id"))
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     trigger: Mapped[str]
     state: Mapped[State] = mapped_column(default=State.QUEUED, index=True)
     reason: Mapped[str] = mapped_column(default="")
@@ -181,33 +200,6 @@ class Event(Base):
     to_state: Mapped[str]
     reason: Mapped[str] = mapped_column(default="")
     at: Mapped[float]
-
-
-class Artifact(Base):
-    """A file that a rank wrote, kept by digest."""
-
-    __tablename__ = "artifact"
-    __table_args__ = (UniqueConstraint("rank_id", "path"),)
-    id: Mapped[int] = mapped_column(primary_key=True)
-    run_id: Mapped[int] = mapped_column(ForeignKey("run.id"), index=True)
-    rank_id: Mapped[int] = mapped_column(ForeignKey("rank.id"))
-    path: Mapped[str]
-    size_bytes: Mapped[int]
-    sha256: Mapped[str]
-    created_at: Mapped[float]
-
-
-class GpuSample(Base):
-    """Telemetry of a rank at one moment: CPU and memory of the box, and a list for its GPUs."""
-
-    __tablename__ = "gpu_sample"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    rank_id: Mapped[int] = mapped_column(ForeignKey("rank.id"), index=True)
-    attempt: Mapped[int] = mapped_column(Integer)
-    at: Mapped[float]
-    cpu_percent: Mapped[float]
-    memory_bytes: Mapped[int]
-    gpus: Mapped[list[Any]] = mapped_column(JSON, default=list)
 
 
 class Runner(Base):

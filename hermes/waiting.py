@@ -1,7 +1,9 @@
 """Why a run waits, in words: for its build, for a runner, for what somebody holds; and its place."""
 
+import math
 import statistics
 import time
+from bisect import bisect_left
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -12,7 +14,7 @@ from hermes.plan import Plan
 from hermes.quarantine import list_quarantined
 from hermes.repos import visible_to
 from hermes.states import LIVE, State
-from hermes.tables import Build, Rank, Repo, Run, User
+from hermes.tables import Build, Rank, Repo, Run, Runner, User
 from hermes.units import show_limit, show_span
 from hermes.usage import gpu_time_s
 
@@ -35,20 +37,59 @@ async def waiting_for(session: AsyncSession, run: Run) -> str:
 
 async def waiting_seen_by(session: AsyncSession, run: Run, viewer: User | None) -> str:
     """What a queued run waits for, as this viewer may know it: what is hidden from them is not named."""
-    build = await session.get_one(Build, run.build_id)
-    if build.state is not State.BUILT:
-        return f"for build {build.id}, which is {build.state}"
-    alive = await runners(session)
-    if not alive:
-        return "for a runner: none is alive"
-    due = select(Rank.id).where(Rank.run_id == run.id, Rank.not_before <= time.time()).limit(1)
-    if await session.scalar(due) is None:
-        return f"trying again soon: {await _last_reason(session, run)}"
-    of_gpus = Plan.model_validate(run.plan).gpu.count > 0
-    if bound := await _bound(session, run, Bounds(**alive[0].bounds), of_gpus):
-        return bound
-    holder = await _holder(session, of_gpus, viewer) or (await _away(session) if of_gpus else "")
-    return f"{holder or 'for a free place'}, you are {_ordinal(await _before(session, run) + 1)}"
+    return await Queue(session, viewer).why(run)
+
+
+class Queue:
+    """Says of many queued runs why they wait; what is the same for several of them is looked up once."""
+
+    def __init__(self, session: AsyncSession, viewer: User | None) -> None:
+        self._session, self._viewer = session, viewer
+        self._runners: list[Runner] | None = None
+        self._bounds: dict[tuple[int, bool], str] = {}
+        self._holders: dict[bool, str] = {}
+        self._first_keys: dict[int, float] | None = None
+        self._in_order: list[float] = []
+
+    async def why(self, run: Run) -> str:
+        """In words that follow `waiting`."""
+        session = self._session
+        due = select(Rank.id).where(Rank.run_id == run.id, Rank.not_before <= time.time()).limit(1)
+        of_run = select(Build.state, due.scalar_subquery()).where(Build.id == run.build_id)
+        build, due_rank = (await session.execute(of_run)).one()
+        if build is not State.BUILT:
+            return f"for build {run.build_id}, which is {build}"
+        if self._runners is None:
+            self._runners = await runners(session)
+        if not self._runners:
+            return "for a runner: none is alive"
+        if due_rank is None:
+            return f"trying again soon: {await _last_reason(session, run)}"
+        of_gpus = Plan.model_validate(run.plan).gpu.count > 0
+        if (run.user_id, of_gpus) not in self._bounds:
+            bounds = Bounds(**self._runners[0].bounds)
+            self._bounds[run.user_id, of_gpus] = await _bound(session, run, bounds, of_gpus)
+        if bound := self._bounds[run.user_id, of_gpus]:
+            return bound
+        if of_gpus not in self._holders:
+            away = await _away(session) if of_gpus else ""
+            self._holders[of_gpus] = await _holder(session, of_gpus, self._viewer) or away
+        place = _ordinal(await self._place(run.id))
+        return f"{self._holders[of_gpus] or 'for a free place'}, you are {place}"
+
+    async def _place(self, run_id: int) -> int:
+        """Among the runs with ranks that could start now, by the first of them."""
+        if self._first_keys is None:
+            first = (
+                select(Rank.run_id, func.min(Rank.queue_key))
+                .join(Run, Run.id == Rank.run_id)
+                .join(Build, Build.id == Run.build_id)
+                .where(Rank.state == State.QUEUED, Build.state == State.BUILT)
+                .group_by(Rank.run_id)
+            )
+            self._first_keys = dict((await self._session.execute(first)).all())
+            self._in_order = sorted(self._first_keys.values())
+        return bisect_left(self._in_order, self._first_keys.get(run_id, math.inf)) + 1
 
 
 async def _bound(session: AsyncSession, run: Run, bounds: Bounds, of_gpus: bool) -> str:
@@ -75,23 +116,6 @@ async def _away(session: AsyncSession) -> str:
     first = found[0]
     more = f" and {len(found) - 1} more" if len(found) > 1 else ""
     return f"{first.name}{more} in quarantine ({first.reason}) until an operator releases it"
-
-
-async def _before(session: AsyncSession, run: Run) -> int:
-    """How many runs with ranks that could start now come first."""
-    own = select(func.min(Rank.queue_key)).where(Rank.run_id == run.id, Rank.state == State.QUEUED)
-    count = (
-        select(func.count(Rank.run_id.distinct()))
-        .join(Run, Run.id == Rank.run_id)
-        .join(Build, Build.id == Run.build_id)
-        .where(
-            Rank.state == State.QUEUED,
-            Rank.queue_key < own.scalar_subquery(),
-            Rank.run_id != run.id,
-            Build.state == State.BUILT,
-        )
-    )
-    return await session.scalar(count) or 0
 
 
 async def _last_reason(session: AsyncSession, run: Run) -> str:

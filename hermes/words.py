@@ -1,7 +1,11 @@
 """One line about a build or a run: the same words in the terminal and on the pages."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from hermes.states import State
 from hermes.tables import Build, Rank, Run
+from hermes.totals import totals
 from hermes.units import show_size, show_span
 
 
@@ -21,20 +25,20 @@ def build_end(build: Build) -> str:
 
 def run_end(run: Run, ranks: list[Rank]) -> str:
     """`succeeded in 1.21 s · GPU 0.9 s · peak 312 MiB · 2 artifacts`."""
-    figures = [rank.summary or {} for rank in ranks]
-    wall_s = max((each.get("wall_s", 0.0) for each in figures), default=0.0)
-    state = run.state.replace("_", " ")
-    why = (
-        run.reason if run.reason.startswith(state) else f"{state}: {run.reason}"
-    )  # not "cancelled: cancelled"
-    parts = [f"{state} in {show_span(wall_s)}" if run.state is State.SUCCEEDED else why]
+    return end_words(run, totals(rank.summary for rank in ranks))
+
+
+def end_words(run: Run, figures: Mapping[str, Any]) -> str:
+    """The same, of a run whose figures are added up already (`hermes.totals`)."""
+    wall_s = figures.get("wall_s", 0.0)
+    parts = [f"succeeded in {show_span(wall_s)}" if run.state is State.SUCCEEDED else bad_end(run)]
     if run.state is not State.SUCCEEDED and wall_s:
         parts.append(f"after {show_span(wall_s)}")
-    if any("gpu_busy_s" in each for each in figures):
-        parts.append(f"GPU {show_span(sum(each.get('gpu_busy_s', 0.0) for each in figures))}")
-    if peak := max((each.get("peak_memory_bytes", 0) for each in figures), default=0):
+    if "gpu_busy_s" in figures:
+        parts.append(f"GPU {show_span(figures['gpu_busy_s'])}")
+    if peak := figures.get("peak_memory_bytes", 0):
         parts.append(f"peak {show_size(peak)}")
-    if count := sum(each.get("artifacts", 0) for each in figures):
+    if count := figures.get("artifacts", 0):
         parts.append(f"{count} artifact{'s' if count > 1 else ''}")
     return " · ".join(parts)
 

@@ -1,27 +1,43 @@
-"""Finds `::hermes progress 0.42 text` lines in what a program prints; they stay in the log."""
+"""Finds what a program says to Hermes in what it prints: its progress and its metrics (docs/output.md)."""
 
 import re
 
 from hermes.executors.base import Sink
+from hermes.logs import STDERR
+from runner.metrics import MetricLines
 
-_LINE = re.compile(rb"^::hermes progress (\d(?:\.\d{1,6})?)(?: ([^\r\n]{0,200}))?\r?$", re.MULTILINE)
-_CARRY_BYTES = 300
+# It begins with a literal: the search for one skips what cannot match, whatever a program prints.
+_LINE = re.compile(rb"\n::(?:hermes (progress|metric)|(metric)) ([^\r\n]{1,300})(?=\r?\n)")
+_PROGRESS = re.compile(r"(\d(?:\.\d{1,6})?)(?: (.{0,200}))?", re.ASCII)
+_CARRY_BYTES = 400  # the longest line that can mean something
 
 
 class ProgressScanner:
-    """A sink that passes everything on and remembers the last progress (0 to 1) and its text."""
+    """A sink that passes everything on; remembers the last progress (0 to 1) and its text, and the metrics.
+
+    The lines stay in the log. What is printed to standard error is only passed on."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
-        self._carry = b""
+        self._carry = b"\n"  # from the end of the line before on; empty in a line that is too long
         self.value: float | None = None
         self.text = ""
+        self.metrics = MetricLines()
 
     def __call__(self, data: bytes, stream: int) -> None:
         self._sink(data, stream)
+        if stream == STDERR:
+            return
         whole = self._carry + data
-        if b"::hermes" in whole:
-            for match in _LINE.finditer(whole[: whole.rfind(b"\n") + 1]):
-                self.value = min(float(match[1]), 1.0)
-                self.text = (match[2] or b"").decode("utf-8", "replace")
-        self._carry = whole[whole.rfind(b"\n") + 1 :][-_CARRY_BYTES:]
+        if b"\n::" in whole:
+            for match in _LINE.finditer(whole):
+                self._say(match[1] or match[2], match[3].decode("utf-8", "replace").strip(" "))
+        began = whole.rfind(b"\n")
+        self._carry = whole[began:] if began >= 0 and len(whole) - began <= _CARRY_BYTES else b""
+
+    def _say(self, verb: bytes, words: str) -> None:
+        if verb == b"metric":
+            self.metrics.read(words)
+        elif match := _PROGRESS.fullmatch(words):
+            self.value = min(float(match[1]), 1.0)
+            self.text = match[2] or ""

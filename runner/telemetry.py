@@ -92,16 +92,17 @@ class Telemetry:
             self.gpu_peak_memory_bytes = max(self.gpu_peak_memory_bytes, used_bytes)
 
     async def flush(self) -> None:
-        """Store the samples and the progress that are not stored yet."""
+        """Store the samples, the progress and the metrics that are not stored yet."""
         rows, self._waiting = self._waiting, []
-        progress = (self.progress.value, self.progress.text)
-        if not rows and progress == self._stored_progress:
+        progress, metrics = (self.progress.value, self.progress.text), self.progress.metrics
+        if not rows and progress == self._stored_progress and metrics.are_stored:
             return
         async with self.context.database.write() as session:
             session.add_all(rows)
             row = await session.get(Rank, self.row.id)
             if row is not None and row.attempt == self.row.attempt:
                 row.progress, row.progress_text = progress
+                await metrics.store(session, row.id)
         self._stored_progress = progress
         await self.context.doorbell.ring(CHANGED)
 

@@ -31,6 +31,7 @@ from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.leaving import leave_rank, left_s
+from runner.metrics import MOST_NAMES, forget_metrics
 from runner.progress import ProgressScanner
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
@@ -155,6 +156,8 @@ class RankWork:
             row = await session.get_one(Rank, job.row.id)
             if not job.owns(row) or not await move(session, row, Event.START):
                 raise Fenced
+            if row.attempt > 1:
+                await forget_metrics(session, row.id)
         await self.context.doorbell.ring(CHANGED)
 
     async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, limit_s: float) -> Ending:
@@ -222,6 +225,8 @@ class RankWork:
                 raise Fenced
             session.add_all(_artifact(rank, each) for each in kept)
         await self.context.doorbell.ring(CHANGED)
+        if watch.progress.metrics.ignored:
+            log.info("metrics ignored", id=rank.id, run=rank.run_id, names=f"more than {MOST_NAMES}")
         log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending))
 
 

@@ -1,11 +1,12 @@
 """Runs and builds as lines of a list: what, of which commit, how it went, how long, when."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from hermes.instance import gpu_names
 from hermes.states import TERMINAL, State
@@ -47,49 +48,56 @@ def took_s(row: Run | Build | Rank) -> float | None:
     return max((row.ended_at or time.time()) - row.started_at, 0.0)
 
 
-async def run_lines(session: AsyncSession, query: Select[Run]) -> list[Line]:
-    """The runs of a query, in its order."""
-    runs = (await session.scalars(query)).all()
-    builds = await _builds(session, runs)
-    where = await _where(session, runs)
-    repos = await places(session, {run.repo_id for run in runs})
-    named = await subjects(session, set(repos), {build.commit_sha for build in builds.values()})
-    lines = []
-    for run in runs:
-        sha = builds[run.build_id].commit_sha
-        subject = named.get((run.repo_id, sha), "")
-        line = Line(
-            "run", run.id, run.state, run.reason, repos[run.repo_id], sha, subject,
-            where.get(run.id, ""), took_s(run), run.created_at,
-        )  # fmt: skip
-        lines.append(line)
-    return lines
-
-
-async def build_lines(session: AsyncSession, query: Select[Build]) -> list[Line]:
-    """The builds of a query, in its order."""
-    builds = (await session.scalars(query)).all()
-    repos = await places(session, {build.repo_id for build in builds})
-    named = await subjects(session, set(repos), {build.commit_sha for build in builds})
+async def run_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]:
+    """These runs, the newest first. Plans are not read: with their ranks they may be large."""
+    if not ids:
+        return []
+    rows = await session.execute(
+        select(Run, Build.commit_sha)
+        .join(Build, Build.id == Run.build_id)
+        .where(Run.id.in_(ids))
+        .order_by(Run.id.desc())
+        .options(defer(Run.plan, raiseload=True))
+    )
+    runs = list(rows.all())
+    where = await _where(session, [run.id for run, _ in runs])
+    repos = await places(session, {run.repo_id for run, _ in runs})
+    named = await subjects(session, set(repos), {sha for _, sha in runs})
     return [
         Line(
-            "build", build.id, build.state, build.reason, repos[build.repo_id], build.commit_sha,
-            named.get((build.repo_id, build.commit_sha), ""), str(build.plan["image"]),
-            took_s(build), build.created_at,
+            "run", run.id, run.state, run.reason, repos[run.repo_id], sha,
+            named.get((run.repo_id, sha), ""), where.get(run.id, ""), took_s(run), run.created_at,
         )
-        for build in builds
+        for run, sha in runs
     ]  # fmt: skip
 
 
-async def _builds(session: AsyncSession, runs: Sequence[Run]) -> dict[int, Build]:
-    rows = await session.scalars(select(Build).where(Build.id.in_({run.build_id for run in runs})))
-    return {build.id: build for build in rows.all()}
+async def build_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]:
+    """These builds, the newest first; likewise."""
+    if not ids:
+        return []
+    rows = await session.execute(
+        select(Build, Build.plan["image"].as_string())
+        .where(Build.id.in_(ids))
+        .order_by(Build.id.desc())
+        .options(defer(Build.plan, raiseload=True))
+    )
+    builds = list(rows.all())
+    repos = await places(session, {build.repo_id for build, _ in builds})
+    named = await subjects(session, set(repos), {build.commit_sha for build, _ in builds})
+    return [
+        Line(
+            "build", build.id, build.state, build.reason, repos[build.repo_id], build.commit_sha,
+            named.get((build.repo_id, build.commit_sha), ""), image, took_s(build), build.created_at,
+        )
+        for build, image in builds
+    ]  # fmt: skip
 
 
-async def _where(session: AsyncSession, runs: Sequence[Run]) -> dict[int, str]:
+async def _where(session: AsyncSession, run_ids: Collection[int]) -> dict[int, str]:
     """Where the first rank of each run is, or was."""
     names = await gpu_names(session)
-    first = select(Rank).where(Rank.run_id.in_([run.id for run in runs]), Rank.number == 0)
+    first = select(Rank).where(Rank.run_id.in_(run_ids), Rank.number == 0)
     ranks = (await session.scalars(first)).all()
     return {rank.run_id: placed(rank, names).removeprefix("on ") for rank in ranks if rank.slot}
 

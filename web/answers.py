@@ -42,6 +42,16 @@ class ArtifactAnswer(BaseModel):
     url: str
 
 
+class MetricAnswer(BaseModel):
+    """The last value of a name that a rank printed."""
+
+    rank: int
+    name: str
+    value: float
+    unit: str
+    at: float
+
+
 class RankAnswer(Times):
     """One instance of a run."""
 
@@ -60,7 +70,9 @@ class RankAnswer(Times):
 
 
 class RunAnswer(Times):
-    """One request to execute an image; `exit_code` is that of the first rank that failed, else of rank 0."""
+    """One request to execute an image; `exit_code` is that of the first rank that failed, else of rank 0.
+
+    In lists: its first 200 ranks of `rank_count`, its first 200 artifacts, metrics of rank 0."""
 
     id: int
     state: State
@@ -74,7 +86,9 @@ class RunAnswer(Times):
     exit_code: int | None
     signal: str
     summary: dict[str, Any]
+    rank_count: int
     ranks: list[RankAnswer]
+    metrics: list[MetricAnswer]
     artifacts: list[ArtifactAnswer]
     url: str
     log_url: str

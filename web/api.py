@@ -11,13 +11,16 @@ from hermes.machine_answers import gpus_answer
 from hermes.machines import machines, queue
 from hermes.manifest import json_schema
 from hermes.repos import get_readable, visible_to
-from hermes.tables import Build, Repo, Run, User
+from hermes.tables import Build, Run, User
 from hermes.threads import in_thread
 from web.actions import Actions
 from web.answers import CommitAnswer, RunAnswer, RunPage
-from web.commit import full_sha, read_message
-from web.details import build_details, pushes_of, run_details
+from web.commit import full_sha
+from web.details import build_details, pushes_of
 from web.lookup import Place, find_build, find_run, places
+from web.message import read_message
+from web.newest import NO_BOUND, newest_in, newest_of_builds
+from web.runs import WHOLE, run_details, runs_details
 from web.shapes import build_answer, push_answer, run_answer
 from web.site import Site, number
 from web.visitor import program
@@ -63,7 +66,7 @@ class Api:
     async def _run(self, user: User, run_id: int) -> RunAnswer:
         async with self.database.read() as session:
             run, place = await find_run(session, user, run_id)
-            return run_answer(await run_details(session, user, run, place), self.base)
+            return run_answer(await run_details(session, user, run, place, WHOLE), self.base)
 
     async def run(self, request: Request) -> Response:
         """One run."""
@@ -85,15 +88,15 @@ class Api:
         """What you may see, newest first, a page at a time."""
         user = await self._user(request)
         limit = min(number(request.query_params, "limit") or _PER_PAGE, _MOST_PER_PAGE)
-        query = select(Run).join(Repo, Repo.id == Run.repo_id).where(visible_to(user))
-        if before := number(request.query_params, "before"):
-            query = query.where(Run.id < before)
+        before = number(request.query_params, "before") or NO_BOUND
         async with self.database.read() as session:
-            found = (await session.scalars(query.order_by(Run.id.desc()).limit(limit + 1))).all()
+            ids = await newest_in(session, Run, visible_to(user), limit + 1, before)
+            rows = await session.scalars(select(Run).where(Run.id.in_(ids[:limit])).order_by(Run.id.desc()))
+            found = rows.all()
             where = await places(session, {run.repo_id for run in found})
-            details = [await run_details(session, user, run, where[run.repo_id]) for run in found[:limit]]
-        more = len(found) > limit
-        following = f"{self.base}/api/v1/runs?limit={limit}&before={found[limit - 1].id}" if more else None
+            details = await runs_details(session, user, found, where)
+        more = len(ids) > limit
+        following = f"{self.base}/api/v1/runs?limit={limit}&before={found[-1].id}" if more else None
         return _json(RunPage(runs=[run_answer(each, self.base) for each in details], next=following))
 
     async def build(self, request: Request) -> Response:
@@ -120,11 +123,11 @@ class Api:
             place, sha = Place(repo, owner), await full_sha(session, repo, asked.lower())
             pushes = await pushes_of(session, repo.id, sha)
             of_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha == sha)
-            built = (await session.scalars(of_commit.order_by(Build.id.desc()))).all()
+            built = sorted((await session.scalars(of_commit)).all(), key=lambda build: -build.id)
             builds = [await build_details(session, user, build, place) for build in built]
-            ran = select(Run).where(Run.build_id.in_([build.id for build in built]))
-            newest = (await session.scalars(ran.order_by(Run.id.desc()).limit(_RUNS_OF_COMMIT))).all()
-            runs = [await run_details(session, user, run, place) for run in newest]
+            ids = await newest_of_builds(session, [build.id for build in built], _RUNS_OF_COMMIT)
+            newest = (await session.scalars(select(Run).where(Run.id.in_(ids)).order_by(Run.id.desc()))).all()
+            runs = await runs_details(session, user, newest, {repo.id: place})
         message = await in_thread(read_message, self.site.context.paths.repo(repo.id), sha)
         if message is None and not pushes and not builds:
             raise NotFound(f"there is no commit {sha[:12]} in {owner}/{name}")

@@ -15,12 +15,14 @@ from hermes.process import Context
 from web import (
     actions,
     artifacts,
+    badge,
     commit,
     dashboard,
     files,
     gpus,
     health,
     keys,
+    latest,
     live,
     logparts,
     merged,
@@ -56,7 +58,7 @@ class Pages:
             artifacts, run,
         )  # fmt: skip
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
-        for module in (*fixed, repository_settings, commit, source, repository):
+        for module in (*fixed, repository_settings, badge, latest, commit, source, repository):
             mine += module.routes(self.site)
         return mine
 

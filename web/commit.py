@@ -3,11 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from dulwich.errors import NotGitRepository
-from dulwich.objects import Commit
-from dulwich.repo import Repo as GitRepo
 from sqlalchemy import select, union
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
@@ -16,45 +12,20 @@ from starlette.routing import Route
 
 from hermes.errors import NotFound, UserError
 from hermes.repos import get_readable
-from hermes.tables import Build, Push, Repo, Run
+from hermes.tables import Build, Push, Repo, Run, User
 from hermes.threads import in_thread
-from web.details import build_details, pushes_of, run_details
+from web.comparison import Comparison, compare
+from web.details import BuildDetails, RunDetails, build_details, pushes_of
 from web.excerpt import excerpt
 from web.lookup import Place
+from web.message import read_message
+from web.newest import newest_of_builds
 from web.preview import gallery
+from web.runs import runs_details
 from web.site import Site
 
 _SHA = re.compile(r"[0-9a-f]{7,40}")
-_RUNS = 10
-_MAX_MESSAGE = 20_000
-
-
-@dataclass(frozen=True)
-class Message:
-    """What the commit itself says."""
-
-    author: str
-    authored_at: float
-    subject: str
-    body: str
-    parents: list[str]
-
-
-def read_message(path: Path, sha: str) -> Message | None:
-    """From the repository; None if it does not have such a commit (any more)."""
-    try:
-        with GitRepo(str(path)) as git:
-            commit = git[sha.encode()]
-    except (KeyError, NotGitRepository, OSError, ValueError):
-        return None
-    if not isinstance(commit, Commit):
-        return None
-    text = commit.message.decode("utf-8", "replace").strip()[:_MAX_MESSAGE]
-    subject, _, body = text.partition("\n")
-    author = commit.author.decode("utf-8", "replace").partition("<")[0].strip()
-    parents = [parent.decode() for parent in commit.parents]
-    authored_at = min(max(float(commit.author_time), 0.0), 253_402_300_000.0)  # git takes any number
-    return Message(author, authored_at, subject[:200], body.strip(), parents)
+_RUNS, _BUILDS = 10, 5
 
 
 async def full_sha(session: AsyncSession, repo: Repo, sha: str) -> str:
@@ -63,10 +34,11 @@ async def full_sha(session: AsyncSession, repo: Repo, sha: str) -> str:
         raise NotFound("that is not the id of a commit", "use 7 to 40 of 0-9 a-f")
     if len(sha) == 40:
         return sha
-    pushed = select(Push.new_sha).where(
-        Push.repo_id == repo.id, Push.state == "applied", Push.new_sha.startswith(sha)
+    pushed, built = (
+        select(column).where(table.repo_id == repo.id, column >= sha, column < f"{sha}g")  # an index has them
+        for table, column in ((Push, Push.new_sha), (Build, Build.commit_sha))
     )
-    built = select(Build.commit_sha).where(Build.repo_id == repo.id, Build.commit_sha.startswith(sha))
+    pushed = pushed.where(Push.state == "applied")
     found = (await session.scalars(union(pushed, built).limit(2))).all()
     if not found:
         raise NotFound(f"no commit that was pushed begins with {sha}")
@@ -84,35 +56,51 @@ async def commit(site: Site, request: Request) -> Response:
         sha = await full_sha(session, repo, asked.lower())
         if sha != asked:
             return RedirectResponse(f"/{owner}/{name}/commit/{sha}", 302)
-        place = Place(repo, owner)
-        pushes = await pushes_of(session, repo.id, sha)
-        of_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha == sha)
-        built = (await session.scalars(of_commit.order_by(Build.id.desc()))).all()
-        builds = [await build_details(session, user, build, place) for build in built]
-        ran = await session.scalars(
-            select(Run)
-            .where(Run.build_id.in_([build.id for build in built]))
-            .order_by(Run.id.desc())
-            .limit(_RUNS)
-        )
-        runs = [await run_details(session, user, run, place) for run in ran.all()]
-    message = await in_thread(read_message, site.context.paths.repo(repo.id), sha)
-    if message is None and not pushes and not builds:
+        message = await in_thread(read_message, site.context.paths.repo(repo.id), sha)
+        found = await _found(session, user, Place(repo, owner), sha, message.ancestors if message else [])
+    if message is None and not found.pushes and not found.builds:
         raise NotFound(f"there is no commit {sha[:12]} in {owner}/{name}")
-    logs = {run.run.id: await excerpt(site, run.ranks[0]) for run in runs}
-    build_logs = {each.build.id: await excerpt(site, each.build) for each in builds}
+    newest = found.runs[:1]
     return site.page(
         request,
         "commit.html",
-        place=place,
+        place=Place(repo, owner),
         sha=sha,
         message=message,
-        pushes=pushes,
-        builds=builds,
+        pushes=found.pushes,
+        builds=found.builds,
+        runs=found.runs,
+        comparison=found.comparison,
+        logs={run.run.id: await excerpt(site, run.ranks[0]) for run in newest},
+        build_logs={each.build.id: await excerpt(site, each.build) for each in found.builds},
+        gallery=await gallery(site, newest[0]) if newest else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The rows of one commit, the newest first."""
+
+    pushes: list[tuple[Push, str]]
+    builds: list[BuildDetails]
+    runs: list[RunDetails]
+    comparison: Comparison | None
+
+
+async def _found(
+    session: AsyncSession, user: User | None, place: Place, sha: str, ancestors: list[str]
+) -> _Found:
+    repo = place.repo
+    of_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha == sha)
+    built = sorted((await session.scalars(of_commit)).all(), key=lambda build: -build.id)
+    ids = await newest_of_builds(session, [build.id for build in built], _RUNS)
+    ran = await session.scalars(select(Run).where(Run.id.in_(ids)).order_by(Run.id.desc()))
+    runs = await runs_details(session, user, ran.all(), {repo.id: place})
+    return _Found(
+        pushes=await pushes_of(session, repo.id, sha),
+        builds=[await build_details(session, user, build, place) for build in built[:_BUILDS]],
         runs=runs,
-        logs=logs,
-        build_logs=build_logs,
-        gallery=await gallery(site, runs[0]) if runs else None,
+        comparison=await compare(session, user, runs[0], repo, ancestors) if runs and ancestors else None,
     )
 
 

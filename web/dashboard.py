@@ -8,9 +8,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hermes.machines import machines
-from hermes.repos import visible_to
 from hermes.tables import Build, Collaborator, Repo, Run, User
 from web.activity import build_lines, moving, run_lines
+from web.newest import newest_for
 from web.site import Site
 
 _RUNS, _BUILDS, _REPOS = 20, 8, 50
@@ -22,18 +22,15 @@ def routes(site: Site) -> list[Route]:
     async def dashboard(request: Request) -> Response:
         user = await site.user(request)
         shared = select(Collaborator.repo_id).where(Collaborator.user_id == user.id)
-        mine = select(Repo.id).where(or_(Repo.owner_id == user.id, Repo.id.in_(shared)))
+        of_mine = or_(Repo.owner_id == user.id, Repo.id.in_(shared))
         async with site.context.database.read() as session:
-            runs = select(Run).join(Repo, Repo.id == Run.repo_id).where(visible_to(user))
-            runs = runs.where(or_(Run.user_id == user.id, Run.repo_id.in_(mine)))
-            newest_runs = await run_lines(session, runs.order_by(Run.id.desc()).limit(_RUNS))
-            builds = select(Build).join(Repo, Repo.id == Build.repo_id).where(visible_to(user))
-            builds = builds.where(or_(Build.user_id == user.id, Build.repo_id.in_(mine)))
-            newest_builds = await build_lines(session, builds.order_by(Build.id.desc()).limit(_BUILDS))
+            runs = await newest_for(session, Run, user, of_mine, _RUNS)
+            builds = await newest_for(session, Build, user, of_mine, _BUILDS)
+            newest_runs, newest_builds = await run_lines(session, runs), await build_lines(session, builds)
             repos = await session.execute(
                 select(Repo, User.name)
                 .join(User, User.id == Repo.owner_id)
-                .where(Repo.id.in_(mine))
+                .where(of_mine)
                 .order_by(Repo.id.desc())
                 .limit(_REPOS)
             )

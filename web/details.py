@@ -1,37 +1,47 @@
 """Everything about one run or one build that its page, its commit's page and the API show."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
-from hermes.instance import gpu_names
 from hermes.plan import Plan, substitute
 from hermes.repos import may_write
 from hermes.states import TERMINAL, State
 from hermes.tables import Artifact, Build, Push, Rank, Repo, Run, User
-from hermes.waiting import waiting_seen_by
-from hermes.words import build_end, placed, run_end
+from hermes.waiting import Queue
+from hermes.words import build_end, end_words
 from web.activity import took_s
 from web.lookup import Place
+from web.metrics import Measured
+
+MOST_PUSHES = 50
+Figures = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class RunDetails:
-    """A run with all that belongs to it. `words` is its one line; `where` is by rank number."""
+    """A run with what belongs to it, within the bounds of `web.runs`: the first of `rank_count` ranks and of
+    `artifact_count` artifacts. `words` is its one line; `where` is by rank number."""
 
     run: Run
     place: Place
     build: Build
     user: str
     ranks: list[Rank]
-    artifacts: list[Artifact]
+    verdict: Rank  # whose exit code speaks for the run: the first that failed, else the first
+    metrics: list[Measured]
+    figures: dict[str, Any]  # of all ranks together (hermes.totals)
     plan: Plan
     words: str
     where: dict[int, str]
     may_write: bool
     signed_in: bool
+    artifacts: list[Artifact] = field(default_factory=list)
+    writers: dict[int, int] = field(default_factory=dict)  # of artifacts: {rank's id: its number}
 
     @property
     def url(self) -> str:
@@ -62,24 +72,33 @@ class RunDetails:
         )
         return f"{verb} by {self.user}"
 
+    @property
+    def rank_count(self) -> int:
+        """How many it has in all."""
+        return len(self.plan.ranks)
+
+    @property
+    def artifact_count(self) -> int:
+        """How many files it left in all."""
+        return int(self.figures.get("artifacts", 0))
+
     def verdict_rank(self) -> Rank:
-        """The rank whose exit code speaks for the run: the first that failed, else the first."""
-        failed = (rank for rank in self.ranks if rank.state in TERMINAL and rank.exit_code)
-        return next(failed, self.ranks[0])
+        """Whose exit code it is."""
+        return self.verdict
 
     def totals(self) -> dict[str, Any]:
         """The figures of all ranks together."""
-        return totals(self.ranks)
+        return self.figures
 
     def command(self, rank: Rank) -> str:
         """What this rank runs, in the words of its manifest with the values put in."""
-        values = {"rank": str(rank.number), "world_size": str(len(self.ranks)), **rank.parameters}
+        values = {"rank": str(rank.number), "world_size": str(self.rank_count), **rank.parameters}
         words = [self.plan.handler or "make run, else ./a.out", *substitute(self.plan.args, values)]
         return " ".join(words) + (f" < {self.plan.stdin}" if self.plan.stdin else "")
 
     def rank_number(self, artifact: Artifact) -> int:
         """Which rank wrote it."""
-        return next((rank.number for rank in self.ranks if rank.id == artifact.rank_id), 0)
+        return self.writers[artifact.rank_id]
 
 
 @dataclass(frozen=True)
@@ -109,34 +128,19 @@ class BuildDetails:
         return self.build.state in TERMINAL
 
 
-def totals(ranks: list[Rank]) -> dict[str, Any]:
-    """Sums of times, peaks of memory; only what was measured."""
-    found = [rank.summary for rank in ranks if rank.summary]
-    figures: dict[str, Any] = {}
-    for key in ("wall_s", "peak_memory_bytes", "gpu_peak_memory_bytes"):
-        if values := [each[key] for each in found if key in each]:
-            figures[key] = max(values)
-    for key in ("cpu_s", "gpu_busy_s"):
-        if values := [each[key] for each in found if key in each]:
-            figures[key] = round(sum(values), 3)
-    return figures
-
-
 async def user_name(session: AsyncSession, user_id: int) -> str:
     """Who it was."""
     return await session.scalar(select(User.name).where(User.id == user_id)) or ""
 
 
-async def run_words(
-    session: AsyncSession, viewer: User | None, run: Run, ranks: list[Rank], where: str
-) -> str:
-    """One line on where a run stands."""
+async def run_words(session: AsyncSession, queue: Queue, run: Run, figures: Figures, where: str) -> str:
+    """One line on where a run stands; of one that has ended with its figures (`hermes.totals`)."""
     if run.state in TERMINAL:
-        return run_end(run, ranks)
+        return end_words(run, figures)
     if run.cancel_requested_at is not None:
         return f"{run.cancelled_by} asked to cancel it"
     if run.state is State.QUEUED:
-        return f"waiting {await waiting_seen_by(session, run, viewer)}"
+        return f"waiting {await queue.why(run)}"
     if (count := len(run.plan["ranks"])) > 1:
         ended = select(func.count(Rank.id)).where(Rank.run_id == run.id, Rank.state.in_(TERMINAL))
         return f"{run.state}: {await session.scalar(ended)} of {count} ranks have ended"
@@ -156,32 +160,6 @@ async def _may_write(session: AsyncSession, visitor: User | None, repo: Repo) ->
     return visitor is not None and await may_write(session, visitor, repo)
 
 
-async def run_details(session: AsyncSession, visitor: User | None, run: Run, place: Place) -> RunDetails:
-    """Load the rest of a run that was found."""
-    build = await session.get_one(Build, run.build_id)
-    ranks = list(
-        (await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all()
-    )
-    artifacts = await session.scalars(
-        select(Artifact).where(Artifact.run_id == run.id).order_by(Artifact.rank_id, Artifact.path)
-    )
-    names = await gpu_names(session)
-    where = {rank.number: placed(rank, names).removeprefix("on ") for rank in ranks if rank.slot}
-    return RunDetails(
-        run=run,
-        place=place,
-        build=build,
-        user=await user_name(session, run.user_id),
-        ranks=ranks,
-        artifacts=list(artifacts.all()),
-        plan=Plan.model_validate(run.plan),
-        words=await run_words(session, visitor, run, ranks, where.get(0, "")),
-        where=where,
-        may_write=await _may_write(session, visitor, place.repo),
-        signed_in=visitor is not None,
-    )
-
-
 async def build_details(
     session: AsyncSession, visitor: User | None, build: Build, place: Place
 ) -> BuildDetails:
@@ -197,11 +175,13 @@ async def build_details(
 
 
 async def pushes_of(session: AsyncSession, repo_id: int, sha: str) -> list[tuple[Push, str]]:
-    """The pushes that brought a commit, newest first, each with who pushed."""
+    """The newest pushes that brought a commit, newest first, each with who pushed; without their plans."""
     rows = await session.execute(
         select(Push, User.name)
         .join(User, User.id == Push.user_id)
         .where(Push.repo_id == repo_id, Push.new_sha == sha, Push.state == "applied")
         .order_by(Push.id.desc())
+        .limit(MOST_PUSHES)
+        .options(defer(Push.plan, raiseload=True))
     )
     return list(rows.all())

@@ -19,6 +19,7 @@ from hermes.gpu import gpu_number
 from hermes.settings import Settings
 from hermes.states import TERMINAL, State
 from hermes.units import show_limit, show_size, show_span
+from web.metrics import show_number
 
 _HERE = Path(__file__).parent
 _YEAR_S = 31_536_000
@@ -126,6 +127,7 @@ def make_look(settings: Settings) -> Look:
         "gpu_use": gpu_use,
         "size": show_size,
         "span": show_span,
+        "figure": show_number,
         "limit": show_limit,
     }
     environment.globals |= {

@@ -1,55 +1,65 @@
-"""`/{owner}/{repo}`: how to push there, and what every pushed commit became."""
+"""`/{owner}/{repo}`: how to push there, what every pushed commit became, and how its figures went."""
 
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.errors import NotFound
+from hermes.branches import list_branches
+from hermes.errors import Unavailable
 from hermes.repos import get_readable, may_manage, may_write
-from hermes.states import TERMINAL
-from hermes.tables import Build, Push, Repo, Run, User
+from hermes.states import LIVE, State
+from hermes.tables import Repo, Run
+from hermes.threads import in_thread
 from web.addresses import addresses
+from web.badge import badge_markdown
+from web.history import Pushed, history, versions
+from web.metrics import Measured, metrics_of
 from web.site import Site, number
+from web.trend import Plot, commits, durations, metric_plots
 
-_SHOWN = 50
+_SHOWN, _VERSIONS, _BRANCHES = 50, 20, 200
 
 
 @dataclass(frozen=True)
-class Pushed:
-    """One push with the newest build of its commit and the run that it started."""
+class Trends:
+    """The figures of a branch, commit by commit: as plots, and for a table."""
 
-    push: Push
-    user: str
-    build: Build | None
-    run: Run | None
+    branch: str
+    ran: list[Pushed]
+    took: Plot | None
+    plots: list[Plot]
+    cells: dict[int, dict[str, Measured]]  # by run and name
 
     @property
-    def is_delete(self) -> bool:
-        """Whether it took a branch away."""
-        return set(self.push.new_sha) == {"0"}
+    def names(self) -> list[str]:
+        """Of the metrics that are shown."""
+        return [plot.name for plot in self.plots]
 
 
-async def _pushes(session: AsyncSession, repo: Repo, before: int) -> list[Pushed]:
-    found = select(Push, User.name).join(User, User.id == Push.user_id)
-    found = found.where(Push.repo_id == repo.id, Push.state == "applied")
-    if before:
-        found = found.where(Push.id < before)
-    rows = (await session.execute(found.order_by(Push.id.desc()).limit(_SHOWN))).all()
-    shas = {push.new_sha for push, _ in rows}
-    by_commit = select(Build).where(Build.repo_id == repo.id, Build.commit_sha.in_(shas)).order_by(Build.id)
-    builds = {build.commit_sha: build for build in (await session.scalars(by_commit)).all()}
-    by_build = select(Run).where(Run.build_id.in_([each.id for each in builds.values()])).order_by(Run.id)
-    runs = {run.build_id: run for run in (await session.scalars(by_build)).all()}
-    made = []
-    for push, user in rows:
-        build = builds.get(push.new_sha) if push.plan is not None else None
-        made.append(Pushed(push, user, build, runs.get(build.id) if build else None))
-    return made
+async def _trends(session: AsyncSession, branch: str, pushes: list[Pushed]) -> Trends:
+    ran = commits(pushes)
+    found = await metrics_of(session, [each.run.id for each in ran if each.run])
+    cells = {run_id: {each.name: each for each in several} for run_id, several in found.items()}
+    return Trends(branch, ran, durations(ran), metric_plots(ran, lambda run_id: found.get(run_id, [])), cells)
+
+
+async def _is_moving(session: AsyncSession, repo: Repo) -> bool:
+    """Whether any of its runs may still change by itself."""
+    live = select(Run.id).where(Run.repo_id == repo.id, Run.state.in_([State.QUEUED, *LIVE])).limit(1)
+    return await session.scalar(live) is not None
+
+
+async def _branches(site: Site, repo: Repo) -> list[str]:
+    """Those that one can choose; a repository that git cannot read at the moment is shown all the same."""
+    try:
+        return (await in_thread(list_branches, site.context.paths.repo(repo.id)))[:_BRANCHES]
+    except Unavailable:
+        return []
 
 
 async def repository(site: Site, request: Request) -> Response:
@@ -58,46 +68,37 @@ async def repository(site: Site, request: Request) -> Response:
     user = await site.reader(request)
     if name.endswith(".git"):  # the clone URL, opened in a browser
         return RedirectResponse(f"/{owner}/{name.removesuffix('.git')}")
+    branch, before = request.query_params.get("branch", ""), number(request.query_params, "before")
     async with site.context.database.read() as session:
         repo = await get_readable(session, user, owner, name)
-        before = number(request.query_params, "before")
-        pushed = await _pushes(session, repo, before)
+        pushed = await history(session, repo, _SHOWN, branch, before)
+        plotted, of_branch = branch or repo.default_branch, pushed
+        if before or any(each.branch != plotted for each in pushed):
+            of_branch = await history(session, repo, _SHOWN, plotted) if plotted else []
+        trends = await _trends(session, plotted, of_branch)
+        built = await versions(session, repo, _VERSIONS)
         writes = user is not None and await may_write(session, user, repo)
-        of_repo = select(func.count(Run.id)).where(Run.repo_id == repo.id)
-        live = await session.scalar(of_repo.where(Run.state.not_in(TERMINAL))) or 0
+        moving = await _is_moving(session, repo)
     return site.page(
         request,
         "repository.html",
         owner=owner,
         repo=repo,
         pushed=pushed,
+        trends=trends,
+        versions=built,
+        branch=branch,
+        branches=await _branches(site, repo),
+        badge=badge_markdown(site.context.settings.public_url, f"{owner}/{name}", branch),
         writes=writes,
         manages=user is not None and may_manage(user, repo),
         addresses=addresses(site.context.settings, user, f"{owner}/{name}"),
-        live=live,
-        older=pushed[-1].push.id if len(pushed) == _SHOWN else 0,
+        live=moving,
+        older=pushed[-1].id if len(pushed) == _SHOWN else 0,
         before=before,
     )
 
 
-async def latest(site: Site, request: Request) -> Response:
-    """The newest commit that was built."""
-    owner, name = request.path_params["owner"], request.path_params["repo"]
-    user = await site.reader(request)
-    async with site.context.database.read() as session:
-        repo = await get_readable(session, user, owner, name)
-        newest = select(Push.new_sha).where(
-            Push.repo_id == repo.id, Push.state == "applied", Push.plan.is_not(None)
-        )
-        sha = await session.scalar(newest.order_by(Push.id.desc()).limit(1))
-    if sha is None:
-        raise NotFound(f"nothing was built in {owner}/{name} yet", "git push gpu main")
-    return RedirectResponse(f"/{owner}/{name}/commit/{sha}", 302)
-
-
 def routes(site: Site) -> list[Route]:
     """Who may see a repo."""
-    return [
-        Route("/{owner}/{repo}", partial(repository, site)),
-        Route("/{owner}/{repo}/latest", partial(latest, site)),
-    ]
+    return [Route("/{owner}/{repo}", partial(repository, site))]

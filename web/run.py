@@ -12,13 +12,14 @@ from starlette.routing import Route
 from hermes.instance import gpu_names
 from hermes.tables import Build, Event, Run
 from web.charts import charts
-from web.details import RunDetails, build_details, run_details
+from web.details import RunDetails, build_details
 from web.excerpt import excerpt
 from web.lookup import find_build, find_rank, find_run, subjects
+from web.metrics import metrics_of_rank
 from web.preview import gallery
+from web.runs import run_details
 from web.site import Site, number
 
-_RANKS = 200
 _EVENTS = 200
 
 
@@ -26,7 +27,7 @@ async def _history(session: AsyncSession, details: RunDetails) -> list[Event]:
     """What happened. The rank of a run that has only one tells more than the run, which follows it."""
     run_id = details.run.id
     of_run = (Event.kind == "run") & (Event.subject_id == run_id)
-    if len(details.ranks) == 1:
+    if details.rank_count == 1:
         asked = of_run & or_(Event.from_state == "", Event.from_state == Event.to_state)
         of_run = asked | (Event.kind == "rank") & (Event.subject_id == details.ranks[0].id)
     rows = await session.scalars(select(Event).where(of_run).order_by(Event.id).limit(_EVENTS))
@@ -43,6 +44,7 @@ async def one_run(site: Site, request: Request) -> Response:
         sha = details.build.commit_sha
         values: dict[str, Any] = {
             "events": await _history(session, details),
+            "metrics": await metrics_of_rank(session, rank),
             "charts": await charts(session, rank, await gpu_names(session)),
             "subject": (await subjects(session, {run.repo_id}, {sha})).get((run.repo_id, sha), ""),
         }
@@ -51,7 +53,7 @@ async def one_run(site: Site, request: Request) -> Response:
         "run.html",
         details=details,
         rank=rank,
-        shown_ranks=details.ranks[:_RANKS],
+        shown_ranks=details.ranks,
         log=await excerpt(site, rank),
         gallery=await gallery(site, details),
         **values,

@@ -6,6 +6,7 @@ from hermes.tables import Build, Push, Rank, Run
 from web.answers import (
     ArtifactAnswer,
     BuildAnswer,
+    MetricAnswer,
     PushAnswer,
     RankAnswer,
     RunAnswer,
@@ -44,7 +45,9 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         exit_code=verdict.exit_code,
         signal=verdict.signal,
         summary=details.totals(),
+        rank_count=details.rank_count,
         ranks=[_rank(rank, url) for rank in details.ranks],
+        metrics=[MetricAnswer(**each._asdict()) for each in details.metrics],
         artifacts=[
             ArtifactAnswer(
                 path=each.path,

@@ -3,14 +3,15 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from sqlalchemy import select
 from starlette.requests import Request
 
 from hermes.errors import UserError
 from hermes.instance import gpu_names
 from hermes.process import Context
 from hermes.states import LIVE, TERMINAL
-from hermes.tables import Build, Rank, Run
+from hermes.tables import Build, Run
+from hermes.totals import totals_of
+from hermes.waiting import Queue
 from hermes.words import placed
 from web.details import build_words, run_words
 from web.feed import Feed, Sight, Subject
@@ -55,12 +56,11 @@ class RankSubject:
         async with self.context.database.read() as session:
             run = await session.get_one(Run, self.run_id)
             rank = await find_rank(session, run.id, self.number)
-            ranks = [rank]
-            if run.state in TERMINAL:  # only the last words are about all of them
-                of_run = select(Rank).where(Rank.run_id == run.id).order_by(Rank.number)
-                ranks = list((await session.scalars(of_run)).all())
+            figures = await totals_of(session, run.id) if run.state in TERMINAL else {}  # for the last words
             where = placed(rank, await gpu_names(session)).removeprefix("on ") if rank.slot else ""
-            words = await run_words(session, None, run, ranks, where)  # all viewers share it
+            words = await run_words(
+                session, Queue(session, None), run, figures, where
+            )  # all viewers share it
         return Sight(
             state=run.state,
             words=words,
