@@ -1,8 +1,12 @@
 """One line about a build or a run: the same words in the terminal and on the pages."""
 
+from collections.abc import Mapping
+
 from hermes.states import State
 from hermes.tables import Build, Rank, Run
 from hermes.units import show_size, show_span
+
+_TOGETHER = {"wall_s": max, "peak_memory_bytes": max, "gpu_busy_s": sum, "artifacts": sum}
 
 
 def bad_end(row: Build | Run) -> str:
@@ -22,7 +26,21 @@ def build_end(build: Build) -> str:
 def run_end(run: Run, ranks: list[Rank]) -> str:
     """`succeeded in 1.21 s · GPU 0.9 s · peak 312 MiB · 2 artifacts`."""
     figures = [rank.summary or {} for rank in ranks]
-    wall_s = max((each.get("wall_s", 0.0) for each in figures), default=0.0)
+    sums: dict[str, float] = {}
+    for key, together in (
+        ("wall_s", max),
+        ("peak_memory_bytes", max),
+        ("gpu_busy_s", sum),
+        ("artifacts", sum),
+    ):
+        if values := [each[key] for each in figures if key in each]:
+            sums[key] = together(values)
+    return end_words(run, sums)
+
+
+def end_words(run: Run, sums: Mapping[str, float]) -> str:
+    """The same, from the figures of all ranks together."""
+    wall_s = sums.get("wall_s", 0.0)
     state = run.state.replace("_", " ")
     why = (
         run.reason if run.reason.startswith(state) else f"{state}: {run.reason}"
@@ -30,11 +48,11 @@ def run_end(run: Run, ranks: list[Rank]) -> str:
     parts = [f"{state} in {show_span(wall_s)}" if run.state is State.SUCCEEDED else why]
     if run.state is not State.SUCCEEDED and wall_s:
         parts.append(f"after {show_span(wall_s)}")
-    if any("gpu_busy_s" in each for each in figures):
-        parts.append(f"GPU {show_span(sum(each.get('gpu_busy_s', 0.0) for each in figures))}")
-    if peak := max((each.get("peak_memory_bytes", 0) for each in figures), default=0):
+    if "gpu_busy_s" in sums:
+        parts.append(f"GPU {show_span(sums['gpu_busy_s'])}")
+    if peak := sums.get("peak_memory_bytes", 0):
         parts.append(f"peak {show_size(peak)}")
-    if count := sum(each.get("artifacts", 0) for each in figures):
+    if count := int(sums.get("artifacts", 0)):
         parts.append(f"{count} artifact{'s' if count > 1 else ''}")
     return " · ".join(parts)
 

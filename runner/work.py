@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hermes.attempt import Ending, follow_to_end, open_box
 from hermes.boxes import box_name
+from hermes.command import rank_command, rank_env
 from hermes.errors import Fenced, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
 from hermes.instance import UNFENCED
@@ -26,7 +27,6 @@ from hermes.transitions import move
 from hermes.trust import NEXT_STEP, distrust
 from runner.artifacts import Kept
 from runner.collect import collect
-from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.progress import ProgressScanner

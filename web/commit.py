@@ -18,7 +18,7 @@ from hermes.errors import NotFound, UserError
 from hermes.repos import get_readable
 from hermes.tables import Build, Push, Repo, Run
 from hermes.threads import in_thread
-from web.details import build_details, pushes_of, run_details
+from web.details import PAGE, build_details, pushes_of, run_details
 from web.excerpt import excerpt
 from web.files import artifact_url
 from web.lookup import Place
@@ -96,7 +96,7 @@ async def commit(site: Site, request: Request) -> Response:
             .order_by(Run.id.desc())
             .limit(_RUNS)
         )
-        runs = [await run_details(session, user, run, place) for run in ran.all()]
+        runs = [await run_details(session, user, run, place, PAGE) for run in ran.all()]
     message = await in_thread(read_message, site.context.paths.repo(repo.id), sha)
     if message is None and not pushes and not builds:
         raise NotFound(f"there is no commit {sha[:12]} in {owner}/{name}")

@@ -12,21 +12,39 @@ from hermes.repos import may_write
 from hermes.states import TERMINAL, State
 from hermes.tables import Artifact, Build, Push, Rank, Repo, Run, User
 from hermes.waiting import waiting_seen_by
-from hermes.words import build_end, placed, run_end
+from hermes.words import build_end, end_words, placed, run_end
 from web.activity import took_s
+from web.figures import sum_up, verdict_rank
 from web.lookup import Place
 
 
 @dataclass(frozen=True)
+class Depth:
+    """How many ranks and artifacts of a run are loaded; None: all."""
+
+    ranks: int | None = None
+    artifacts: int | None = None
+
+
+WHOLE = Depth()
+PAGE = Depth(ranks=1, artifacts=200)  # a page asks for the ranks that it shows by itself (web.ranks)
+
+
+@dataclass(frozen=True)
 class RunDetails:
-    """A run with all that belongs to it. `words` is its one line; `where` is by rank number."""
+    """A run with what belongs to it, as deep as it was asked for. `words` is its one line; `where` is by rank
+    number; `sums` are the figures of all ranks together; `verdict` is the rank that speaks for it."""
 
     run: Run
     place: Place
     build: Build
     user: str
     ranks: list[Rank]
+    verdict: Rank
+    sums: dict[str, Any]
     artifacts: list[Artifact]
+    artifact_count: int
+    numbers: dict[int, int]  # of the ranks that wrote these artifacts, by id
     plan: Plan
     words: str
     where: dict[int, str]
@@ -62,24 +80,20 @@ class RunDetails:
         )
         return f"{verb} by {self.user}"
 
-    def verdict_rank(self) -> Rank:
-        """The rank whose exit code speaks for the run: the first that failed, else the first."""
-        failed = (rank for rank in self.ranks if rank.state in TERMINAL and rank.exit_code)
-        return next(failed, self.ranks[0])
-
-    def totals(self) -> dict[str, Any]:
-        """The figures of all ranks together."""
-        return totals(self.ranks)
+    @property
+    def rank_count(self) -> int:
+        """How many ranks it has."""
+        return len(self.plan.ranks)
 
     def command(self, rank: Rank) -> str:
         """What this rank runs, in the words of its manifest with the values put in."""
-        values = {"rank": str(rank.number), "world_size": str(len(self.ranks)), **rank.parameters}
+        values = {"rank": str(rank.number), "world_size": str(self.rank_count), **rank.parameters}
         words = [self.plan.handler or "make run, else ./a.out", *substitute(self.plan.args, values)]
         return " ".join(words) + (f" < {self.plan.stdin}" if self.plan.stdin else "")
 
     def rank_number(self, artifact: Artifact) -> int:
         """Which rank wrote it."""
-        return next((rank.number for rank in self.ranks if rank.id == artifact.rank_id), 0)
+        return self.numbers.get(artifact.rank_id, 0)
 
 
 @dataclass(frozen=True)
@@ -107,19 +121,6 @@ class BuildDetails:
     def is_over(self) -> bool:
         """Whether nothing can change any more."""
         return self.build.state in TERMINAL
-
-
-def totals(ranks: list[Rank]) -> dict[str, Any]:
-    """Sums of times, peaks of memory; only what was measured."""
-    found = [rank.summary for rank in ranks if rank.summary]
-    figures: dict[str, Any] = {}
-    for key in ("wall_s", "peak_memory_bytes", "gpu_peak_memory_bytes"):
-        if values := [each[key] for each in found if key in each]:
-            figures[key] = max(values)
-    for key in ("cpu_s", "gpu_busy_s"):
-        if values := [each[key] for each in found if key in each]:
-            figures[key] = round(sum(values), 3)
-    return figures
 
 
 async def user_name(session: AsyncSession, user_id: int) -> str:
@@ -156,26 +157,36 @@ async def _may_write(session: AsyncSession, visitor: User | None, repo: Repo) ->
     return visitor is not None and await may_write(session, visitor, repo)
 
 
-async def run_details(session: AsyncSession, visitor: User | None, run: Run, place: Place) -> RunDetails:
+async def run_details(
+    session: AsyncSession, visitor: User | None, run: Run, place: Place, depth: Depth = WHOLE
+) -> RunDetails:
     """Load the rest of a run that was found."""
     build = await session.get_one(Build, run.build_id)
-    ranks = list(
-        (await session.scalars(select(Rank).where(Rank.run_id == run.id).order_by(Rank.number))).all()
-    )
-    artifacts = await session.scalars(
-        select(Artifact).where(Artifact.run_id == run.id).order_by(Artifact.rank_id, Artifact.path)
-    )
+    by_number = select(Rank).where(Rank.run_id == run.id).order_by(Rank.number)
+    ranks = list((await session.scalars(by_number.limit(depth.ranks))).all())
+    left = select(Artifact, Rank.number).join(Rank, Rank.id == Artifact.rank_id)
+    left = left.where(Artifact.run_id == run.id).order_by(Artifact.rank_id, Artifact.path)
+    artifacts = (await session.execute(left.limit(depth.artifacts))).all()
     names = await gpu_names(session)
     where = {rank.number: placed(rank, names).removeprefix("on ") for rank in ranks if rank.slot}
+    sums = await sum_up(session, run.id)
+    is_over = run.state in TERMINAL
+    words = (
+        end_words(run, sums) if is_over else await run_words(session, visitor, run, ranks, where.get(0, ""))
+    )
     return RunDetails(
         run=run,
         place=place,
         build=build,
         user=await user_name(session, run.user_id),
         ranks=ranks,
-        artifacts=list(artifacts.all()),
+        verdict=await verdict_rank(session, run.id) or ranks[0],
+        sums=sums,
+        artifacts=[artifact for artifact, _ in artifacts],
+        artifact_count=await session.scalar(select(func.count()).where(Artifact.run_id == run.id)) or 0,
+        numbers={artifact.rank_id: number for artifact, number in artifacts},
         plan=Plan.model_validate(run.plan),
-        words=await run_words(session, visitor, run, ranks, where.get(0, "")),
+        words=words,
         where=where,
         may_write=await _may_write(session, visitor, place.repo),
         signed_in=visitor is not None,
