@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hermes.audit import Actor, write_down
 from hermes.errors import Refused
 from hermes.process import Context
 from hermes.queue import BUILDS, CHANGED, RANKS
@@ -15,6 +16,7 @@ from hermes.tables import Run, User
 from hermes.trust import check_trusted
 from web.lookup import find_build, find_run
 from web.site import Site, number
+from web.visitor import address
 
 _NOT_YOURS = "you may see this repository, but not change what it does"
 
@@ -25,23 +27,26 @@ class Actions:
 
     context: Context
 
-    async def cancel_run(self, user: User, run_id: int) -> Run:
+    async def cancel_run(self, user: User, run_id: int, address: str) -> Run:
         """Raises NotFound, Refused."""
         async with self.context.database.write() as session:
             run, place = await find_run(session, user, run_id)
             if not await may_write(session, user, place.repo):
                 raise Refused(_NOT_YOURS, f"ask {place.owner} to cancel it")
-            await cancel_run(session, run, user)
+            if await cancel_run(session, run, user):
+                write_down(session, Actor(user.name, address), "run cancelled", f"run {run.id}", place.name)
         await self.context.doorbell.ring(RANKS, CHANGED)
         return run
 
-    async def cancel_build(self, user: User, build_id: int) -> None:
+    async def cancel_build(self, user: User, build_id: int, address: str) -> None:
         """Raises NotFound, Refused."""
         async with self.context.database.write() as session:
             build, place = await find_build(session, user, build_id)
             if not await may_write(session, user, place.repo):
                 raise Refused(_NOT_YOURS, f"ask {place.owner} to cancel it")
-            await cancel_build(session, build, user)
+            if await cancel_build(session, build, user):
+                what = f"build {build.id}"
+                write_down(session, Actor(user.name, address), "build cancelled", what, place.name)
         await self.context.doorbell.ring(BUILDS, RANKS, CHANGED)
 
     async def run_again(self, user: User, run_id: int) -> Run:
@@ -61,12 +66,13 @@ def routes(site: Site) -> list[Route]:
     actions = Actions(site.context)
 
     async def cancel_one_run(request: Request) -> Response:
-        run = await actions.cancel_run(await site.user(request), number(request.path_params, "run"))
+        run_id = number(request.path_params, "run")
+        run = await actions.cancel_run(await site.user(request), run_id, address(request))
         return RedirectResponse(f"/runs/{run.id}", 303)
 
     async def cancel_one_build(request: Request) -> Response:
         build_id = number(request.path_params, "build")
-        await actions.cancel_build(await site.user(request), build_id)
+        await actions.cancel_build(await site.user(request), build_id, address(request))
         return RedirectResponse(f"/builds/{build_id}", 303)
 
     async def again(request: Request) -> Response:

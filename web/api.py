@@ -20,7 +20,7 @@ from web.details import build_details, pushes_of, run_details
 from web.lookup import Place, find_build, find_run, places
 from web.shapes import build_answer, push_answer, run_answer
 from web.site import Site, number
-from web.visitor import program
+from web.visitor import address, program
 
 _PER_PAGE, _MOST_PER_PAGE, _RUNS_OF_COMMIT = 30, 100, 50
 
@@ -72,7 +72,7 @@ class Api:
     async def cancel_run(self, request: Request) -> Response:
         """Ask for its end; what is over stays as it is."""
         user = await self._user(request)
-        run = await self.actions.cancel_run(user, number(request.path_params, "run"))
+        run = await self.actions.cancel_run(user, number(request.path_params, "run"), address(request))
         return _json(await self._run(user, run.id), 202)
 
     async def run_again(self, request: Request) -> Response:
@@ -103,7 +103,7 @@ class Api:
     async def cancel_build(self, request: Request) -> Response:
         """Ask for its end; what is over stays as it is."""
         user, build_id = await self._user(request), number(request.path_params, "build")
-        await self.actions.cancel_build(user, build_id)
+        await self.actions.cancel_build(user, build_id, address(request))
         return await self._build(user, build_id, 202)
 
     async def _build(self, user: User, build_id: int, status: int) -> Response:

@@ -14,6 +14,9 @@ from hermes.images import ImageTable
 from hermes.process import Context
 from web import (
     actions,
+    admin,
+    admin_audit,
+    admin_machine,
     commit,
     dashboard,
     files,
@@ -23,6 +26,7 @@ from web import (
     live,
     logparts,
     merged,
+    queue,
     rawlog,
     repository,
     repository_settings,
@@ -46,23 +50,11 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (
-            health,
-            signin,
-            dashboard,
-            gpus,
-            tokens,
-            keys,
-            actions,
-            live,
-            logparts,
-            rawlog,
-            merged,
-            files,
-            run,
-        )
+        fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
+        work = (actions, live, logparts, rawlog, merged, files, run)
+        admins = (admin, admin_machine, admin_audit)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
-        for module in (*fixed, repository_settings, commit, repository):
+        for module in (*fixed, *work, *admins, repository_settings, commit, repository):
             mine += module.routes(self.site)
         return mine
 

@@ -10,7 +10,7 @@ from hermes.units import show_size, show_span
 from web.samples import Samples
 
 WIDTH, HEIGHT = 320, 136
-LEFT, RIGHT, TOP, BOTTOM = 52, 312, 10, 112  # of the plot; beside and below it stand the units
+LEFT, RIGHT, TOP, BOTTOM = 58, 312, 10, 112  # of the plot; beside and below it stand the units
 MOST_POINTS = 600  # of a line
 _MOST_LINES = 8  # line styles that can be told apart
 _NICE, _NICE_BYTES = (1, 2, 4, 5, 10), (1, 1.5, 2, 3, 4, 6, 8, 10)

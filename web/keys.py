@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hermes.audit import write_down
 from hermes.errors import UserError
 from hermes.ssh_keys import add_key, list_keys, read_key, remove_key
 from hermes.tables import User
@@ -13,6 +14,7 @@ from hermes.threads import in_thread
 from web.addresses import addresses
 from web.forms import Outcome, done, read_form
 from web.site import Site, number
+from web.visitor import actor
 
 
 def _fingerprint(path: Path) -> str:
@@ -46,7 +48,8 @@ def routes(site: Site) -> list[Route]:
         typed = await read_form(request)
         try:
             async with site.context.database.write() as session:
-                await add_key(session, user, typed.get("key", ""), typed.get("name", ""))
+                key = await add_key(session, user, typed.get("key", ""), typed.get("name", ""))
+                write_down(session, actor(request, user), "key added", key.name, key.fingerprint)
         except UserError as error:
             return await page(request, user, Outcome("keys", error, typed))
         return RedirectResponse("/settings/keys?done=keys", 303)
@@ -54,7 +57,8 @@ def routes(site: Site) -> list[Route]:
     async def remove(request: Request) -> Response:
         user = await site.user(request)
         async with site.context.database.write() as session:
-            await remove_key(session, user, number(request.path_params, "key"))
+            key = await remove_key(session, user, number(request.path_params, "key"))
+            write_down(session, actor(request, user), "key removed", key.name, key.fingerprint)
         return RedirectResponse("/settings/keys", 303)
 
     return [

@@ -5,10 +5,12 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.accounts import SCOPES, Identity, revoke
+from hermes.audit import write_down
 from hermes.errors import UserError
 from hermes.tokens import list_tokens, make_token
 from web.forms import LIVES, Outcome, read_form, wish
 from web.site import Site, number
+from web.visitor import actor
 
 
 def routes(site: Site) -> list[Route]:
@@ -35,7 +37,9 @@ def routes(site: Site) -> list[Route]:
         typed = await read_form(request)
         try:
             async with site.context.database.write() as session:
-                secret = await make_token(session, identity.user, wish(typed, "all"))
+                asked = wish(typed, "all")
+                secret = await make_token(session, identity.user, asked)
+                write_down(session, actor(request, identity.user), "token made", asked.name, asked.scope)
         except UserError as error:
             return await page(request, identity, Outcome("tokens", error, typed))
         return await page(request, identity, Outcome("tokens", secret=secret))
@@ -43,7 +47,8 @@ def routes(site: Site) -> list[Route]:
     async def end(request: Request) -> Response:
         identity = await site.visitor(request)
         async with site.context.database.write() as session:
-            await revoke(session, identity.user, number(request.path_params, "token"))
+            token = await revoke(session, identity.user, number(request.path_params, "token"))
+            write_down(session, actor(request, identity.user), "token revoked", token.name, token.scope)
         return RedirectResponse("/settings/tokens", 303)
 
     return [
