@@ -171,6 +171,8 @@ def _parse(name: str, each: "Field[Any]", text: str) -> Any:
 def _show(each: "Field[Any]", value: Any) -> str:
     """A value as one would write it."""
     parse = each.metadata["parse"]
+    if value == 0:
+        return "0"
     if parse is parse_size_bytes:
         return f"{value >> 30}G" if value % (1 << 30) == 0 else f"{value >> 20}M"
     return show_limit(value).replace(" ", "") if parse is parse_span_s else str(value)
@@ -191,7 +193,7 @@ def settings_in_force(settings: Settings) -> list[SettingInForce]:
     found = []
     for each in fields(Settings):
         value = getattr(settings, each.name)
-        default, shown = ("" if it in (Path(), "", 0) else _show(each, it) for it in (each.default, value))
+        default, shown = ("" if it in (Path(), "") else _show(each, it) for it in (each.default, value))
         masked = re.sub(r"(://[^/@:]*:)[^@]*@", r"\1••••@", shown)
         is_set = value != each.default
         found.append(SettingInForce(variable(each.name), masked, default, is_set, each.metadata["help"]))

@@ -17,6 +17,7 @@ from web import (
     admin,
     admin_audit,
     admin_machine,
+    again,
     commit,
     dashboard,
     files,
@@ -52,6 +53,7 @@ class Pages:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
         work = (actions, live, logparts, rawlog, merged, files, run)
+        work = (actions, again, live, rawlog, files, run)
         admins = (admin, admin_machine, admin_audit)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
         for module in (*fixed, *work, *admins, repository_settings, commit, repository):

@@ -1,6 +1,7 @@
 """The variables that a program saw, for its page; what looks like a secret is not shown."""
 
 import re
+from collections.abc import Mapping
 
 from hermes.command import rank_env
 from hermes.plan import Plan
@@ -15,4 +16,9 @@ def variables(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[s
     seen = rank_env(plan, run, rank, commit, url)
     if rank.slot:
         seen["CUDA_VISIBLE_DEVICES"] = ",".join(rank.slot.get("gpus", ()))
-    return {name: MASK if _SECRET.search(name) else value for name, value in sorted(seen.items())}
+    return masked(dict(sorted(seen.items())))
+
+
+def masked(values: Mapping[str, str]) -> dict[str, str]:
+    """Without what looks like a secret by its name."""
+    return {name: MASK if _SECRET.search(name) else value for name, value in values.items()}
