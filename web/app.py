@@ -52,8 +52,7 @@ class Pages:
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
-        work = (actions, live, logparts, rawlog, merged, files, run)
-        work = (actions, again, live, rawlog, files, run)
+        work = (actions, again, live, logparts, rawlog, merged, files, run)
         admins = (admin, admin_machine, admin_audit)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
         for module in (*fixed, *work, *admins, repository_settings, commit, repository):
