@@ -1,12 +1,13 @@
 """`/settings/keys`: the public keys that sign a user in over SSH, and the key that this server shows."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.audit import write_down
+from hermes.audit import Actor, write_down
 from hermes.errors import UserError
 from hermes.ssh_keys import add_key, list_keys, read_key, remove_key
 from hermes.tables import User
@@ -23,6 +24,13 @@ def _fingerprint(path: Path) -> str:
         return read_key(path.read_text())[0].get_fingerprint()
     except (OSError, UserError):
         return ""
+
+
+async def _add(site: Site, by: Actor, user: User, typed: Mapping[str, str]) -> None:
+    """Raises UserError."""
+    async with site.context.database.write() as session:
+        key = await add_key(session, user, typed.get("key", ""), typed.get("name", ""))
+        write_down(session, by, "key added", key.name, key.fingerprint)
 
 
 def routes(site: Site) -> list[Route]:
@@ -47,9 +55,7 @@ def routes(site: Site) -> list[Route]:
         user = await site.user(request)
         typed = await read_form(request)
         try:
-            async with site.context.database.write() as session:
-                key = await add_key(session, user, typed.get("key", ""), typed.get("name", ""))
-                write_down(session, actor(request, user), "key added", key.name, key.fingerprint)
+            await _add(site, actor(request, user), user, typed)
         except UserError as error:
             return await page(request, user, Outcome("keys", error, typed))
         return RedirectResponse("/settings/keys?done=keys", 303)
