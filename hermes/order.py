@@ -68,7 +68,7 @@ async def read_order(session: AsyncSession, viewer: User, skip: int, limit: int)
         .order_by(first_key, Run.id)
     )
     rows = (await session.execute(queued)).all()
-    names = dict((await session.execute(select(User.id, User.name))).tuples().all())
+    names = dict((await session.execute(select(User.id, User.name))).all())
     first = next((number for number, row in enumerate(rows, 1) if row[1] == viewer.id), 0)
     before: dict[str, int] = {}
     for row in rows[: max(first - 1, 0)]:
@@ -104,7 +104,7 @@ async def _turns(session: AsyncSession, names: dict[int, str]) -> list[Turn]:
     waiting = await session.execute(counts.where(Rank.state == State.QUEUED).group_by(Run.user_id))
     running = select(Run.user_id, func.count()).join(Rank, Rank.run_id == Run.id)
     at_work = await session.execute(running.where(Rank.state.in_(LIVE)).group_by(Run.user_id))
-    works = dict(at_work.tuples().all())
+    works = dict(at_work.all())
     now = time.time()
     turns = [  # as hermes.fairness.queue_key
         Turn(names[user_id], ranks, works.get(user_id, 0), max(last + 1.0 - now, TURN_S * ranks))

@@ -69,7 +69,7 @@ async def results(session: AsyncSession, user: User) -> list[Result]:
     for artifact in (await session.scalars(first.order_by(Artifact.id))).all():
         found.setdefault(artifact.run_id, []).append(artifact)
     counted = select(Artifact.run_id, func.count()).where(of_runs).group_by(Artifact.run_id)
-    counts = dict((await session.execute(counted)).tuples().all())
+    counts = dict((await session.execute(counted)).all())
     return [Result(line, found.get(line.id, []), counts.get(line.id, 0)) for line in lines]
 
 

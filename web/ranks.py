@@ -5,7 +5,7 @@ A run has up to 10,000 ranks: the grid reads two columns of them, the table a fe
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.instance import gpu_names
@@ -94,8 +94,8 @@ async def look_at_ranks(session: AsyncSession, run_id: int, shown: int) -> Ranks
 async def _blocks(session: AsyncSession, run_id: int, total: int) -> list[Block]:
     starts = range(0, total, GRID)
     blocks = [Block(start, min(start + GRID, total) - 1) for start in starts]
-    block = (Rank.number // GRID).label("block")
+    block = (Rank.number // GRID).label("block")  # grouped by its name: PostgreSQL does not know it again
     grouped = select(block, Rank.state, func.count()).where(Rank.run_id == run_id)
-    for number, state, ranks in await session.execute(grouped.group_by(block, Rank.state)):
+    for number, state, ranks in await session.execute(grouped.group_by(text("block"), Rank.state)):
         blocks[int(number)].counts[state] = ranks
     return blocks
