@@ -148,3 +148,22 @@ def test_who_may_only_look_or_not_even_that(service: Service, bob: str, run: dic
     with service.client("") as nobody:
         assert nobody.get(address).headers["location"] == f"/signin?next={address}"
         assert nobody.post(f"/api/v1{address}", json={}).status_code == 401
+
+
+def test_a_reader_looks_and_in_public_everybody_runs_again(service: Service, bob: str) -> None:
+    private = service.run_of(service.push(PROGRAM, repo="again-read"))
+    opened = PROGRAM | {"hermes.toml": f"public = true\n{PROGRAM['hermes.toml']!s}"}
+    public = service.run_of(service.push(opened, repo="again-open"))
+    service.hermes("admin", "repo", "collaborator", "add", "alice/again-read", "bob")
+    with signed_in(service, bob) as reader:
+        assert reader.get(f"/runs/{private['id']}").status_code == 200
+        for answer in (
+            reader.get(f"/runs/{private['id']}/again"),
+            reader.post(f"/runs/{private['id']}/again", data={"run.args": "x"}),
+        ):
+            assert answer.status_code == 403 and "ask alice to make you a collaborator" in answer.text
+        assert reader.get(f"/runs/{public['id']}/again").status_code == 200
+        made = reader.post(f"/runs/{public['id']}/again", data={"ranks.repeat": "2"})
+        assert made.status_code == 303
+    fresh = service.api(made.headers["location"])
+    assert (fresh["user"], len(fresh["ranks"])) == ("bob", 4)

@@ -13,7 +13,7 @@ from hermes.states import State
 from hermes.tables import Rank
 from hermes.words import placed
 
-GRID, TABLE = 1000, 50
+GRID, TABLE = 1000, 20
 #: A state is a letter and a shape besides its colour.
 LETTERS = {
     State.QUEUED: "·",
