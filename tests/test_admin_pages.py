@@ -172,7 +172,8 @@ def test_the_audit_log_says_who_did_what_from_where(service: Service, admin: htt
     assert ["alice", "127.0.0.1", "repo settings", "alice/audited"] in found
     assert any(row[2] == "sign-in" for row in found)
     failed = wait_for(lambda: lines(admin, "?act=sign-in+failed"))
-    assert failed[0][1:4] == ["nobody", "127.0.0.1", "sign-in failed"] and "time" in failed[0][5]
+    assert failed[0][1:4] == ["nobody", "127.0.0.1", "sign-in failed"]
+    assert re.match(r"once|\d+ times", failed[0][5])  # an earlier test may have failed to sign in, too
     assert lines(admin, "?subject=no+such+thing") == []
 
 
