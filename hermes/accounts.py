@@ -64,6 +64,17 @@ async def get_user(session: AsyncSession, name: str) -> User:
     return user
 
 
+async def disable(session: AsyncSession, user: User) -> None:
+    """From the next request on nothing signs this account in: no token, key or browser. It keeps all it has,
+    and what runs goes on."""
+    (await session.get_one(User, user.id)).disabled_at = time.time()
+
+
+async def enable(session: AsyncSession, user: User) -> None:
+    """Its tokens and keys are good again."""
+    (await session.get_one(User, user.id)).disabled_at = None
+
+
 async def add_token(
     session: AsyncSession,
     user: User,
@@ -100,6 +111,7 @@ async def identify(session: AsyncSession, secret: str, *scopes: str) -> Identity
         select(User, Token)
         .join(Token, Token.user_id == User.id)
         .where(Token.digest == _digest(secret), Token.scope.in_(scopes or ("all",)))
+        .where(User.disabled_at.is_(None))
     )
     row = found.first()
     if row is None or row[1].revoked_at or (row[1].expires_at or time.time() + 1) <= time.time():
@@ -117,9 +129,10 @@ async def mark_used(session: AsyncSession, token: Token) -> None:
     await session.execute(update(Token).where(Token.id == token.id).values(last_used_at=time.time()))
 
 
-async def revoke(session: AsyncSession, user: User, token_id: int) -> None:
+async def revoke(session: AsyncSession, user: User, token_id: int) -> Token:
     """End a token of this user, from the next request on. Raises NotFound."""
     token = await session.get(Token, token_id)
     if token is None or token.user_id != user.id or token.revoked_at:
         raise NotFound("there is no such token of yours")
     token.revoked_at = time.time()
+    return token

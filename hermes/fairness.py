@@ -17,7 +17,9 @@ from hermes.tables import Rank, Run
 TURN_S = 60.0
 
 
-async def check_queue(session: AsyncSession, settings: Settings, user_id: int, ranks: int) -> None:
+async def check_queue(
+    session: AsyncSession, settings: Settings, user_id: int, ranks: int, what: str = "this push"
+) -> None:
     """Raises Refused when so many more ranks of this user would make the queue too long."""
     waiting = select(func.count()).select_from(Rank).where(Rank.state == State.QUEUED)
     theirs = waiting.join(Run, Run.id == Rank.run_id).where(Run.user_id == user_id)
@@ -27,7 +29,7 @@ async def check_queue(session: AsyncSession, settings: Settings, user_id: int, r
     ):
         if most and (count := await session.scalar(query) or 0) + ranks > most:
             raise Refused(
-                f"{whose} {count} ranks in the queue, and this push adds {ranks}: the limit is {most}",
+                f"{whose} {count} ranks in the queue, and {what} adds {ranks}: the limit is {most}",
                 "wait for some to end, cancel some, or push with -o skip or -o build-only",
             )
 

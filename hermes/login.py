@@ -12,6 +12,7 @@ def count_failure(context: Context, address: str, name: str = "") -> None:
     keys = [f"address {address}", *([f"user {name}"] if name else [])]
     for key in keys:
         context.failures.count(key)
+    context.failed.count(address, name)
     wait_s = max(context.failures.wait_s(key) for key in keys)
     if wait_s:
         raise TooMany("too many failed sign-ins", wait_s)

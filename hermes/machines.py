@@ -84,7 +84,8 @@ async def machines(session: AsyncSession, user: User) -> list[Machine]:
     return [machine for machine in found if machine.is_alive or machine.holders]
 
 
-async def _readable(session: AsyncSession, user: User) -> set[int]:
+async def visible_repos(session: AsyncSession, user: User) -> set[int]:
+    """The repos that this user may see."""
     return set((await session.scalars(select(Repo.id).where(visible_to(user)))).all())
 
 
@@ -99,7 +100,7 @@ async def _holders(session: AsyncSession, user: User) -> list[Holder]:
         .where(Rank.state.in_(LIVE))
         .order_by(Rank.id)
     )
-    readable = await _readable(session, user)
+    readable = await visible_repos(session, user)
     return [_holder(row, readable) for row in rows.all() if row[0].slot]
 
 
@@ -131,7 +132,7 @@ async def queue(session: AsyncSession, user: User) -> tuple[list[Waiting], int]:
         .limit(_SHOWN)
     )
     total = await session.scalar(select(func.count()).select_from(waiting.subquery())) or 0
-    readable = await _readable(session, user)
+    readable = await visible_repos(session, user)
     owners = dict((await session.execute(select(User.id, User.name))).all())
     shown, waits = [], Queue(session, user)
     for run, repo, starter in rows.all():

@@ -80,7 +80,7 @@ def _validate(model: type[M], raw: dict[str, Any], name: str, text: str) -> M:
         first = min(error.errors(), key=lambda each: _locate(text, each["loc"]))
         line, column = _locate(text, first["loc"])
         more = error.error_count() - 1
-        words = _explain(model, first) + (f" (and {more} more)" if more else "")
+        words = explain(model, first) + (f" (and {more} more)" if more else "")
         raise ManifestError(words, f"{name}:{line}:{column}") from None
 
 
@@ -93,7 +93,8 @@ def _refuse_not_yet(manifest: Manifest, name: str, text: str) -> None:
             )
 
 
-def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
+def explain(model: type[BaseModel], error: ErrorDetails) -> str:
+    """What is wrong with a value, in the words of the manifest."""
     path = [str(part) for part in error["loc"] if isinstance(part, str) and "[" not in part]
     key = ".".join(path)
     if error["type"] == "extra_forbidden":

@@ -21,6 +21,7 @@ _RESERVED = frozenset(
         "hooks",
         "login",
         "metrics",
+        "queue",
         "runs",
         "settings",
         "signin",

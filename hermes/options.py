@@ -15,6 +15,7 @@ WORDS = {
     "skip": "store the commits, start nothing",
     "build-only": "build, and stop there",
 }
+PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")  # the name of one
 _ALIASES = {"ci.skip": "skip"}  # as elsewhere
 _NUMBERS = {"follow": (1, 2**53), "width": (20, 1000)}  # for the stream: name=N, least and most
 _OVERRIDES: dict[tuple[str, str], Callable[[str], Any]] = {
@@ -61,7 +62,7 @@ def parse_options(options: list[str]) -> PushOptions:
             overrides[table, key] = _override(table, key, value)
         elif name in _NUMBERS:
             numbers[name] = _number(name, value)
-        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+        elif PARAMETER.fullmatch(name):
             parameters[name] = value
         else:
             raise UserError(f"push option {option[:80]!r} is not understood", _HELP)

@@ -111,8 +111,8 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         raise Refused(
             f"run.stdin = {run.stdin!r}: no such file in this commit", "commit it, or leave the key out"
         )
-    _check_limits(manifest, here)
-    gpu, warnings = _gpu_want(manifest.gpu, language, here, ancestor, runs)
+    check_limits(manifest, here)
+    gpu, warnings = gpu_want(manifest.gpu, language, here, ancestor, runs)
     return Plan(
         name=manifest.name or tree.default_name,
         version=manifest.version or "",
@@ -139,7 +139,8 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
     )
 
 
-def _check_limits(manifest: Manifest, here: Instance) -> None:
+def check_limits(manifest: Manifest, here: Instance) -> None:
+    """Raises Refused for what this instance does not allow or does not have."""
     run = manifest.run
     for key, value in (("run.timeout", run.timeout), ("build.timeout", manifest.build.timeout)):
         if value > here.max_timeout_s:
@@ -161,9 +162,10 @@ def _check_limits(manifest: Manifest, here: Instance) -> None:
         raise Refused(f"run.memory = {show_size(run.memory)}: this instance has {has}", "lower run.memory")
 
 
-def _gpu_want(
+def gpu_want(
     asked: GpuPart, language: str, here: Instance, ancestor: bool, runs: bool
 ) -> tuple[GpuWant, list[str]]:
+    """What is asked for, and warnings. Raises Refused for what can never be had here."""
     count = asked.count if asked.count is not None else int(language == "cuda")
     want = GpuWant(
         count=count,

@@ -6,12 +6,13 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hermes import journal
 from hermes.checks import check_data_directory
 from hermes.database import Database
 from hermes.errors import HermesError
+from hermes.failed_signins import FailedSignIns
 from hermes.paths import Paths
 from hermes.queue import Doorbell
 from hermes.schema import migrate
@@ -30,6 +31,7 @@ class Context:
     database: Database
     doorbell: Doorbell
     failures: Throttle  # of people who could not say who they are
+    failed: FailedSignIns = field(default_factory=FailedSignIns)  # the same, for the audit log
 
 
 @asynccontextmanager

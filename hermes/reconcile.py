@@ -28,6 +28,7 @@ async def keep_reconciling(context: Context) -> None:
         await asyncio.sleep(context.settings.poll * random.uniform(0.8, 1.2))  # processes spread out
         try:
             await reconcile(context)
+            await context.failed.write(context.database)
         except Unavailable as error:
             log.warning("reconcile failed", error=str(error))
 

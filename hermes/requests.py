@@ -38,11 +38,12 @@ async def cancel_build(session: AsyncSession, build: Build, by: User) -> bool:
     return True
 
 
-async def run_again(session: AsyncSession, run: Run, by: User) -> Run:
-    """Queue the same run once more, without a build. Raises Refused if there is no image."""
+async def run_again(session: AsyncSession, run: Run, by: User, plan: Plan | None = None) -> Run:
+    """Queue the same run once more, or with another plan, without a build. Raises Refused if there is no
+    image."""
     build = (await session.scalars(select(Build).where(Build.id == run.build_id))).one()
     if build.state is not State.BUILT:
         raise Refused(
             f"build {build.id} is {build.state}: there is nothing to run", "push a commit that builds"
         )
-    return await queue_run(session, build, Plan.model_validate(run.plan), by.id, "retry")
+    return await queue_run(session, build, plan or Plan.model_validate(run.plan), by.id, "retry")

@@ -2,10 +2,11 @@
 
 import ipaddress
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hermes.errors import SettingsError
 from hermes.units import parse_size_bytes, parse_span_s, show_limit
@@ -176,19 +177,42 @@ def _parse(name: str, each: "Field[Any]", text: str) -> Any:
         raise SettingsError(f"{name}={text!r}: {error}\n  {name}: {each.metadata['help']}") from None
 
 
-def _show(each: "Field[Any]") -> str:
-    """A default as one would write it."""
+def _show(each: "Field[Any]", value: Any) -> str:
+    """A value as one would write it."""
     parse = each.metadata["parse"]
-    value: Any = each.default
+    if value == 0:
+        return "0"
     if parse is parse_size_bytes:
         return f"{value >> 30}G" if value % (1 << 30) == 0 else f"{value >> 20}M"
     return show_limit(value).replace(" ", "") if parse is parse_span_s else str(value)
+
+
+class SettingInForce(NamedTuple):
+    """What one setting is now; `is_set`: the environment says something else than the default."""
+
+    variable: str
+    value: str
+    default: str
+    is_set: bool
+    help: str
+
+
+def settings_in_force(settings: Settings) -> list[SettingInForce]:
+    """For an operator to look at: passwords in addresses are masked."""
+    found = []
+    for each in fields(Settings):
+        value = getattr(settings, each.name)
+        default, shown = ("" if it in (Path(), "") else _show(each, it) for it in (each.default, value))
+        masked = re.sub(r"(://[^/@:]*:)[^@]*@", r"\1••••@", shown)
+        is_set = value != each.default
+        found.append(SettingInForce(variable(each.name), masked, default, is_set, each.metadata["help"]))
+    return found
 
 
 def settings_table() -> str:
     """The table in docs/settings.md (a test compares them)."""
     rows = ["| variable | default | what it is |", "| --- | --- | --- |"]
     for each in fields(Settings):
-        default = "" if each.default in (Path(), "", 0) else f"`{_show(each)}`"
+        default = "" if each.default in (Path(), "", 0) else f"`{_show(each, each.default)}`"
         rows.append(f"| `{variable(each.name)}` | {default} | {each.metadata['help']} |")
     return "\n".join(rows) + "\n"

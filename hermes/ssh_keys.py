@@ -75,18 +75,20 @@ async def list_keys(session: AsyncSession, user: User) -> list[SshKey]:
     return list(rows.all())
 
 
-async def remove_key(session: AsyncSession, user: User, key_id: int) -> None:
+async def remove_key(session: AsyncSession, user: User, key_id: int) -> SshKey:
     """The key signs nobody in any more. Raises NotFound."""
     row = await session.get(SshKey, key_id)
     if row is None or row.user_id != user.id:
         raise NotFound("there is no such key of yours")
     await session.delete(row)
+    return row
 
 
 async def owner_of_key(session: AsyncSession, fingerprint: str) -> tuple[User, SshKey] | None:
     """Whom this key signs in."""
     found = select(User, SshKey).join(SshKey, SshKey.user_id == User.id)
-    row = (await session.execute(found.where(SshKey.fingerprint == fingerprint))).first()
+    found = found.where(SshKey.fingerprint == fingerprint, User.disabled_at.is_(None))
+    row = (await session.execute(found)).first()
     return None if row is None else (row[0], row[1])
 
 

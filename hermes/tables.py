@@ -20,6 +20,7 @@ class User(Base):
     name: Mapped[str] = mapped_column(unique=True)
     is_admin: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
+    disabled_at: Mapped[float | None]  # then nothing signs it in; what it has stays
 
 
 class Token(Base):

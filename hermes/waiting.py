@@ -74,7 +74,7 @@ class Queue:
         if of_gpus not in self._holders:
             away = await _away(session) if of_gpus else ""
             self._holders[of_gpus] = await _holder(session, of_gpus, self._viewer) or away
-        place = _ordinal(await self._place(run.id))
+        place = ordinal(await self._place(run.id))
         return f"{self._holders[of_gpus] or 'for a free place'}, you are {place}"
 
     async def _place(self, run_id: int) -> int:
@@ -161,14 +161,21 @@ async def _left_s(session: AsyncSession, rank: Rank, run: Run) -> tuple[float, s
     limit, when there were none or it takes longer this time."""
     now = time.time()
     passed_s = now - (rank.started_at or rank.claimed_at or now)
-    earlier = select(Run).where(Run.repo_id == run.repo_id, Run.state == State.SUCCEEDED)
-    rows = (await session.scalars(earlier.order_by(Run.id.desc()).limit(_EARLIER))).all()
-    spans = [each.ended_at - each.started_at for each in rows if each.ended_at and each.started_at]
-    if spans and (left_s := statistics.median(spans) - passed_s) > 0:
+    usual = await usual_s(session, run.repo_id)
+    if usual is not None and (left_s := usual - passed_s) > 0:
         return left_s, "about"
     return Plan.model_validate(run.plan).timeout_s - passed_s, "at most"
 
 
-def _ordinal(number: int) -> str:
+async def usual_s(session: AsyncSession, repo_id: int) -> float | None:
+    """What the last runs of a repository took, the median; None: there were none."""
+    earlier = select(Run.started_at, Run.ended_at).where(Run.repo_id == repo_id, Run.state == State.SUCCEEDED)
+    rows = await session.execute(earlier.order_by(Run.id.desc()).limit(_EARLIER))
+    spans = [ended - started for started, ended in rows if ended and started]
+    return statistics.median(spans) if spans else None
+
+
+def ordinal(number: int) -> str:
+    """`1st`, `12th`."""
     suffix = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{suffix}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hermes.attempt import Ending, follow_to_end
 from hermes.boxes import box_name
+from hermes.command import rank_command, rank_env
 from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
 from hermes.instance import UNFENCED
@@ -27,7 +28,6 @@ from hermes.transitions import move
 from hermes.trust import NEXT_STEP, distrust
 from runner.artifacts import Kept
 from runner.collect import collect
-from runner.command import rank_command, rank_env
 from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.leaving import leave_rank, left_s

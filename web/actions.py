@@ -1,12 +1,22 @@
 """What the buttons do: cancel, and run again. Pages and the API write nothing else about work."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hermes.again import change
+from hermes.audit import Actor, write_down
 from hermes.errors import Refused
+from hermes.fairness import check_queue
+from hermes.images import ImageTable
+from hermes.instance import look_at_instance
+from hermes.plan import Plan
+from hermes.pools import PoolTable, load_pools
 from hermes.process import Context
 from hermes.queue import BUILDS, CHANGED, RANKS
 from hermes.repos import may_write
@@ -15,8 +25,9 @@ from hermes.tables import Run, User
 from hermes.trust import check_trusted
 from web.lookup import find_build, find_run
 from web.site import Site, number
+from web.visitor import address
 
-_NOT_YOURS = "you may see this repository, but not change what it does"
+NOT_YOURS = "you may see this repository, but not change what it does"
 
 
 @dataclass(frozen=True)
@@ -24,57 +35,72 @@ class Actions:
     """Each checks what the user may do, writes one transaction and rings."""
 
     context: Context
+    images: ImageTable
+    pools: PoolTable
 
-    async def cancel_run(self, user: User, run_id: int) -> Run:
+    async def cancel_run(self, user: User, run_id: int, address: str) -> Run:
         """Raises NotFound, Refused."""
         async with self.context.database.write() as session:
             run, place = await find_run(session, user, run_id)
             if not await may_write(session, user, place.repo):
-                raise Refused(_NOT_YOURS, f"ask {place.owner} to cancel it")
-            await cancel_run(session, run, user)
+                raise Refused(NOT_YOURS, f"ask {place.owner} to cancel it")
+            if await cancel_run(session, run, user):
+                write_down(session, Actor(user.name, address), "run cancelled", f"run {run.id}", place.name)
         await self.context.doorbell.ring(RANKS, CHANGED)
         return run
 
-    async def cancel_build(self, user: User, build_id: int) -> None:
+    async def cancel_build(self, user: User, build_id: int, address: str) -> None:
         """Raises NotFound, Refused."""
         async with self.context.database.write() as session:
             build, place = await find_build(session, user, build_id)
             if not await may_write(session, user, place.repo):
-                raise Refused(_NOT_YOURS, f"ask {place.owner} to cancel it")
-            await cancel_build(session, build, user)
+                raise Refused(NOT_YOURS, f"ask {place.owner} to cancel it")
+            if await cancel_build(session, build, user):
+                what = f"build {build.id}"
+                write_down(session, Actor(user.name, address), "build cancelled", what, place.name)
         await self.context.doorbell.ring(BUILDS, RANKS, CHANGED)
 
-    async def run_again(self, user: User, run_id: int) -> Run:
-        """Raises NotFound, Refused."""
+    async def run_again(self, user: User, run_id: int, values: Mapping[str, Any]) -> Run:
+        """With other values, if there are any (hermes.again). Raises NotFound, Refused, Wrong."""
         async with self.context.database.write() as session:
             run, place = await find_run(session, user, run_id)
             if not (place.repo.public or await may_write(session, user, place.repo)):
-                raise Refused(_NOT_YOURS, f"ask {place.owner} to make you a collaborator")
+                raise Refused(NOT_YOURS, f"ask {place.owner} to make you a collaborator")
             await check_trusted(session, self.context.settings, user)
-            fresh = await run_again(session, run, user)
+            plan = await self._plan(session, user, run, values)
+            await check_queue(session, self.context.settings, user.id, len(plan.ranks), "this run")
+            fresh = await run_again(session, run, user, plan)
         await self.context.doorbell.ring(RANKS, CHANGED)
         return fresh
+
+    async def _plan(self, session: AsyncSession, user: User, run: Run, values: Mapping[str, Any]) -> Plan:
+        plan = Plan.model_validate(run.plan)
+        if not values:
+            return plan
+        here = await look_at_instance(session, self.context.settings, self.images, self.pools)
+        return change(plan, values, here.as_seen_by(user.name))
+
+
+def actions_of(site: Site) -> Actions:
+    """What the buttons of this site do."""
+    return Actions(site.context, site.images, load_pools(site.context.settings.pools))
 
 
 def routes(site: Site) -> list[Route]:
     """Forms of the pages."""
-    actions = Actions(site.context)
+    actions = actions_of(site)
 
     async def cancel_one_run(request: Request) -> Response:
-        run = await actions.cancel_run(await site.user(request), number(request.path_params, "run"))
+        run_id = number(request.path_params, "run")
+        run = await actions.cancel_run(await site.user(request), run_id, address(request))
         return RedirectResponse(f"/runs/{run.id}", 303)
 
     async def cancel_one_build(request: Request) -> Response:
         build_id = number(request.path_params, "build")
-        await actions.cancel_build(await site.user(request), build_id)
+        await actions.cancel_build(await site.user(request), build_id, address(request))
         return RedirectResponse(f"/builds/{build_id}", 303)
-
-    async def again(request: Request) -> Response:
-        run = await actions.run_again(await site.user(request), number(request.path_params, "run"))
-        return RedirectResponse(f"/runs/{run.id}", 303)
 
     return [
         Route("/runs/{run}/cancel", cancel_one_run, methods=["POST"]),
         Route("/builds/{build}/cancel", cancel_one_build, methods=["POST"]),
-        Route("/runs/{run}/again", again, methods=["POST"]),
     ]

@@ -13,7 +13,7 @@ from hermes.manifest import json_schema
 from hermes.repos import get_readable, visible_to
 from hermes.tables import Build, Run, User
 from hermes.threads import in_thread
-from web.actions import Actions
+from web.actions import actions_of
 from web.answers import CommitAnswer, RunAnswer, RunPage
 from web.commit import full_sha
 from web.details import build_details, pushes_of
@@ -23,7 +23,8 @@ from web.newest import NO_BOUND, newest_in, newest_of_builds
 from web.runs import WHOLE, run_details, runs_details
 from web.shapes import build_answer, push_answer, run_answer
 from web.site import Site, number
-from web.visitor import program
+from web.visitor import address, program
+from web.wishes import other_values
 
 _PER_PAGE, _MOST_PER_PAGE, _RUNS_OF_COMMIT = 30, 100, 50
 
@@ -39,7 +40,7 @@ class Api:
         self.site = site
         self.database = site.context.database
         self.base = site.context.settings.public_url
-        self.actions = Actions(site.context)
+        self.actions = actions_of(site)
 
     def routes(self) -> list[Route]:
         """All below one version."""
@@ -75,13 +76,13 @@ class Api:
     async def cancel_run(self, request: Request) -> Response:
         """Ask for its end; what is over stays as it is."""
         user = await self._user(request)
-        run = await self.actions.cancel_run(user, number(request.path_params, "run"))
+        run = await self.actions.cancel_run(user, number(request.path_params, "run"), address(request))
         return _json(await self._run(user, run.id), 202)
 
     async def run_again(self, request: Request) -> Response:
-        """A new run of the same image."""
-        user = await self._user(request)
-        run = await self.actions.run_again(user, number(request.path_params, "run"))
+        """A new run of the same image, with other values if the body names some."""
+        user, run_id = await self._user(request), number(request.path_params, "run")
+        run = await self.actions.run_again(user, run_id, await other_values(request))
         return _json(await self._run(user, run.id), 201)
 
     async def runs(self, request: Request) -> Response:
@@ -106,7 +107,7 @@ class Api:
     async def cancel_build(self, request: Request) -> Response:
         """Ask for its end; what is over stays as it is."""
         user, build_id = await self._user(request), number(request.path_params, "build")
-        await self.actions.cancel_build(user, build_id)
+        await self.actions.cancel_build(user, build_id, address(request))
         return await self._build(user, build_id, 202)
 
     async def _build(self, user: User, build_id: int, status: int) -> Response:

@@ -14,6 +14,10 @@ from hermes.images import ImageTable
 from hermes.process import Context
 from web import (
     actions,
+    admin,
+    admin_audit,
+    admin_machine,
+    again,
     artifacts,
     badge,
     commit,
@@ -26,6 +30,7 @@ from web import (
     live,
     logparts,
     merged,
+    queue,
     rawlog,
     repository,
     repository_settings,
@@ -53,12 +58,12 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (
-            health, signin, dashboard, gpus, tokens, keys, actions, live, logparts, rawlog, merged, files,
-            artifacts, run,
-        )  # fmt: skip
+        fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
+        work = (actions, again, live, logparts, rawlog, merged, files, artifacts, run)
+        admins = (admin, admin_machine, admin_audit)
+        of_repos = (repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
-        for module in (*fixed, repository_settings, badge, latest, commit, source, repository):
+        for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine
 

@@ -67,7 +67,7 @@ def compared(here: RunDetails, there: RunDetails) -> list[Row]:
     may_judge = here.run.state is there.run.state is State.SUCCEEDED  # what fails early is not faster
     codes = Row("Exit code", _exit_code(here), _exit_code(there), "")
     rows = [codes] if codes.here or codes.there else []
-    rows += figure_rows(here.totals(), there.totals(), may_judge)
+    rows += figure_rows(here.figures, there.figures, may_judge)
     rows += figure_rows(_build_figures(here), _build_figures(there), True)
     return rows + metric_rows(here.metrics, there.metrics)
 
@@ -80,7 +80,7 @@ def _build_figures(details: RunDetails) -> dict[str, float]:
 
 
 def _exit_code(details: RunDetails) -> str:
-    code = details.verdict_rank().exit_code
+    code = details.verdict.exit_code
     return "" if code is None else str(code)
 
 

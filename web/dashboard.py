@@ -1,19 +1,16 @@
-"""`/`: what a user's work does now, their repositories, and for a newcomer the first push, word for word."""
+"""`/`: what a user's work does now and what came of it, and for a newcomer the first push, word for word."""
 
 from typing import Any
 
-from sqlalchemy import or_, select
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from hermes.machines import machines
-from hermes.tables import Build, Collaborator, Repo, Run, User
-from web.activity import build_lines, moving, run_lines
-from web.newest import newest_for
+from web import overview
+from web.activity import moving
+from web.files import artifact_url
 from web.site import Site
-
-_RUNS, _BUILDS, _REPOS = 20, 8, 50
 
 
 def routes(site: Site) -> list[Route]:
@@ -21,25 +18,17 @@ def routes(site: Site) -> list[Route]:
 
     async def dashboard(request: Request) -> Response:
         user = await site.user(request)
-        shared = select(Collaborator.repo_id).where(Collaborator.user_id == user.id)
-        of_mine = or_(Repo.owner_id == user.id, Repo.id.in_(shared))
         async with site.context.database.read() as session:
-            runs = await newest_for(session, Run, user, of_mine, _RUNS)
-            builds = await newest_for(session, Build, user, of_mine, _BUILDS)
-            newest_runs, newest_builds = await run_lines(session, runs), await build_lines(session, builds)
-            repos = await session.execute(
-                select(Repo, User.name)
-                .join(User, User.id == Repo.owner_id)
-                .where(of_mine)
-                .order_by(Repo.id.desc())
-                .limit(_REPOS)
-            )
+            now = await overview.current(session, user)
+            builds = await overview.builds(session, user)
             values: dict[str, Any] = {
-                "runs": newest_runs,
-                "builds": newest_builds,
-                "repos": repos.all(),
+                "now": now,
+                "results": await overview.results(session, user),
+                "builds": builds,
+                "repos": await overview.standings(session, user),
                 "machines": await machines(session, user),
             }
-        return site.page(request, "dashboard.html", moving=moving(newest_runs + newest_builds), **values)
+        is_moving = moving([line for line, _ in now] + builds)
+        return site.page(request, "dashboard.html", moving=is_moving, artifact_url=artifact_url, **values)
 
     return [Route("/", dashboard)]

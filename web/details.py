@@ -82,14 +82,6 @@ class RunDetails:
         """How many files it left in all."""
         return int(self.figures.get("artifacts", 0))
 
-    def verdict_rank(self) -> Rank:
-        """Whose exit code it is."""
-        return self.verdict
-
-    def totals(self) -> dict[str, Any]:
-        """The figures of all ranks together."""
-        return self.figures
-
     def command(self, rank: Rank) -> str:
         """What this rank runs, in the words of its manifest with the values put in."""
         values = {"rank": str(rank.number), "world_size": str(self.rank_count), **rank.parameters}

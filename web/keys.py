@@ -1,11 +1,13 @@
 """`/settings/keys`: the public keys that sign a user in over SSH, and the key that this server shows."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hermes.audit import Actor, write_down
 from hermes.errors import UserError
 from hermes.ssh_keys import add_key, list_keys, read_key, remove_key
 from hermes.tables import User
@@ -13,6 +15,7 @@ from hermes.threads import in_thread
 from web.addresses import addresses
 from web.forms import Outcome, done, read_form
 from web.site import Site, number
+from web.visitor import actor
 
 
 def _fingerprint(path: Path) -> str:
@@ -21,6 +24,13 @@ def _fingerprint(path: Path) -> str:
         return read_key(path.read_text())[0].get_fingerprint()
     except (OSError, UserError):
         return ""
+
+
+async def _add(site: Site, by: Actor, user: User, typed: Mapping[str, str]) -> None:
+    """Raises UserError."""
+    async with site.context.database.write() as session:
+        key = await add_key(session, user, typed.get("key", ""), typed.get("name", ""))
+        write_down(session, by, "key added", key.name, key.fingerprint)
 
 
 def routes(site: Site) -> list[Route]:
@@ -45,8 +55,7 @@ def routes(site: Site) -> list[Route]:
         user = await site.user(request)
         typed = await read_form(request)
         try:
-            async with site.context.database.write() as session:
-                await add_key(session, user, typed.get("key", ""), typed.get("name", ""))
+            await _add(site, actor(request, user), user, typed)
         except UserError as error:
             return await page(request, user, Outcome("keys", error, typed))
         return RedirectResponse("/settings/keys?done=keys", 303)
@@ -54,7 +63,8 @@ def routes(site: Site) -> list[Route]:
     async def remove(request: Request) -> Response:
         user = await site.user(request)
         async with site.context.database.write() as session:
-            await remove_key(session, user, number(request.path_params, "key"))
+            key = await remove_key(session, user, number(request.path_params, "key"))
+            write_down(session, actor(request, user), "key removed", key.name, key.fingerprint)
         return RedirectResponse("/settings/keys", 303)
 
     return [

@@ -83,10 +83,9 @@ class Gallery:
 
 async def gallery(site: Site, details: RunDetails) -> Gallery:
     """Of the page of a run or its commit."""
-    numbers = {rank.id: rank.number for rank in details.ranks}
-    rows = [(each, numbers[each.rank_id]) for each in details.artifacts[:LISTED]]
+    rows = [(each, details.rank_number(each)) for each in details.artifacts[:LISTED]]
     groups = await grouped(site, rows)
-    return Gallery(details.run.id, groups, len(details.artifacts), len(details.ranks) > 1)
+    return Gallery(details.run.id, groups, details.artifact_count, details.rank_count > 1)
 
 
 async def grouped(site: Site, rows: Sequence[tuple[Artifact, int]]) -> list[Group]:

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hermes.audit import write_down
 from hermes.branches import list_branches, set_default_branch
 from hermes.errors import NotFound, UserError
 from hermes.journal import log
@@ -31,6 +32,7 @@ from web.addresses import addresses
 from web.forms import LIVES, Outcome, done, read_form, wish
 from web.lookup import Place
 from web.site import Site, number
+from web.visitor import actor
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,21 @@ class Asked:
         """Whose settings they are."""
         return self.place.repo
 
+    @property
+    def words(self) -> str:
+        """What is asked for, in the words of the form."""
+        return " ".join(f"{name}={value}" for name, value in sorted(self.typed.items()))
 
+
+#: What the audit log calls each form.
+_ACTS = {
+    "protect": "repo settings",
+    "default-branch": "repo settings",
+    "set-collaborator": "collaborator",
+    "remove-collaborator": "collaborator",
+    "make-token": "token made",
+    "revoke-token": "token revoked",
+}
 Act = Callable[[Asked], Awaitable[str]]
 
 
@@ -81,6 +97,8 @@ class RepositorySettings:
         except UserError as error:
             return await self._page(request, asked, Outcome(part, error, asked.typed))
         log.info("settings changed", repo=asked.repo.id, by=asked.user.name, do=do)
+        async with self.database.write() as session:
+            write_down(session, actor(request, asked.user), _ACTS[do], asked.place.name, asked.words)
         if secret:
             return await self._page(request, asked, Outcome(part, secret=secret))
         return RedirectResponse(f"/{asked.place.name}/settings?done={part}", 303)

@@ -10,54 +10,80 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hermes.instance import gpu_names
-from hermes.tables import Build, Event, Run
+from hermes.states import TERMINAL
+from hermes.tables import Build, Event, Rank, Run
 from web.charts import charts
-from web.details import RunDetails, build_details
+from web.details import build_details
+from web.environment import variables
 from web.excerpt import excerpt
 from web.lookup import find_build, find_rank, find_run, subjects
 from web.metrics import metrics_of_rank
+from web.phases import phases
 from web.preview import gallery
-from web.runs import run_details
+from web.ranks import LETTERS, look_at_ranks
+from web.runs import PAGE, run_details
+from web.samples import read_samples
 from web.site import Site, number
 
 _EVENTS = 200
 
 
-async def _history(session: AsyncSession, details: RunDetails) -> list[Event]:
-    """What happened. The rank of a run that has only one tells more than the run, which follows it."""
-    run_id = details.run.id
-    of_run = (Event.kind == "run") & (Event.subject_id == run_id)
-    if details.rank_count == 1:
-        asked = of_run & or_(Event.from_state == "", Event.from_state == Event.to_state)
-        of_run = asked | (Event.kind == "rank") & (Event.subject_id == details.ranks[0].id)
-    rows = await session.scalars(select(Event).where(of_run).order_by(Event.id).limit(_EVENTS))
+async def _history(session: AsyncSession, run: Run, ranks: int, rank: Rank) -> list[Event]:
+    """What happened to the run and to the rank that is shown. The only rank of a run tells more than the run,
+    which follows it."""
+    of_run = (Event.kind == "run") & (Event.subject_id == run.id)
+    if ranks == 1:
+        of_run &= or_(Event.from_state == "", Event.from_state == Event.to_state)
+    of_rank = (Event.kind == "rank") & (Event.subject_id == rank.id)
+    rows = await session.scalars(select(Event).where(of_run | of_rank).order_by(Event.id).limit(_EVENTS))
     return list(rows.all())
+
+
+async def _telemetry(session: AsyncSession, rank: Rank) -> dict[str, Any]:
+    samples = await read_samples(session, rank)
+    return {"charts": charts(samples, await gpu_names(session)), "every": samples.every}
 
 
 async def one_run(site: Site, request: Request) -> Response:
     """`/runs/{n}`"""
     user = await site.reader(request)
+    settings = site.context.settings
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
         rank = await find_rank(session, run.id, number(request.query_params, "rank"))
-        details = await run_details(session, user, run, place)
+        details = await run_details(session, user, run, place, PAGE)
+        events = await _history(session, run, details.rank_count, rank)
         sha = details.build.commit_sha
+        of_rank = [event for event in events if event.kind == "rank"]
         values: dict[str, Any] = {
-            "events": await _history(session, details),
+            "events": events,
             "metrics": await metrics_of_rank(session, rank),
-            "charts": await charts(session, rank, await gpu_names(session)),
+            "phases": phases(rank, details.build, of_rank),
             "subject": (await subjects(session, {run.repo_id}, {sha})).get((run.repo_id, sha), ""),
+            "ranks": await look_at_ranks(session, run.id, rank.number) if details.rank_count > 1 else None,
+            **await _telemetry(session, rank),
         }
     return site.page(
         request,
         "run.html",
         details=details,
         rank=rank,
-        shown_ranks=details.ranks,
+        letters=LETTERS,
+        variables=variables(details.plan, run, rank, sha, settings.public_url),
         log=await excerpt(site, rank),
         gallery=await gallery(site, details),
         **values,
     )
+
+
+async def charts_of_run(site: Site, request: Request) -> Response:
+    """`/runs/{n}/charts?rank=`: only them, for a page that renews them."""
+    user = await site.reader(request)
+    async with site.context.database.read() as session:
+        run, _place = await find_run(session, user, number(request.path_params, "run"))
+        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+        values = await _telemetry(session, rank)
+    return site.page(request, "charts.html", is_over=rank.state in TERMINAL, **values)
 
 
 async def one_build(site: Site, request: Request) -> Response:
@@ -78,7 +104,11 @@ async def one_build(site: Site, request: Request) -> Response:
 
 def routes(site: Site) -> list[Route]:
     """Who may see a repo."""
-    return [Route("/runs/{run}", partial(one_run, site)), Route("/builds/{build}", partial(one_build, site))]
+    return [
+        Route("/runs/{run}", partial(one_run, site)),
+        Route("/runs/{run}/charts", partial(charts_of_run, site)),
+        Route("/builds/{build}", partial(one_build, site)),
+    ]
 
 
 async def _subject(session: AsyncSession, build: Build) -> str:

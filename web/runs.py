@@ -29,7 +29,8 @@ class Bounds:
     metric_ranks: int
 
 
-SHOWN = Bounds(200, 200, 1)  # on a page, and in a list
+PAGE = Bounds(1, 200, 1)  # the page of a run asks for the ranks that it shows by itself (web.ranks)
+SHOWN = Bounds(200, 200, 1)  # on other pages, and in a list
 WHOLE = Bounds(MAX_RANKS, 10_000, 200)  # of one run, for a program
 
 

@@ -30,7 +30,6 @@ def _times(row: Run | Build | Rank) -> dict[str, Any]:
 def run_answer(details: RunDetails, base: str) -> RunAnswer:
     """`base` is what addresses start with."""
     run, url = details.run, f"{base}/runs/{details.run.id}"
-    verdict = details.verdict_rank()
     return RunAnswer(
         **_times(run),
         id=run.id,
@@ -42,9 +41,9 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         commit=details.build.commit_sha,
         build=run.build_id,
         user=details.user,
-        exit_code=verdict.exit_code,
-        signal=verdict.signal,
-        summary=details.totals(),
+        exit_code=details.verdict.exit_code,
+        signal=details.verdict.signal,
+        summary=details.figures,
         rank_count=details.rank_count,
         ranks=[_rank(rank, url) for rank in details.ranks],
         metrics=[MetricAnswer(**each._asdict()) for each in details.metrics],

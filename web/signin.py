@@ -8,10 +8,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.accounts import add_token, revoke
+from hermes.audit import write_down
 from hermes.errors import TooMany
 from hermes.login import sign_in
 from web.site import Site
-from web.visitor import COOKIE, SESSION_LIFE_S, SignInNeeded, address, set_cookie
+from web.visitor import COOKIE, SESSION_LIFE_S, SignInNeeded, actor, address, set_cookie
 
 
 def safe_next(target: str) -> str:
@@ -57,6 +58,7 @@ async def _sign_in(site: Site, request: Request) -> Response:
     agent = browser_name(request.headers.get("user-agent", ""))
     async with site.context.database.write() as session:
         cookie = await add_token(session, identity.user, agent, scope="session", life_s=SESSION_LIFE_S)
+        write_down(session, actor(request, identity.user), "sign-in", agent)
     answer = RedirectResponse(target, 303)
     set_cookie(answer, cookie, site.context.settings.public_url)
     return answer

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hermes.accounts import Identity
+from hermes.errors import NotFound
 from hermes.images import ImageTable
 from hermes.process import Context
 from hermes.tables import User
@@ -44,6 +45,13 @@ class Site:
     async def reader(self, request: Request) -> User | None:
         """Of pages that a public repository shows to everybody. Raises SignInNeeded."""
         return await reader(request, self.context)
+
+    async def admin(self, request: Request) -> User:
+        """Of the pages for operators. Raises SignInNeeded, NotFound for everybody else."""
+        user = await self.user(request)
+        if not user.is_admin:
+            raise NotFound("there is no such page")
+        return user
 
     def page(self, request: Request, template: str, **values: Any) -> Response:
         """A whole page."""

@@ -5,10 +5,20 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.accounts import SCOPES, Identity, revoke
+from hermes.audit import Actor, write_down
 from hermes.errors import UserError
-from hermes.tokens import list_tokens, make_token
+from hermes.tables import User
+from hermes.tokens import Wish, list_tokens, make_token
 from web.forms import LIVES, Outcome, read_form, wish
 from web.site import Site, number
+from web.visitor import actor
+
+
+async def _make(site: Site, by: Actor, user: User, asked: Wish) -> str:
+    """The secret. Raises UserError."""
+    async with site.context.database.write() as session:
+        write_down(session, by, "token made", asked.name, asked.scope)
+        return await make_token(session, user, asked)
 
 
 def routes(site: Site) -> list[Route]:
@@ -34,8 +44,7 @@ def routes(site: Site) -> list[Route]:
         identity = await site.visitor(request)
         typed = await read_form(request)
         try:
-            async with site.context.database.write() as session:
-                secret = await make_token(session, identity.user, wish(typed, "all"))
+            secret = await _make(site, actor(request, identity.user), identity.user, wish(typed, "all"))
         except UserError as error:
             return await page(request, identity, Outcome("tokens", error, typed))
         return await page(request, identity, Outcome("tokens", secret=secret))
@@ -43,7 +52,8 @@ def routes(site: Site) -> list[Route]:
     async def end(request: Request) -> Response:
         identity = await site.visitor(request)
         async with site.context.database.write() as session:
-            await revoke(session, identity.user, number(request.path_params, "token"))
+            token = await revoke(session, identity.user, number(request.path_params, "token"))
+            write_down(session, actor(request, identity.user), "token revoked", token.name, token.scope)
         return RedirectResponse("/settings/tokens", 303)
 
     return [

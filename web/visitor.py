@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hermes.accounts import Identity, identify
+from hermes.audit import Actor
 from hermes.errors import UserError
 from hermes.login import sign_in, used
 from hermes.process import Context
@@ -72,6 +73,11 @@ async def program(request: Request, context: Context) -> Identity:
 def address(request: Request) -> str:
     """Where the request comes from."""
     return request.client.host if request.client else ""
+
+
+def actor(request: Request, user: User) -> Actor:
+    """Who acts, for the audit log."""
+    return Actor(user.name, address(request))
 
 
 def _remember(request: Request, identity: Identity | None, otherwise: str = _NOBODY) -> Identity:

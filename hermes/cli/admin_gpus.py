@@ -2,6 +2,7 @@
 
 import click
 
+from hermes.audit import OPERATOR, write_down
 from hermes.cli.act import Row, as_json, day, say, with_database
 from hermes.database import Database
 from hermes.quarantine import Quarantined, list_quarantined, release
@@ -37,7 +38,11 @@ def gpu_release(which: str) -> None:
 
     async def act(database: Database) -> list[Quarantined]:
         async with database.write() as session:
-            return await release(session, which)
+            released = await release(session, which)
+            for each in released:
+                words = f"it was in quarantine: {each.reason}"
+                write_down(session, OPERATOR, "GPU released", f"{each.name} of {each.runner}", words)
+            return released
 
     found = with_database(act)
     for each in found:

@@ -5,6 +5,7 @@ from typing import TextIO
 import click
 
 from hermes.accounts import get_user
+from hermes.audit import OPERATOR, write_down
 from hermes.cli.act import Row, as_json, day, fields_of, say, with_database
 from hermes.database import Database
 from hermes.errors import NotFound
@@ -29,7 +30,9 @@ def key_add(user_name: str, file: TextIO, name: str) -> None:
 
     async def act(database: Database) -> SshKey:
         async with database.write() as session:
-            return await add_key(session, await get_user(session, user_name), text, name)
+            key = await add_key(session, await get_user(session, user_name), text, name)
+            write_down(session, OPERATOR, "key added", f"{user_name}: {key.name}", key.fingerprint)
+            return key
 
     made = with_database(act)
     click.echo(f"{made.fingerprint} ({made.name}) signs {user_name} in over SSH")
@@ -62,7 +65,8 @@ def key_remove(user_name: str, key_id: int) -> None:
         async with database.write() as session:
             user = await get_user(session, user_name)
             try:
-                await remove_key(session, user, key_id)
+                key = await remove_key(session, user, key_id)
+                write_down(session, OPERATOR, "key removed", f"{user_name}: {key.name}", key.fingerprint)
             except NotFound:
                 words = f"{user_name} has no key {key_id}"
                 raise NotFound(words, f"hermes admin key list {user_name}") from None

@@ -7,6 +7,7 @@ import click
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.audit import OPERATOR, write_down
 from hermes.branches import list_branches, set_default_branch
 from hermes.cli.act import Row, as_json, day, fields_of, instance_paths, say, with_database
 from hermes.database import Database
@@ -140,6 +141,7 @@ def _set_protected(name: str, protected: bool) -> None:
     async def act(database: Database) -> None:
         async with database.write() as session:
             (await find(session, name)).repo.protected = protected
+            write_down(session, OPERATOR, "repo settings", name, f"protected={protected}".lower())
 
     with_database(act)
 
@@ -154,6 +156,8 @@ def repo_default_branch(name: str, branch: str) -> None:
         async with database.read() as session:
             repo = (await find(session, name)).repo
         await set_default_branch(database, instance_paths(), repo, branch)
+        async with database.write() as session:
+            write_down(session, OPERATOR, "repo settings", name, f"default branch {branch}")
 
     with_database(act)
     click.echo(f"{name}: the default branch is {branch}")
@@ -174,6 +178,7 @@ def collaborator_add(name: str, user_name: str, role: str) -> None:
     async def act(database: Database) -> None:
         async with database.write() as session:
             await set_collaborator(session, (await find(session, name)).repo, user_name, role)
+            write_down(session, OPERATOR, "collaborator", name, f"{user_name} may {role}")
 
     with_database(act)
     click.echo(f"{name}: {user_name} may {role}")
@@ -188,6 +193,7 @@ def collaborator_remove(name: str, user_name: str) -> None:
     async def act(database: Database) -> None:
         async with database.write() as session:
             await remove_collaborator(session, (await find(session, name)).repo, user_name)
+            write_down(session, OPERATOR, "collaborator", name, f"{user_name} removed")
 
     with_database(act)
     click.echo(f"{name}: {user_name} is no collaborator any more")

@@ -4,6 +4,7 @@ import click
 from sqlalchemy import select
 
 from hermes.accounts import SCOPES, get_user, revoke
+from hermes.audit import OPERATOR, write_down
 from hermes.cli.act import Row, as_json, day, fields_of, say, with_database
 from hermes.cli.admin_repos import find
 from hermes.database import Database
@@ -33,6 +34,9 @@ def token_add(user_name: str, name: str, scope: str | None, days: int | None, wh
     async def act(database: Database) -> str:
         async with database.write() as session:
             user = await get_user(session, user_name)
+            write_down(
+                session, OPERATOR, "token made", f"{user_name}: {name}", f"{wish.scope} {where}".strip()
+            )
             if not where:
                 return await make_token(session, user, wish)
             repo = (await find(session, where)).repo
@@ -76,7 +80,8 @@ def token_revoke(user_name: str, token_id: int) -> None:
         async with database.write() as session:
             user = await get_user(session, user_name)
             try:
-                await revoke(session, user, token_id)
+                token = await revoke(session, user, token_id)
+                write_down(session, OPERATOR, "token revoked", f"{user_name}: {token.name}", token.scope)
             except NotFound:
                 words = f"{user_name} has no token {token_id}"
                 raise NotFound(words, f"hermes admin token list {user_name}") from None

@@ -1,4 +1,4 @@
-"""The command line and the environment of one rank."""
+"""The command line and the environment of one rank: its runner starts them, its page shows them."""
 
 import shlex
 

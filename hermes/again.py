@@ -1,0 +1,169 @@
+"""A run once more with other values: read, checked and said in the words of the manifest and of a push."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from hermes.errors import Refused, UserError
+from hermes.manifest import BuildPart, GpuPart, Manifest, RanksPart, RunPart
+from hermes.manifest_file import explain
+from hermes.options import PARAMETER
+from hermes.plan import MAX_RANKS, Instance, Plan, check_limits, gpu_want
+
+#: What may be another value than in the run before, by the manifest's key.
+KEYS = (
+    "run.args",
+    "run.env",
+    "run.timeout",
+    "run.cpus",
+    "run.memory",
+    "gpu.count",
+    "gpu.memory",
+    "ranks.parameters",
+    "ranks.repeat",
+)
+Parameters = list[dict[str, str]]
+
+
+class Wrong(UserError):
+    """What is wrong, by key: a form says each where its field stands. "" is the whole."""
+
+    def __init__(self, problems: Mapping[str, str], hint: str = "") -> None:
+        super().__init__("; ".join(problems.values()), hint)
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The ranks of a plan as the manifest makes them: each set of parameters so many times."""
+
+    parameters: Parameters
+    repeat: int
+
+
+def grid_of(plan: Plan) -> Grid:
+    """The other way round than a plan is made."""
+    sets: Parameters = []
+    lengths: list[int] = []
+    for row in plan.ranks:
+        if sets and sets[-1] == row:
+            lengths[-1] += 1
+        else:
+            sets.append(row)
+            lengths.append(1)
+    if len(set(lengths)) == 1:
+        return Grid(sets, lengths[0])
+    return Grid(list(plan.ranks), 1)
+
+
+def parse_parameters(lines: Sequence[str]) -> Parameters:
+    """One rank a line: `n=1000 name="two words"`. Raises Wrong."""
+    rows: Parameters = []
+    for number, line in enumerate(lines, 1):
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise Wrong({"ranks.parameters": f"line {number}: {error}"}) from None
+        pairs = [word.partition("=") for word in words]
+        for name, equals, _ in pairs:
+            if not equals or not PARAMETER.fullmatch(name):
+                raise Wrong({"ranks.parameters": f"line {number}: write NAME=VALUE, not {name[:80]!r}"})
+        rows.append({name: value for name, _, value in pairs})
+    return rows
+
+
+def change(plan: Plan, values: Mapping[str, Any], here: Instance) -> Plan:
+    """The plan with other values, {key of KEYS: value as in a manifest}. Raises Wrong."""
+    problems = {key: f"{key} cannot be changed for one run" for key in values if key not in KEYS}
+    raw = _tables(plan, values)
+    run = _part(RunPart, "run", raw["run"], problems)
+    gpu = _part(GpuPart, "gpu", raw["gpu"], problems)
+    ranks = _part(RanksPart, "ranks", raw["ranks"], problems)
+    parameters = values.get("ranks.parameters", grid_of(plan).parameters)
+    if (words := _unlike(parameters)) and "ranks.parameters" not in problems:
+        problems["ranks.parameters"] = words
+    if problems or run is None or gpu is None or ranks is None:
+        raise Wrong(problems)
+    if len(parameters) * ranks.repeat > MAX_RANKS:
+        raise Wrong({"ranks.repeat": f"{len(parameters)} × {ranks.repeat}: more than {MAX_RANKS} ranks"})
+    manifest = Manifest(run=run, gpu=gpu, build=BuildPart(timeout=plan.build_timeout_s))
+    want, warnings = _allowed(plan, manifest, here)
+    return plan.model_copy(
+        update={
+            "args": run.args,
+            "env": run.env,
+            "timeout_s": run.timeout,
+            "cpus": run.cpus,
+            "memory_bytes": run.memory,
+            "gpu": want,
+            "ranks": [row for row in parameters for _ in range(ranks.repeat)],
+            "warnings": warnings,
+        }
+    )
+
+
+def _tables(plan: Plan, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a manifest that asks for this plan, with the other values put in."""
+    want = plan.gpu
+    raw: dict[str, dict[str, Any]] = {
+        "run": {
+            "args": plan.args,
+            "env": plan.env,
+            "timeout": plan.timeout_s,
+            "cpus": plan.cpus,
+            "memory": plan.memory_bytes,
+            "network": plan.network,
+        },
+        "gpu": {
+            "count": want.count,
+            "memory": want.memory_bytes or None,
+            "capability": want.capability or None,
+            "model": want.model or None,
+            "share": want.share,
+            "pool": want.pool or None,
+        },
+        "ranks": {"repeat": grid_of(plan).repeat},
+    }
+    for key, value in values.items():
+        table, _, name = key.partition(".")
+        if key in KEYS and key != "ranks.parameters":
+            raw[table][name] = value
+    return raw
+
+
+def _part(model: type[Any], table: str, raw: dict[str, Any], problems: dict[str, str]) -> Any:
+    """The checked table; what is wrong with it goes to `problems`."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        for each in error.errors():
+            within: type[BaseModel] = model
+            problems.setdefault(f"{table}.{each['loc'][0]}", f"{table}.{explain(within, each)}")
+    return None
+
+
+def _unlike(parameters: Any) -> str:
+    """Why this is no list of parameters, if it is none."""
+    if not isinstance(parameters, list) or not parameters:
+        return "ranks.parameters: one table of NAME = VALUE for each rank, at least one"
+    for row in parameters:
+        if not isinstance(row, dict) or not all(
+            PARAMETER.fullmatch(str(name)) and isinstance(value, str) and len(value) <= 4096
+            for name, value in row.items()
+        ):
+            return "ranks.parameters: names are letters, digits and _; values are text of 4096 at most"
+    return ""
+
+
+def _allowed(plan: Plan, manifest: Manifest, here: Instance) -> tuple[Any, list[str]]:
+    """As a push would be looked at on this instance. Raises Wrong, at the key that its words begin with."""
+    try:
+        check_limits(manifest, here)
+        return gpu_want(manifest.gpu, plan.language, here, False, True)
+    except Refused as error:
+        words = str(error)
+        key = next((each for each in KEYS if words.startswith(each)), "")
+        raise Wrong({key or ("gpu.count" if "GPU" in words else ""): words}, error.hint) from None

@@ -1,0 +1,24 @@
+"""The variables that a program saw, for its page; what looks like a secret is not shown."""
+
+import re
+from collections.abc import Mapping
+
+from hermes.command import rank_env
+from hermes.plan import Plan
+from hermes.tables import Rank, Run
+
+_SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(API|PRIVATE|ACCESS)_?KEY", re.IGNORECASE)
+MASK = "••••••••"
+
+
+def variables(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[str, str]:
+    """By name. Before a rank has a slot nobody knows its GPUs."""
+    seen = rank_env(plan, run, rank, commit, url)
+    if rank.slot:
+        seen["CUDA_VISIBLE_DEVICES"] = ",".join(rank.slot.get("gpus", ()))
+    return masked(dict(sorted(seen.items())))
+
+
+def masked(values: Mapping[str, str]) -> dict[str, str]:
+    """Without what looks like a secret by its name."""
+    return {name: MASK if _SECRET.search(name) else value for name, value in values.items()}
