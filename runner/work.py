@@ -61,10 +61,7 @@ class RankWork:
     async def _free(self, job: Job[Rank]) -> None:
         """Its program has ended: when its GPUs are fit, the next one may begin. What is left is to keep its
         files and to write down its end, which hinders nobody."""
-        if job.holds and job.stop not in (
-            Stop.SHUTDOWN,
-            Stop.LEAVE,
-        ):  # then whoever starts next looks before it gives them
+        if job.holds and job.stop not in (Stop.SHUTDOWN, Stop.LEAVE):  # then who starts next looks first
             await self.hygiene.end(_gpus(job.row))
             job.holds = False
             await self.context.doorbell.ring(RANKS)

@@ -21,7 +21,6 @@ _GROWING = ("push", "build", "run", "rank", "event", "artifact", "metric", "gpu_
 _WHOLE_TABLE = re.compile(rf"SCAN ({'|'.join(_GROWING)})\b")
 _MOST_STATEMENTS = 25
 _PAGES = {
-    "dashboard": "/",
     "repo": "/{repo}",
     "branch": "/{repo}?branch=side&before=100",
     "commit": "/{repo}/commit/{sha}",
@@ -36,6 +35,7 @@ _PAGES = {
     "api commit": "/api/v1/repos/{repo}/commits/{sha}",
 }
 _LISTS_OF_WAITING = {
+    "dashboard": "/",
     "gpus": "/gpus",
     "api runs": "/api/v1/runs?limit=100",
     "api before": "/api/v1/runs?before=200",

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from sqlalchemy import select, update
-from web.figures import sum_up, verdict_rank
 
 from hermes import pushes
 from hermes.accounts import add_user
@@ -12,6 +11,7 @@ from hermes.order import Order, read_order
 from hermes.repos import get_or_make_writable
 from hermes.states import State
 from hermes.tables import Build, GpuSample, Rank, Run, Runner, User
+from hermes.totals import totals_of
 from tests.programs import shell
 from tests.service import Service, wait_for
 from tests.test_pages import signed_in
@@ -97,9 +97,11 @@ async def test_the_dashboard_and_the_figures_read_both_databases(world: World) -
         sample = {"rank_id": rank.id, "attempt": 0, "cpu_percent": 1.0, "memory_bytes": 1, "gpus": []}
         session.add_all(GpuSample(at=float(at), **sample) for at in range(3500))
     async with world.database.read() as session:
-        assert await sum_up(session, run_id) == {"wall_s": 1.5, "peak_memory_bytes": 7 << 40, "artifacts": 2}
-        verdict = await verdict_rank(session, run_id)
-        assert verdict is not None and verdict.number == 0
+        assert await totals_of(session, run_id) == {
+            "wall_s": 1.5,
+            "peak_memory_bytes": 7 << 40,
+            "artifacts": 2,
+        }
         found = await read_samples(session, rank)
         assert found.every == 2 and found.rows[-1].at == 3499.0
         now = await overview.current(session, alice)

@@ -60,9 +60,8 @@ async def results(session: AsyncSession, user: User) -> list[Result]:
     """What has ended, the newest first."""
     newest = await newest_for(session, Run, user, _mine(user), _LOOKED_AT)
     ended = select(Run.id).where(Run.id.in_(newest), Run.state.in_(TERMINAL))
-    lines = await run_lines(
-        session, (await session.scalars(ended.order_by(Run.id.desc()).limit(_RESULTS))).all()
-    )
+    ids = await session.scalars(ended.order_by(Run.id.desc()).limit(_RESULTS))
+    lines = await run_lines(session, ids.all())
     found: dict[int, list[Artifact]] = {}
     place = func.row_number().over(partition_by=Artifact.run_id, order_by=Artifact.id)
     of_runs = Artifact.run_id.in_([line.id for line in lines])
