@@ -33,13 +33,15 @@ from web.failures import Failures
 from web.guard import BodyLimit, SafeHeaders, SameOrigin
 from web.look import make_look
 from web.site import Site
+from web.streams import Streams
 
 
 class Pages:
     """What is asked for on the port besides git."""
 
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
-        self.site = Site(context, images, closing, make_look(context.settings))
+        look, streams = make_look(context.settings), Streams(context.settings)
+        self.site = Site(context, images, closing, look, streams)
         self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:

@@ -94,13 +94,14 @@ def routes(site: Site) -> list[Route]:
             subject = await open_subject(site, request)
             feed = feed_for(site, request, open_subject, subject, await subject.look())
             after = request.headers.get("last-event-id") or request.query_params.get("after")
-            return EventSourceResponse(
+            stream = EventSourceResponse(
                 events(feed, parse_position(after)),
                 ping=_PING_S,
                 send_timeout=_SEND_TIMEOUT_S,
                 shutdown_event=anyio.Event(),
                 shutdown_grace_period=_GRACE_S,
             )
+            return site.streams.bounded(request, stream)
 
         return answer
 

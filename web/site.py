@@ -14,6 +14,7 @@ from hermes.process import Context
 from hermes.tables import User
 from web.feed import Sights
 from web.look import Look
+from web.streams import Streams
 from web.visitor import reader, visitor
 
 
@@ -25,6 +26,7 @@ class Site:
     images: ImageTable
     closing: asyncio.Event
     look: Look
+    streams: Streams
     sights: Sights = field(default_factory=Sights)
 
     async def visitor(self, request: Request) -> Identity:
