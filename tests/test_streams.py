@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, expect
 from hermes.throttle import source
 from tests.access_tools import browsing, open_house
 from tests.programs import shell
+from tests.raw_http import connect
 from tests.service import Service, wait_for
 
 EVENT_STREAM = {"Accept": "text/event-stream"}
@@ -22,7 +23,7 @@ EVENT_STREAM = {"Accept": "text/event-stream"}
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance that bears little."""
-    bounds = {"HERMES_STREAMS": "6", "HERMES_USER_STREAMS": "4", "HERMES_ADDRESS_STREAMS": "2"}
+    bounds = {"HERMES_STREAMS": "10", "HERMES_USER_STREAMS": "4", "HERMES_ADDRESS_STREAMS": "2"}
     yield from open_house(tmp_path_factory.mktemp("streams"), **bounds)
 
 
@@ -38,6 +39,20 @@ def running(service: Service, manifest: str = "") -> dict[str, Any]:
     run: dict[str, Any] = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
     wait_for(lambda: service.read_log("runs", run["id"]) == b"begun\n")
     return run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stalled(house: Service) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Somebody who asks for four streams of a long log and reads none; it goes on while other tests run."""
+    run = house.run_of(house.push(shell("seq 1 700000", "public = true\n")))
+    token = house.add_user("carol")
+    request = f"GET /runs/{run['id']}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(4):
+            client = stack.enter_context(connect(("127.0.0.1", house.port), buffer_bytes=1 << 16))
+            client.sendall(request.encode())
+            assert client.recv(12) == b"HTTP/1.1 200"
+        yield token, run
 
 
 def open_stream(
@@ -94,8 +109,8 @@ def test_strangers_of_one_address_share_a_few_and_all_of_them_half(
     wait_for_room(house, run, "")
     with ExitStack() as stack:
         assert [at(stack, "127.0.0.5").status_code for _ in range(3)] == [200, 200, 429]
-        assert at(stack, "127.0.0.6").status_code == 200
-        full = at(stack, "127.0.0.7")
+        assert [at(stack, host).status_code for host in ("127.0.0.6", "127.0.0.6", "127.0.0.7")] == [200] * 3
+        full = at(stack, "127.0.0.8")
         assert (full.status_code, full.headers["retry-after"]) == (503, "10")
         assert b"as many live logs are open as this server may have" in full.read()
         open_stream(stack, house, run, house.token)
@@ -142,6 +157,11 @@ def test_a_page_without_a_stream_gets_one_when_there_is_room(
     expect(page.locator("[data-note]")).to_have_text("", timeout=40_000)
     assert len(asked) == 2
     context.close()
+
+
+def test_a_reader_that_stalls_is_let_go(house: Service, stalled: tuple[str, dict[str, Any]]) -> None:
+    token, run = stalled
+    wait_for(lambda: ask(house, run, token)[0] == 200, 90)
 
 
 def test_fifty_open_streams_end_when_the_service_stops(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from random import uniform
 
+from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from hermes.errors import TooMany, Unavailable
+from hermes.journal import log
 from hermes.settings import Settings
 from hermes.tables import User
 from hermes.throttle import source
@@ -74,7 +76,10 @@ class _Bounded(Response):
                     raise
                 await _later(str(refusal))(scope, receive, send)
                 return
-            await self._answer(scope, receive, send)
+            try:
+                await self._answer(scope, receive, send)
+            except SendTimeoutError:  # nobody's mistake: the connection ends, and its viewer may resume
+                log.info("a viewer has stopped reading", path=scope["path"])
 
 
 def _comes_back(request: Request) -> bool:
