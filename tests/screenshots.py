@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from hermes.samples import sample_names
 from tests.conftest import CHROMIUM, CHROMIUM_FLAGS
+from tests.programs import shell
 from tests.service import Pushed, Service, wait_for
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -20,7 +21,11 @@ FOLDER = DOCS / "screenshots"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"wide": (1280, 900), "phone": (360, 740)}
 MOST_BYTES = 3 << 20
-_COLOURS = 64
+_COLOURS = 256
+_GOES_ON = """
+echo '::hermes progress 0.42 epoch 5 of 12'
+for step in $(seq 100 900); do echo "step $step  loss 0.$((1000 - step))"; sleep 1; done
+"""
 _HEAD = """# Pages
 
 Every page, as `make screenshots` finds it on an instance with [the samples](../sample-repos/README.md): at a
@@ -43,7 +48,7 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
     repo = f"/{house.user}/mandelbrot"
     run, crash = house.run_of(pushed["mandelbrot"]), house.run_of(pushed["crash"])
     build = house.settled(pushed["failing-compile"])["builds"][0]
-    live = wait_for(lambda: house.commit_page(pushed["slow-printer"])["runs"])[0]
+    live = wait_for(lambda: house.commit_page(pushed["training"])["runs"])[0]
     return [
         Shown("activity", "Activity", "/", "What your work does now, and your repositories."),
         Shown("repository", "A repository", repo, "How to push there, and what every push became."),
@@ -82,7 +87,7 @@ def document(shown: list[Shown]) -> str:
 
 
 def small(png: bytes) -> bytes:
-    """The same picture in few colours: half as large, and pages have few."""
+    """The same picture with a palette: half as large."""
     made = BytesIO()
     with Image.open(BytesIO(png)) as picture:
         flat = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
@@ -118,10 +123,10 @@ def sign_in(page: Page, house: Service) -> None:
 
 
 def push_samples(house: Service) -> dict[str, Pushed]:
-    """All of them; the slow one last, and not waited for: its run goes on while pictures are taken."""
-    pushed = {name: house.push(name, repo=name) for name in sample_names() if name != "slow-printer"}
-    slow = house.worktree("slow-printer", "slow-printer")
-    return pushed | {"slow-printer": house.push(slow, "detach", repo="slow-printer")}
+    """All of them, and a program that goes on while pictures are taken."""
+    pushed = {name: house.push(name, repo=name) for name in sample_names()}
+    training = house.push(shell(_GOES_ON, "[run]\ncpus = 1\n"), "detach", repo="training")
+    return pushed | {"training": training}
 
 
 def main() -> None:
