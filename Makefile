@@ -1,13 +1,13 @@
 # What people type. Each target first brings the machine into shape (scripts/setup), which is silent when nothing is to be done.
 # A SIGTERM to make reaches the command (make passes it on and waits); make itself then reports 143, as make always does.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-gpu fuzz check bench images clean
+.PHONY: help demo up test test-gpu fuzz check bench screenshots images clean
 ARGS ?=
 JOBS ?= 2
 SUITE = .venv/bin/pytest -n $(JOBS) --dist loadfile
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 demo: ## start everything and push the sample repos, to look at (ONCE=1: end when they are done)
 	@exec scripts/setup run .venv/bin/hermes demo $(if $(ONCE),--once)
@@ -37,6 +37,9 @@ ifdef NAME
 else
 	@echo 'make bench NAME=...'; for file in bench/[a-z]*.py; do [ ! -e "$$file" ] || basename "$$file" .py; done
 endif
+
+screenshots: ## take pictures of every page anew, for docs/screenshots.md
+	@exec scripts/setup test .venv/bin/python -m tests.screenshots
 
 images: ## make the base images (hermes/cpp:1, hermes/cuda-13.0:1) in the Docker engine
 	@scripts/images

@@ -24,7 +24,10 @@ _CASES = {"delay": 1, "large": 5, "crowd": 500}
 _RATES = (1, 100, 5000)
 _LINES = 2_000_000
 _LARGE = f'perl -e \'printf "x %d %s\\n", $_, "y" x 41 for 1 .. {_LINES}\''
-_SETTINGS = {"HERMES_CPUS": "1000", "HERMES_LOG_SIZE": "2G", "HERMES_GPUS": "none", "HERMES_TRUST": "all"}
+_SETTINGS = {"HERMES_CPUS": "1000", "HERMES_LOG_SIZE": "2G", "HERMES_GPUS": "none", "HERMES_TRUST": "all"} | {
+    "HERMES_STREAMS": "0",
+    "HERMES_USER_STREAMS": "0",
+}
 
 
 def _wanted() -> dict[str, int]:

@@ -18,6 +18,7 @@ from hermes.process import Context
 from hermes.repos import check_writable, find_repo, get_or_make_writable, get_readable
 from hermes.tables import Repo, User
 from hermes.threads import in_thread
+from hermes.throttle import source
 
 _SCOPES = ("all", "push", "read")
 
@@ -41,7 +42,7 @@ class Caller:
     @property
     def key(self) -> str:
         """For what is counted per user."""
-        return self.user.name if self.user else f"address {self.address}"
+        return self.user.name if self.user else f"address {source(self.address)}"
 
 
 def ask_for_token() -> Response:

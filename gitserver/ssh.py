@@ -23,6 +23,7 @@ from hermes.errors import Refused, SettingsError, TooMany, Unavailable, UserErro
 from hermes.journal import log
 from hermes.login import count_failure
 from hermes.ssh_keys import owner_of_key
+from hermes.throttle import source
 
 _LOGIN_S = 20.0
 _KEEP_ALIVE_S = 10.0  # of silence; a client that is gone without a word is noticed
@@ -116,7 +117,7 @@ class _Connection(asyncssh.SSHServer):
 
     def _check_patience(self) -> None:
         reason: UserError | None = None
-        if wait_s := self._context.failures.wait_s(f"address {self.address}"):
+        if wait_s := self._context.failures.wait_s(f"address {source(self.address)}"):
             reason = TooMany("too many failed sign-ins", wait_s)
         elif self._keys_tried >= _MOST_KEYS:
             reason = Refused("none of so many keys is known here", "ssh -i KEY -o IdentitiesOnly=yes")

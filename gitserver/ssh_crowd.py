@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Protocol
 
 from hermes.errors import Refused, UserError
+from hermes.throttle import source
 
 _MOST_STRANGERS = 100
 _MOST_OF_ONE = 100  # connections of one user
@@ -35,8 +36,8 @@ class Crowd:
         """Somebody, of whom nothing is known yet."""
         self._strangers[guest] = None
         if len(self._strangers) > _MOST_STRANGERS:
-            ((address, _),) = Counter(each.address for each in self._strangers).most_common(1)
-            oldest = next(each for each in self._strangers if each.address == address)
+            ((address, _),) = Counter(source(each.address) for each in self._strangers).most_common(1)
+            oldest = next(each for each in self._strangers if source(each.address) == address)
             del self._strangers[oldest]
             oldest.turn_away(Refused("too many connections that are not signed in", "try again"))
 

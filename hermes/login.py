@@ -3,13 +3,14 @@
 from hermes.accounts import Identity, identify, is_stale, mark_used
 from hermes.errors import TooMany
 from hermes.process import Context
+from hermes.throttle import source
 
 
 def count_failure(context: Context, address: str, name: str = "") -> None:
     """Somebody could not say who they are. Raises TooMany when this address or this name failed too often.
 
     Only failures are turned away: a right token passes from an address that others spoil."""
-    keys = [f"address {address}", *([f"user {name}"] if name else [])]
+    keys = [f"address {source(address)}", *([f"user {name}"] if name else [])]
     for key in keys:
         context.failures.count(key)
     context.failed.count(address, name)

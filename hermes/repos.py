@@ -58,7 +58,10 @@ async def check_writable(session: AsyncSession, user: User, repo: Repo, owner: s
     """Raises Refused for who may only read, NotFound for who may not know that it is there."""
     if await may_write(session, user, repo):
         return
-    await get_readable(session, user, owner, name)
+    try:
+        await get_readable(session, user, owner, name)
+    except NotFound:
+        raise _not_yours(user, owner, name) from None
     raise Refused(
         f"you may read {owner}/{name}, but not push to it", f"ask {owner} to make you a collaborator"
     )
@@ -72,14 +75,19 @@ async def may_write(session: AsyncSession, user: User, repo: Repo) -> bool:
     return role is not None and role.role == "write"
 
 
+def _not_yours(user: User, owner: str, name: str) -> NotFound:
+    """The same for a name that is not taken and for one that this user may not know of."""
+    return NotFound(
+        f"there is no repository {owner[:80]}/{name[:80]} that you may see",
+        f"your own repositories are made by their first push: …/{user.name}/{name[:80]}.git",
+    )
+
+
 async def _make(session: AsyncSession, user: User, owner: str, name: str) -> Repo:
     if owner != user.name:
         exists = await find_user(session, owner)
         if exists is None or not user.is_admin:
-            raise NotFound(
-                f"there is no repository {owner[:80]}/{name[:80]} that you may see",
-                f"your own repositories are made by their first push: …/{user.name}/{name[:80]}.git",
-            )
+            raise _not_yours(user, owner, name)
         user = exists
     check_name(name, "repository")
     repo = Repo(owner_id=user.id, name=name, created_at=time.time())

@@ -1,6 +1,7 @@
 """The composition root: git and pages on one port. Nothing imports this file; it may import all."""
 
 import asyncio
+import resource
 import signal
 import socket
 import sys
@@ -28,6 +29,7 @@ from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
 from web.app import Pages
 
+_OPEN_FILES = 8192
 _GRACE_S = 5  # for requests that are at work when the service stops
 
 
@@ -93,10 +95,19 @@ async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | No
         await Server(config, closing).serve(sockets=[http])
 
 
+def _allow_open_files() -> None:
+    """Each stream is a connection, and 1024 files, which programs get by default, are few of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 def main() -> None:
     """`python -m hermes.serve`"""
     try:
         settings = load_settings()
+        _allow_open_files()
         journal.configure(settings.log, "serve")
         http, ssh = open_sockets(settings)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -3,11 +3,25 @@
 One process answers at the door, so its memory is the whole truth; a restart forgives, which is harmless
 where a secret has 256 random bits: throttling is against load and against noise in the log."""
 
+import ipaddress
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
 _MOST_KEYS = 10_000  # a flood from many addresses must not fill the memory
+
+
+def source(address: str) -> str:
+    """What counts as one client: an address, of IPv6 its /64 network, which one client has to itself."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:  # a Unix socket has none
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False))
 
 
 class Throttle:

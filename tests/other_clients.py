@@ -156,13 +156,18 @@ class Dulwich:
                 talk.refused = str(error)
 
 
+def clients_home() -> Path:
+    """Where scripts/ensure-clients has put what comes from npm."""
+    lock = (CLIENTS / "package-lock.json").read_bytes()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "hermes" / f"clients-{hashlib.sha256(lock).hexdigest()[:16]}"
+
+
 class Isomorphic:
     """isomorphic-git, in node."""
 
     def __init__(self) -> None:
-        lock = (CLIENTS / "package-lock.json").read_bytes()
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self.home = cache / "hermes" / f"clients-{hashlib.sha256(lock).hexdigest()[:16]}"
+        self.home = clients_home()
         if not (self.home / "node").exists():
             missing("isomorphic-git (scripts/ensure-clients)")
 

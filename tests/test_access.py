@@ -24,6 +24,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         "HERMES_PUSH_RATE": "12",
         "HERMES_REPO_REFS": "5",
         "HERMES_ANONYMOUS": "none",
+        "HERMES_PROXIES": "127.0.0.1",
     }
     one = Service(tmp_path_factory.mktemp("strict"), env)
     one.token = one.add_user(one.user)
@@ -87,6 +88,16 @@ def test_a_guesser_is_told_to_wait_and_a_right_token_still_passes(strict: Servic
     assert last.text.startswith("too many failed sign-ins\ntry again in ")
     strict.push(FILES, repo="known")
     assert ask(strict, f"alice/known.git/{ADVERTISED}", "alice", strict.token).status_code == 200
+
+
+def test_a_guesser_who_moves_within_a_network_of_ipv6_stays_the_same(strict: Service) -> None:
+    def guess(address: str, number: int) -> int:
+        """As a reverse proxy hands it on, for a user of its own."""
+        with strict.client(f"hermes_moved{number}") as client:
+            return client.get("/api/v1/runs", headers={"X-Forwarded-For": address}).status_code
+
+    assert [guess(f"2001:db8:7:8::{n:x}", n) for n in range(1, 6)] == [401, 401, 401, 429, 429]
+    assert guess("2001:db8:7:9::1", 6) == 401
 
 
 def test_pages_and_api_count_the_same_failures(strict: Service) -> None:

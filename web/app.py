@@ -46,6 +46,7 @@ from web.isolated import OnlyPreviews
 from web.look import make_look
 from web.origin import open_origin
 from web.site import Site
+from web.streams import Streams
 
 
 class Pages:
@@ -53,7 +54,8 @@ class Pages:
 
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
         origin = open_origin(context.settings, context.paths.preview_key)
-        self.site = Site(context, images, closing, make_look(context.settings), origin)
+        look, streams = make_look(context.settings), Streams(context.settings)
+        self.site = Site(context, images, closing, look, origin, streams)
         self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:

@@ -107,13 +107,14 @@ def routes(site: Site) -> list[Route]:
                 log_of = partial(site.context.paths.log, sight.kind, sight.row_id)
                 numbered = Numbered(log_of, site.line_indexes)
                 after = await numbered.near_end(after)
-            return EventSourceResponse(
+            stream = EventSourceResponse(
                 events(feed, after, numbered),
                 ping=_PING_S,
                 send_timeout=_SEND_TIMEOUT_S,
                 shutdown_event=anyio.Event(),
                 shutdown_grace_period=_GRACE_S,
             )
+            return site.streams.bounded(request, stream)
 
         return answer
 

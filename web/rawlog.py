@@ -115,7 +115,8 @@ def routes(site: Site) -> list[Route]:
             if request.query_params.get("follow") == "1" and request.method == "GET":
                 feed = feed_for(site, request, open_subject, subject, sight)
                 stream = _follow(feed, number(request.query_params, "offset"), sight)
-                return StreamingResponse(stream, headers=HEADERS, media_type="text/plain")
+                answer = StreamingResponse(stream, headers=HEADERS, media_type="text/plain")
+                return site.streams.bounded(request, answer)
             attempt = number(request.query_params, "attempt") or sight.attempt
             path = site.context.paths.log(sight.kind, sight.row_id, attempt)
             return _slice(request, path, _name(request, attempt))

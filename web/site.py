@@ -18,6 +18,7 @@ from web.lines import LineIndex, PerLog
 from web.look import Look
 from web.origin import Origin
 from web.outline import Outline
+from web.streams import Streams
 from web.visitor import reader, visitor
 
 
@@ -30,6 +31,7 @@ class Site:
     closing: asyncio.Event
     look: Look
     origin: Origin | None
+    streams: Streams
     sights: Sights = field(default_factory=Sights)
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))

@@ -1,0 +1,1 @@
+"""What users write, print and leave so that a page of ours would act for them."""

@@ -1,0 +1,119 @@
+"""Every address and who gets what there: test_reach.py walks this table, and a new route needs a row."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+#: In the order in which they try; the owner last, who really does what the others may not.
+ROLES = ("nobody", "other", "reader", "writer", "admin", "owner")
+SIGN_IN = 0  # a browser is led to the form (303), a program gets 401
+
+
+class Rule(NamedTuple):
+    """The status for each role: of what is private, of what is public, of what does not exist."""
+
+    private: tuple[int, ...]
+    public: tuple[int, ...] = ()  # empty: no such object is public
+    missing: tuple[int, ...] = ()  # empty: the address names no object
+    form: Mapping[str, str] = MappingProxyType({})
+    body: bytes = b""
+
+
+_GONE = (SIGN_IN, 404, 404, 404, 404, 404)
+
+
+def everybody(status: int, **form: str) -> Rule:
+    """Whoever asks."""
+    return Rule((status,) * 6, form=form)
+
+
+def account(status: int, **form: str) -> Rule:
+    """Whoever has an account, of their own things."""
+    return Rule((SIGN_IN,) + (status,) * 5, form=form)
+
+
+def shown(status: int) -> Rule:
+    """Who may read the repository, and everybody if it is public."""
+    return Rule((SIGN_IN, 404) + (status,) * 4, (status,) * 6, _GONE)
+
+
+def of_members(status: int) -> Rule:
+    """As `shown`, to people with an account only."""
+    return Rule((SIGN_IN, 404) + (status,) * 4, (SIGN_IN,) + (status,) * 5, _GONE)
+
+
+def changed(status: int) -> Rule:
+    """Who may write."""
+    return Rule((SIGN_IN, 404, 403) + (status,) * 3, (SIGN_IN, 403, 403) + (status,) * 3, _GONE)
+
+
+def again(status: int) -> Rule:
+    """Who may write, and everybody with an account if it is public."""
+    return changed(status)._replace(public=(SIGN_IN,) + (status,) * 5)
+
+
+def managed(status: int, **form: str) -> Rule:
+    """The owner and admins."""
+    row = (SIGN_IN, 404, 404, 404, status, status)
+    return Rule(row, row, _GONE, form)
+
+
+def mine(status: int) -> Rule:
+    """The owner of a row that is nobody else's business, not even an admin's."""
+    return Rule((SIGN_IN, 404, 404, 404, 404, status), (), _GONE)
+
+
+_FETCH = Rule((401, 404, 200, 200, 200, 200), (200,) * 6, (401, 404, 404, 404, 404, 404), body=b"0000")
+_PUSH = Rule(  # the first push makes a repository, whose name only its owner and admins may take
+    private=(401, 404, 403, 200, 200, 200),
+    public=(401, 403, 403, 200, 200, 200),
+    missing=(401, 404, 404, 404, 200, 200),
+    body=b"0000",
+)
+
+TABLE = {
+    "GET /healthz": everybody(200),
+    "GET /signin": everybody(200),
+    "POST /signin": everybody(401),
+    "GET /api/v1/manifest.schema.json": everybody(200),
+    "GET /": account(200),
+    "GET /gpus": account(200),
+    "GET /settings/tokens": account(200),
+    "POST /settings/tokens": account(201, name="mine"),
+    "POST /settings/tokens/{token}/revoke": mine(303),
+    "GET /settings/keys": account(200),
+    "POST /settings/keys": account(400, key="no key"),
+    "POST /settings/keys/{key}/remove": mine(303),
+    "GET /{owner}/{repo}": shown(200),
+    "GET /{owner}/{repo}/latest": shown(302),
+    "GET /{owner}/{repo}/commit/{sha}": shown(200),
+    "GET /{owner}/{repo}/settings": managed(200),
+    "POST /{owner}/{repo}/settings": managed(303, do="protect"),
+    "GET /runs/{run}": shown(200),
+    "GET /runs/{run}/events": shown(200),
+    "GET /runs/{run}/log": shown(200),
+    "GET /runs/{run}/artifacts.zip": shown(200),
+    "POST /runs/{run}/cancel": changed(303),
+    "POST /runs/{run}/again": again(303),
+    "GET /artifacts/{artifact}/{name:path}": shown(200),
+    "GET /builds/{build}": shown(200),
+    "GET /builds/{build}/events": shown(200),
+    "GET /builds/{build}/log": shown(200),
+    "POST /builds/{build}/cancel": changed(303),
+    "GET /api/v1/runs": account(200),
+    "GET /api/v1/gpus": account(200),
+    "GET /api/v1/runs/{run}": of_members(200),
+    "POST /api/v1/runs/{run}/cancel": changed(202),
+    "POST /api/v1/runs/{run}/again": again(201),
+    "GET /api/v1/builds/{build}": of_members(200),
+    "POST /api/v1/builds/{build}/cancel": changed(202),
+    "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),
+    "GET /{owner}/{name}.git/info/refs": _FETCH,
+    "GET /{owner}/{name}.git/info/refs?service=git-receive-pack": _PUSH,
+    "POST /{owner}/{name}.git/git-upload-pack": _FETCH,
+    "POST /{owner}/{name}.git/git-receive-pack": _PUSH,
+    "GET /{owner}/{name}.git/info/lfs/{path:path}": everybody(501),  # the same words for all: there is no LFS
+    "POST /{owner}/{name}.git/info/lfs/{path:path}": everybody(501),
+    "GET /{owner}/{name}/info/refs": everybody(301),  # to the address that asks
+    "POST /signout": everybody(303),
+}

@@ -1,0 +1,156 @@
+"""`make screenshots`: every page of an instance with the samples, as small PNGs in docs/screenshots/.
+
+Each at a desk and at a telephone, light and dark. docs/screenshots.md, which shows them, is written too."""
+
+import tempfile
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from hermes.samples import sample_names
+from tests.conftest import CHROMIUM, CHROMIUM_FLAGS
+from tests.programs import shell
+from tests.service import Pushed, Service, wait_for
+
+DOCS = Path(__file__).parent.parent / "docs"
+FOLDER = DOCS / "screenshots"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+SIZES = {"wide": (1280, 900), "phone": (360, 740)}
+MOST_BYTES = 3 << 20
+_COLOURS = 256
+_GOES_ON = """
+echo '::hermes progress 0.42 epoch 5 of 12'
+for step in $(seq 100 900); do echo "step $step  loss 0.$((1000 - step))"; sleep 1; done
+"""
+_HEAD = """# What the pages look like
+
+Every page, as `make screenshots` finds it on an instance with [the samples](../sample-repos/README.md): at a
+desk and at a telephone, light and dark as the browser asks. All of them work without scripts.
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One page."""
+
+    name: str
+    title: str
+    path: str
+    words: str
+
+
+def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
+    """Each page with something on it."""
+    repo = f"/{house.user}/mandelbrot"
+    run, crash = house.run_of(pushed["mandelbrot"]), house.run_of(pushed["crash"])
+    build = house.settled(pushed["failing-compile"])["builds"][0]
+    live = wait_for(lambda: house.commit_page(pushed["training"])["runs"])[0]
+    return [
+        Shown("activity", "Activity", "/", "What your work does now, and your repositories."),
+        Shown("repository", "A repository", repo, "How to push there, and what every push became."),
+        Shown("commit", "A commit", f"{repo}/commit/{pushed['mandelbrot'].sha}", "To send to a colleague."),
+        Shown("run", "A run", f"/runs/{run['id']}", "Everything that is known of one run."),
+        Shown("run-live", "A run that goes on", f"/runs/{live['id']}", "Its log comes as it is printed."),
+        Shown(
+            "run-failed", "A run that failed", f"/runs/{crash['id']}", "By which signal, and its last words."
+        ),
+        Shown("build-failed", "A build that failed", f"/builds/{build['id']}", "What the compiler said."),
+        Shown("gpus", "GPUs and machines", "/gpus", "Who holds what, who waits, and why."),
+        Shown("tokens", "Tokens", "/settings/tokens", "Passwords for git, and for programs."),
+        Shown(
+            "keys", "SSH keys", "/settings/keys", "Which keys sign you in, and which one the server shows."
+        ),
+        Shown("settings", "Settings of a repository", f"{repo}/settings", "Who may do what there."),
+        Shown(
+            "not-found", "Not found", f"{repo}-hidden", "The same for what is hidden and what is not there."
+        ),
+        Shown("signin", "Signing in", "/signin", "With a token."),
+    ]
+
+
+def document(shown: list[Shown]) -> str:
+    """docs/screenshots.md."""
+    parts = [_HEAD]
+    for page in shown:
+        files = {
+            f"{size}-{scheme}": f"screenshots/{page.name}-{size}-{scheme}.png"
+            for size in SIZES
+            for scheme in SCHEMES
+        }
+        rows = [f"![{page.title}, {look.replace('-', ', ')}]({file})" for look, file in files.items()]
+        parts.append(f"\n## {page.title}\n\n{page.words}\n\n" + "\n".join(rows) + "\n")
+    return "".join(parts)
+
+
+def small(png: bytes) -> bytes:
+    """The same picture with a palette: half as large."""
+    made = BytesIO()
+    with Image.open(BytesIO(png)) as picture:
+        flat = picture.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        flat.save(made, "PNG", optimize=True)
+    return made.getvalue()
+
+
+def take(browser: Browser, house: Service, shown: list[Shown]) -> int:
+    """All pictures; how many bytes they have."""
+    total = 0
+    for scheme in SCHEMES:
+        context = browser.new_context(base_url=house.url, color_scheme=scheme, reduced_motion="reduce")
+        page = context.new_page()
+        sign_in(page, house)
+        for each in shown:
+            page.goto(each.path)
+            for size, (width, height) in SIZES.items():
+                page.set_viewport_size({"width": width, "height": height})
+                page.wait_for_timeout(200)
+                data = small(page.screenshot())
+                (FOLDER / f"{each.name}-{size}-{scheme}.png").write_bytes(data)
+                total += len(data)
+        context.close()
+    return total
+
+
+def sign_in(page: Page, house: Service) -> None:
+    """As a person does."""
+    page.goto("/signin")
+    page.get_by_label("Token").fill(house.token)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{house.url}/")
+
+
+def push_samples(house: Service) -> dict[str, Pushed]:
+    """All of them, and a program that goes on while pictures are taken."""
+    pushed = {name: house.push(name, repo=name) for name in sample_names()}
+    training = house.push(shell(_GOES_ON, "[run]\ncpus = 1\n"), "detach", repo="training")
+    return pushed | {"training": training}
+
+
+def main() -> None:
+    """Starts an instance in a temporary directory, and ends it."""
+    with tempfile.TemporaryDirectory(prefix="hermes-screenshots-") as folder:
+        house = Service(Path(folder), {"HERMES_URL": "http://gpu.lab:8000", "HERMES_TRUST": "all"})
+        house.token = house.add_user(house.user)
+        house.start()
+        try:
+            shown = pages(house, push_samples(house))
+            FOLDER.mkdir(exist_ok=True)
+            for old in FOLDER.glob("*.png"):
+                old.unlink()
+            with sync_playwright() as playwright:
+                path = CHROMIUM if Path(CHROMIUM).exists() else None
+                browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+                total = take(browser, house, shown)
+                browser.close()
+        finally:
+            house.stop()
+    (DOCS / "screenshots.md").write_text(document(shown))
+    assert total < MOST_BYTES, f"{total} bytes of pictures are too many for a repository"
+    print(f"{len(shown) * 4} pictures, {total >> 10} KiB, in {FOLDER.relative_to(DOCS.parent)}")
+
+
+if __name__ == "__main__":
+    main()
