@@ -207,13 +207,13 @@ class Receiver:
         """The refs moved: queue what follows from it, before the client hears of it."""
         applied = []
         async with self._context.database.write() as session:
+            repo = await session.get_one(Repo, self._repo.id)  # read once: `apply` finds it in the session
             for change, push in self._changes:
                 session.add(push)
                 if change.update.ref in moved:
                     applied.append((change, push, await pushes.apply(session, push)))
                 else:
                     await pushes.abandon(session, push, "git refused the ref")
-            repo = await session.get_one(Repo, self._repo.id)
             if repo.default_branch != self._target.default_branch:  # before the row says that it is so
                 await in_thread(set_head, self._target.path, repo.default_branch)
         starts = any(push.plan is not None for _, push, _ in applied)
