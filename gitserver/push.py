@@ -5,15 +5,18 @@ was acknowledged, and what it leaves as `received` is resolved by looking at the
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gitserver import branches, protocol, reattach
 from gitserver.access import Caller
 from gitserver.advice import advice, broken
-from gitserver.body import Body, TooLarge, TooSlow
+from gitserver.body import Body
 from gitserver.child import Git
+from gitserver.head import HEADER_BYTES
 from gitserver.policy import Change, PushPolicy
 from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
@@ -34,7 +37,7 @@ from hermes.throttle import Throttle
 from hermes.tree import TreeLimits
 from hermes.trust import NEXT_STEP, distrust
 
-_HEADER_BYTES = 12  # of a pack
+T = TypeVar("T")
 _GOOD_FOR_S = 1.0
 
 
@@ -48,24 +51,6 @@ class Received:
     applied: list[tuple[Change, Push, Run | None]] = field(default_factory=list)
     refused: bool = False
     follow: int = 0  # a run to show besides
-
-
-async def read_head(body: Body) -> protocol.PushHead:
-    """The commands at the start; the pack's own head is read ahead as well. Raises BadProtocol."""
-    data, at = bytearray(), 0
-    head: protocol.PushHead | None = None
-    async for chunk in body:
-        data += chunk
-        flushed = head is None
-        while head is None and flushed:
-            at, flushed = protocol.skip_lines(data, at)
-            head = protocol.parse_head(bytes(data)) if flushed else None
-        if head is not None and (not head.has_pack or len(data) >= head.size_bytes + _HEADER_BYTES):
-            break
-    if head is None:
-        raise protocol.BadProtocol("the request ended in the middle of its commands")
-    body.put_back(bytes(data))
-    return head
 
 
 @dataclass(frozen=True)
@@ -120,8 +105,8 @@ class Receiver:
         return await self._receive(head, body, options, ref)
 
     async def _receive(self, head: protocol.PushHead, body: Body, options: PushOptions, ref: str) -> Received:
-        policy = asyncio.create_task(self._policy(options))  # while git takes the pack in
-        policy.add_done_callback(lambda task: task.cancelled() or task.exception())  # git may not ask
+        body.hold_until(_begin(self._check_room(head)))  # while git starts
+        policy = _begin(self._policy(options))  # while git takes the pack in
         try:
             answer = await self._door.git.receive(
                 self._target.path,
@@ -129,7 +114,8 @@ class Receiver:
                 lambda quarantine: self._decide(policy, head, quarantine),
                 self._user.name,
             )
-        except (TooLarge, TooSlow) as error:
+        except UserError as error:  # of the body, or of what it was held for
+            await _discard(body)
             return self._refuse(head, error, ref)
         if self._reasons:
             return self._refused(head)
@@ -159,9 +145,11 @@ class Receiver:
         if head.has_pack:
             ahead = await anext(body, b"")
             body.put_back(ahead)
-            header = ahead[head.size_bytes : head.size_bytes + _HEADER_BYTES]
+            header = ahead[head.size_bytes : head.size_bytes + HEADER_BYTES]
             check_count(protocol.pack_objects(header), ObjectLimits.of(settings))
-        path = self._target.path
+
+    async def _check_room(self, head: protocol.PushHead) -> None:
+        settings, path = self._context.settings, self._target.path
         await in_thread(branches.check_room, path, head.commands, settings.repo_refs, settings.repo_size)
 
     async def _policy(self, options: PushOptions) -> PushPolicy:
@@ -238,6 +226,13 @@ class Receiver:
 
     def _refused(self, head: protocol.PushHead) -> Received:
         return Received(protocol.report(head, self._reasons, self._words), head, refused=True)
+
+
+def _begin(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """Its end is asked for later, or not at all: then its error is nobody's business."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return task
 
 
 async def _discard(body: Body) -> None:
