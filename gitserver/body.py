@@ -3,7 +3,7 @@
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.requests import Request
 
@@ -39,7 +39,7 @@ class Body:
         self._began = time.monotonic()
         self._size = 0
         self._ahead = b""
-        self._until: Awaitable[None] | None = None
+        self._until: Callable[[], Awaitable[None]] | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -47,7 +47,7 @@ class Body:
     async def __anext__(self) -> bytes:
         if self._until is not None:
             until, self._until = self._until, None
-            await until
+            await until()
         if ahead := self._ahead:
             self._ahead = b""
             return ahead
@@ -68,8 +68,8 @@ class Body:
         """To be read again first."""
         self._ahead = data + self._ahead
 
-    def hold_until(self, done: Awaitable[None]) -> None:
-        """The next bytes come when this is done; its error comes instead of them, once."""
+    def hold_until(self, done: Callable[[], Awaitable[None]]) -> None:
+        """Who wants the next bytes waits for this first; its error comes instead of them, once."""
         self._until = done
 
     def enough(self) -> None:

@@ -87,6 +87,7 @@ class Receiver:
         self._target = branches.Target(path, owner, name, repo.default_branch, repo.protected)
         self._reasons: dict[str, str] = {}
         self._words = ""
+        self._policy: asyncio.Task[PushPolicy] | None = None
         self._changes: list[tuple[Change, Push]] = []
 
     async def receive(self, head: protocol.PushHead, body: Body) -> Received:
@@ -105,13 +106,17 @@ class Receiver:
         return await self._receive(head, body, options, ref)
 
     async def _receive(self, head: protocol.PushHead, body: Body, options: PushOptions, ref: str) -> Received:
-        body.hold_until(_begin(self._check_room(head)))  # while git starts
-        policy = _begin(self._policy(options))  # while git takes the pack in
+        async def prepare() -> None:
+            """Git has started, and is soon at work: the time to prepare what it will ask."""
+            await self._check_room(head)
+            self._policy = _begin(self._look_around(options))
+
+        body.hold_until(prepare)
         try:
             answer = await self._door.git.receive(
                 self._target.path,
                 body,
-                lambda quarantine: self._decide(policy, head, quarantine),
+                lambda quarantine: self._decide(head, quarantine),
                 self._user.name,
             )
         except UserError as error:  # of the body, or of what it was held for
@@ -152,7 +157,7 @@ class Receiver:
         settings, path = self._context.settings, self._target.path
         await in_thread(branches.check_room, path, head.commands, settings.repo_refs, settings.repo_size)
 
-    async def _policy(self, options: PushOptions) -> PushPolicy:
+    async def _look_around(self, options: PushOptions) -> PushPolicy:
         settings = self._context.settings
         here = (await self._door.here()).as_seen_by(self._user.name)
         trees = TreeLimits(settings.tree_files, settings.tree_size)
@@ -165,13 +170,13 @@ class Receiver:
             why = await distrust(session, self._context.settings, self._user.id)
         return Refused(why, NEXT_STEP) if why else None
 
-    async def _decide(
-        self, policy: "asyncio.Task[PushPolicy]", head: protocol.PushHead, quarantine: Path | None
-    ) -> bool:
+    async def _decide(self, head: protocol.PushHead, quarantine: Path | None) -> bool:
         """Look at every update; record the push if all are good. Runs while git waits in its hook."""
         fault: tuple[str, HermesError] | None
+        assert self._policy is not None  # git asks when it has read the commands
         try:
-            changes, fault = await in_thread((await policy).examine, head.commands, quarantine)
+            policy = await self._policy
+            changes, fault = await in_thread(policy.examine, head.commands, quarantine)
             if fault is None:
                 await self._record(changes)
         except HermesError as error:
@@ -205,7 +210,7 @@ class Receiver:
             if repo.default_branch != self._target.default_branch:  # before the row says that it is so
                 await in_thread(set_head, self._target.path, repo.default_branch)
         starts = any(push.plan is not None for _, push, _ in applied)
-        await self._context.doorbell.ring(*(BUILDS, RANKS) if starts else (), CHANGED)
+        self._context.doorbell.ring_soon(*(BUILDS, RANKS) if starts else (), CHANGED)
         return applied
 
     def _note(self, ref: str, error: HermesError) -> None:
