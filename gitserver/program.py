@@ -14,7 +14,7 @@ from fcntl import F_SETPIPE_SZ, fcntl
 from functools import cache
 
 _CLONE_NEWNET = 0x40000000  # sched.h
-_PIPE_BYTES = 1 << 20  # what waits in a pipe while somebody else is at work
+_PIPE_BYTES = 1 << 18  # what waits in a pipe while somebody else is at work
 _PIPE = subprocess.PIPE
 
 

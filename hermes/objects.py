@@ -5,6 +5,7 @@ Protocol: `git cat-file --batch-command` (git 2.36 and newer), https://git-scm.c
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fcntl import F_GETPIPE_SZ, fcntl
 from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -13,9 +14,8 @@ from hermes.errors import Refused, Unavailable
 from hermes.git import git_child
 
 _MAX_BYTES = 1 << 20  # what is read as a whole
-#: Questions that git gathers before it answers. Two times the answers (of at most 70 bytes) fit into a pipe
-#: of 64 KiB: git never waits for us to read while we wait for it to read.
-_AT_ONCE = 400
+_AT_ONCE = 400  # questions that git gathers before it answers
+_ANSWER_BYTES = 70  # at most: id, kind, size
 _AHEAD_BYTES = 1 << 18
 _REMEMBERED = 100_000  # sizes, of 200 bytes each
 _NOW = (
@@ -38,6 +38,9 @@ class Objects:
         assert child.stdin is not None and child.stdout is not None
         self._questions, self._answers = child.stdin, child.stdout
         self._sizes: dict[str, int] = {}
+        # With two rounds of answers in the pipe, git never waits for us to read while we wait for it to read.
+        # A user who has too many large pipes open gets smaller ones from the kernel (pipe(7)).
+        self._asks_ahead = fcntl(self._answers, F_GETPIPE_SZ) >= 2 * _AT_ONCE * _ANSWER_BYTES
 
     def info(self, name: str) -> ObjectInfo | None:
         """What the object is; None: there is none."""
@@ -47,11 +50,11 @@ class Objects:
         """(id, bytes) of many objects, in order. Raises Unavailable for one that is not there; who stops
         before the end can ask nothing more."""
         parts = [names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE)]
-        for part, next_part in zip(parts, [*parts[1:], []], strict=False):
-            if part is parts[0]:
-                self._question("info", part)
-            if next_part:  # git works on these while we read the others
-                self._question("info", next_part)
+        asked = 0
+        for number, part in enumerate(parts, 1):
+            while asked < min(number + self._asks_ahead, len(parts)):  # git works while we read
+                self._question("info", parts[asked])
+                asked += 1
             words = b"".join(islice(self._answers, len(part))).split()  # `ID KIND SIZE`, or `ID missing`
             if len(words) != 3 * len(part):
                 raise Unavailable(f"one of the objects {part[0]} … {part[-1]} cannot be read")
