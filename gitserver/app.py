@@ -13,8 +13,9 @@ from starlette.routing import Route
 from gitserver import lfs
 from gitserver.access import Caller, SignInNeeded, ask_for_token, enter
 from gitserver.body import Body, read_body
+from gitserver.head import read_head
 from gitserver.protocol import FLUSH, BadProtocol
-from gitserver.push import Door, Receiver, read_head
+from gitserver.push import Door, Receiver
 from gitserver.stream import answer
 from hermes.errors import TooMany, Unavailable, UserError
 from hermes.journal import log

@@ -3,7 +3,7 @@
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.requests import Request
 
@@ -39,11 +39,15 @@ class Body:
         self._began = time.monotonic()
         self._size = 0
         self._ahead = b""
+        self._until: Callable[[], Awaitable[None]] | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._until is not None:
+            until, self._until = self._until, None
+            await until()
         if ahead := self._ahead:
             self._ahead = b""
             return ahead
@@ -63,6 +67,10 @@ class Body:
     def put_back(self, data: bytes) -> None:
         """To be read again first."""
         self._ahead = data + self._ahead
+
+    def hold_until(self, done: Callable[[], Awaitable[None]]) -> None:
+        """Who wants the next bytes waits for this first; its error comes instead of them, once."""
+        self._until = done
 
     def enough(self) -> None:
         """Git has all it needs. Over HTTP the rest is still read: clients listen only then."""

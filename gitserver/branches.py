@@ -89,9 +89,10 @@ def _refs(repo: Path) -> Iterator[str]:
 def _size_bytes(repo: Path) -> int:
     """Of the packs: pushes are stored in nothing else."""
     size = 0
-    for path in (repo / "objects" / "pack").glob("*.pack"):
-        with suppress(FileNotFoundError):  # maintenance has just put it into another one
-            size += path.stat().st_size
+    for each in os.scandir(repo / "objects" / "pack"):
+        if each.name.endswith(".pack"):
+            with suppress(FileNotFoundError):  # maintenance has just put it into another one
+                size += each.stat().st_size
     return size
 
 

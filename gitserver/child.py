@@ -9,6 +9,7 @@ from pathlib import Path
 from gitserver.body import Body
 from gitserver.gate import Ask, Gate
 from gitserver.places import Places
+from gitserver.program import Program, start
 from hermes.errors import Unavailable, UserError
 from hermes.git import GitLimits, git_env
 from hermes.pushes import HIDDEN
@@ -19,11 +20,11 @@ _MAX_ANSWER_BYTES = 4 << 20
 _END_S = 10.0
 _NICENESS = 5  # pages and other people's pushes are answered while git unpacks
 _PROTOCOL = re.compile(r"[A-Za-z0-9=:._-]{1,200}")  # what git itself may find in GIT_PROTOCOL
-_PIPE = asyncio.subprocess.PIPE
 
 #: Measured in docs/performance.md and by git's own documentation of each key (git-scm.com/docs/git-config).
 _CONFIG = {
     "core.hooksPath": str(HOOKS.absolute()),
+    "core.alternateRefsCommand": "true",  # the alternate of a quarantine is the repository itself
     "core.fsync": "all",
     "core.bigFileThreshold": "16m",
     "core.packedGitWindowSize": "32m",  # a clone of a large file maps it in parts
@@ -56,7 +57,7 @@ class Git:
     clones do not keep a push waiting."""
 
     def __init__(self, settings: Settings) -> None:
-        self._limits = GitLimits(settings.git_memory, settings.git_time, offline=True, niceness=_NICENESS)
+        self._limits = GitLimits(settings.git_memory, settings.git_time, _NICENESS)
         self._pushes, self._fetches = Places(settings.git_slots), Places(settings.git_slots)
         self._push_bytes = settings.push_size
 
@@ -65,33 +66,25 @@ class Git:
         """Pushes and fetches that are packed now."""
         return self._pushes.taken + self._fetches.taken
 
-    async def _start(
-        self, fence: list[str], words: list[str], protocol: str = "", gate: "Gate | None" = None
-    ) -> asyncio.subprocess.Process:
+    async def _start(self, words: list[str], protocol: str = "", gate: Gate | None = None) -> Program:
         config = _CONFIG | {"receive.maxInputSize": str(self._push_bytes)}
         flags = [word for key, value in config.items() for word in ("-c", f"{key}={value}")]
         env = {"GIT_PROTOCOL": protocol} if _PROTOCOL.fullmatch(protocol) else {}
-        child = await asyncio.create_subprocess_exec(
-            *fence,
-            "git",
-            *flags,
-            *words,
-            env=git_env(env | (gate.env if gate else {})),
-            stdin=_PIPE,
-            stdout=_PIPE,
-            pass_fds=gate.fds if gate else (),
-        )
-        self._limits.hold(child.pid)
-        return child
+        env = git_env(env | (gate.env if gate else {}))
+        return await start(["git", *flags, *words], env, gate.fds if gate else (), self._limits.hold)
 
     async def advertise(self, repo: Path, program: str, protocol: str) -> bytes:
         """The refs, as the first answer of both programs."""
         words = [program, "--stateless-rpc", "--http-backend-info-refs", str(repo)]
-        child = await self._start([], words, protocol)  # it reads refs and nothing of a client's
-        output, _ = await child.communicate()
-        if child.returncode != 0:
-            raise Unavailable(f"git {program} ended with {child.returncode}")
-        return output
+        child = await self._start(words, protocol)
+        try:
+            child.close_input()
+            output = b"".join([chunk async for chunk in _output(child)])
+            if (code := await child.wait()) != 0:
+                raise Unavailable(f"git {program} ended with {code}")
+            return output
+        finally:
+            await _end(child)
 
     async def upload(
         self, repo: Path, body: AsyncIterator[bytes], protocol: str, who: str, *args: str
@@ -100,14 +93,13 @@ class Git:
         over HTTP, where the whole request is read first; else both sides talk at once."""
         async with self._fetches.take(who):
             words = ["upload-pack", *args, str(repo)]
-            child = await self._start(self._limits.prefix(), words, protocol)
-            assert child.stdout is not None
+            child = await self._start(words, protocol)
             feeding = asyncio.create_task(_feed(child, body))
             try:
                 if "--stateless-rpc" in args:
                     await feeding
                 sent = False
-                while chunk := await child.stdout.read(1 << 16):
+                async for chunk in _output(child):
                     sent = True
                     yield chunk
                 if "--stateless-rpc" in args and not sent and await child.wait() != 0:
@@ -125,7 +117,7 @@ class Git:
         async with self._pushes.take(who):
             with closing(Gate()) as gate:
                 words = ["receive-pack", "--stateless-rpc", str(repo)]
-                child = await self._start(self._limits.prefix(), words, gate=gate)
+                child = await self._start(words, gate=gate)
                 gate.close_far_side()
                 try:
                     async with asyncio.TaskGroup() as tasks:
@@ -143,25 +135,27 @@ class Git:
         return answer
 
 
-async def _feed(child: asyncio.subprocess.Process, body: AsyncIterator[bytes]) -> None:
+async def _feed(child: Program, body: AsyncIterator[bytes]) -> None:
     """Everything that the client sends; what git does not want any more is read and dropped."""
-    assert child.stdin is not None
     broken = False
     async for chunk in body:
         if broken:
             continue
         try:
-            child.stdin.write(chunk)
-            await child.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
+            await child.write(chunk)
+        except BrokenPipeError:
             broken = True
-    child.stdin.close()  # not waited for: who cancels `wait_closed` cancels a future that asyncio still sets
+    child.close_input()
 
 
-async def _answer(child: asyncio.subprocess.Process) -> bytes:
-    assert child.stdout is not None
+async def _output(child: Program) -> AsyncGenerator[bytes]:
+    while chunk := await child.read():
+        yield chunk
+
+
+async def _answer(child: Program) -> bytes:
     parts, size = [], 0
-    while chunk := await child.stdout.read(1 << 16):
+    async for chunk in _output(child):
         size += len(chunk)
         if size > _MAX_ANSWER_BYTES:
             raise Unavailable("git's answer is too long")
@@ -169,16 +163,16 @@ async def _answer(child: asyncio.subprocess.Process) -> bytes:
     return b"".join(parts)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def _end(child: Program) -> None:
     """SIGTERM lets git remove its quarantine; SIGKILL only when that does not help."""
     try:
         if child.returncode is None:
             await _kill(child)
     finally:
-        child._transport.close()  # type: ignore[attr-defined]  # asyncio does it only when all was read
+        child.close()
 
 
-async def _kill(child: asyncio.subprocess.Process) -> None:
+async def _kill(child: Program) -> None:
     with suppress(ProcessLookupError):
         child.terminate()
     try:

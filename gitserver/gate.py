@@ -1,10 +1,12 @@
 """The pipes between git's pre-receive hook and the server: it says where the quarantine is, and waits."""
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from gitserver.program import read_pipe
+
+_MAX_LINE_BYTES = 8192
 Ask = Callable[[Path | None], Awaitable[bool]]
 
 
@@ -13,6 +15,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._ask_read, self._ask_write = os.pipe()
+        os.set_blocking(self._ask_read, False)
         self._verdict_read, self._verdict_write = os.pipe()
         self._ours, self._theirs = (
             [self._ask_read, self._verdict_write],
@@ -42,15 +45,11 @@ class Gate:
 
     async def keep(self, ask: Ask) -> None:
         """Wait for the hook's question, if it comes to that, and answer it."""
-        reader = asyncio.StreamReader()
-        self._ours.remove(self._ask_read)  # the transport closes it
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self._ask_read, "rb", buffering=0)
-        )
-        try:
-            line = await reader.readline()
-            if line.endswith(b"\n"):  # else git refused the push before it asked
-                quarantine = Path(line[:-1].decode()) if line != b"\n" else None
-                os.write(self._verdict_write, b"ok\n" if await ask(quarantine) else b"no\n")
-        finally:
-            transport.close()
+        line = b""
+        while not line.endswith(b"\n"):
+            part = await read_pipe(self._ask_read, _MAX_LINE_BYTES)
+            line += part
+            if not part or len(line) > _MAX_LINE_BYTES:
+                return  # git refused the push before it asked
+        quarantine = Path(line[:-1].decode()) if line != b"\n" else None
+        os.write(self._verdict_write, b"ok\n" if await ask(quarantine) else b"no\n")

@@ -5,15 +5,18 @@ was acknowledged, and what it leaves as `received` is resolved by looking at the
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from gitserver import branches, protocol, reattach
 from gitserver.access import Caller
 from gitserver.advice import advice, broken
-from gitserver.body import Body, TooLarge, TooSlow
+from gitserver.body import Body
 from gitserver.child import Git
+from gitserver.head import HEADER_BYTES
 from gitserver.policy import Change, PushPolicy
 from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
@@ -34,7 +37,7 @@ from hermes.throttle import Throttle
 from hermes.tree import TreeLimits
 from hermes.trust import NEXT_STEP, distrust
 
-_HEADER_BYTES = 12  # of a pack
+T = TypeVar("T")
 _GOOD_FOR_S = 1.0
 
 
@@ -48,24 +51,6 @@ class Received:
     applied: list[tuple[Change, Push, Run | None]] = field(default_factory=list)
     refused: bool = False
     follow: int = 0  # a run to show besides
-
-
-async def read_head(body: Body) -> protocol.PushHead:
-    """The commands at the start; the pack's own head is read ahead as well. Raises BadProtocol."""
-    data, at = bytearray(), 0
-    head: protocol.PushHead | None = None
-    async for chunk in body:
-        data += chunk
-        flushed = head is None
-        while head is None and flushed:
-            at, flushed = protocol.skip_lines(data, at)
-            head = protocol.parse_head(bytes(data)) if flushed else None
-        if head is not None and (not head.has_pack or len(data) >= head.size_bytes + _HEADER_BYTES):
-            break
-    if head is None:
-        raise protocol.BadProtocol("the request ended in the middle of its commands")
-    body.put_back(bytes(data))
-    return head
 
 
 @dataclass(frozen=True)
@@ -102,6 +87,7 @@ class Receiver:
         self._target = branches.Target(path, owner, name, repo.default_branch, repo.protected)
         self._reasons: dict[str, str] = {}
         self._words = ""
+        self._policy: asyncio.Task[PushPolicy] | None = None
         self._changes: list[tuple[Change, Push]] = []
 
     async def receive(self, head: protocol.PushHead, body: Body) -> Received:
@@ -120,16 +106,21 @@ class Receiver:
         return await self._receive(head, body, options, ref)
 
     async def _receive(self, head: protocol.PushHead, body: Body, options: PushOptions, ref: str) -> Received:
-        policy = asyncio.create_task(self._policy(options))  # while git takes the pack in
-        policy.add_done_callback(lambda task: task.cancelled() or task.exception())  # git may not ask
+        async def prepare() -> None:
+            """Git has started, and is soon at work: the time to prepare what it will ask."""
+            await self._check_room(head)
+            self._policy = _begin(self._look_around(options))
+
+        body.hold_until(prepare)
         try:
             answer = await self._door.git.receive(
                 self._target.path,
                 body,
-                lambda quarantine: self._decide(policy, head, quarantine),
+                lambda quarantine: self._decide(head, quarantine),
                 self._user.name,
             )
-        except (TooLarge, TooSlow) as error:
+        except UserError as error:  # of the body, or of what it was held for
+            await _discard(body)
             return self._refuse(head, error, ref)
         if self._reasons:
             return self._refused(head)
@@ -159,12 +150,14 @@ class Receiver:
         if head.has_pack:
             ahead = await anext(body, b"")
             body.put_back(ahead)
-            header = ahead[head.size_bytes : head.size_bytes + _HEADER_BYTES]
+            header = ahead[head.size_bytes : head.size_bytes + HEADER_BYTES]
             check_count(protocol.pack_objects(header), ObjectLimits.of(settings))
-        path = self._target.path
+
+    async def _check_room(self, head: protocol.PushHead) -> None:
+        settings, path = self._context.settings, self._target.path
         await in_thread(branches.check_room, path, head.commands, settings.repo_refs, settings.repo_size)
 
-    async def _policy(self, options: PushOptions) -> PushPolicy:
+    async def _look_around(self, options: PushOptions) -> PushPolicy:
         settings = self._context.settings
         here = (await self._door.here()).as_seen_by(self._user.name)
         trees = TreeLimits(settings.tree_files, settings.tree_size)
@@ -177,13 +170,13 @@ class Receiver:
             why = await distrust(session, self._context.settings, self._user.id)
         return Refused(why, NEXT_STEP) if why else None
 
-    async def _decide(
-        self, policy: "asyncio.Task[PushPolicy]", head: protocol.PushHead, quarantine: Path | None
-    ) -> bool:
+    async def _decide(self, head: protocol.PushHead, quarantine: Path | None) -> bool:
         """Look at every update; record the push if all are good. Runs while git waits in its hook."""
         fault: tuple[str, HermesError] | None
+        assert self._policy is not None  # git asks when it has read the commands
         try:
-            changes, fault = await in_thread((await policy).examine, head.commands, quarantine)
+            policy = await self._policy
+            changes, fault = await in_thread(policy.examine, head.commands, quarantine)
             if fault is None:
                 await self._record(changes)
         except HermesError as error:
@@ -207,17 +200,17 @@ class Receiver:
         """The refs moved: queue what follows from it, before the client hears of it."""
         applied = []
         async with self._context.database.write() as session:
+            repo = await session.get_one(Repo, self._repo.id)  # read once: `apply` finds it in the session
             for change, push in self._changes:
                 session.add(push)
                 if change.update.ref in moved:
                     applied.append((change, push, await pushes.apply(session, push)))
                 else:
                     await pushes.abandon(session, push, "git refused the ref")
-            repo = await session.get_one(Repo, self._repo.id)
             if repo.default_branch != self._target.default_branch:  # before the row says that it is so
                 await in_thread(set_head, self._target.path, repo.default_branch)
         starts = any(push.plan is not None for _, push, _ in applied)
-        await self._context.doorbell.ring(*(BUILDS, RANKS) if starts else (), CHANGED)
+        self._context.doorbell.ring_soon(*(BUILDS, RANKS) if starts else (), CHANGED)
         return applied
 
     def _note(self, ref: str, error: HermesError) -> None:
@@ -238,6 +231,13 @@ class Receiver:
 
     def _refused(self, head: protocol.PushHead) -> Received:
         return Received(protocol.report(head, self._reasons, self._words), head, refused=True)
+
+
+def _begin(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """Its end is asked for later, or not at all: then its error is nobody's business."""
+    task = asyncio.create_task(work)
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return task
 
 
 async def _discard(body: Body) -> None:

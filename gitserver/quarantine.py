@@ -61,5 +61,6 @@ def _received(quarantine: Path) -> list[str]:
     for path in (quarantine / "pack").glob("*.idx"):
         data = path.read_bytes()
         count = int.from_bytes(data[_FANOUT_END - 4 : _FANOUT_END])
-        ids += [data[at : at + 20].hex() for at in range(_FANOUT_END, _FANOUT_END + 20 * count, 20)]
+        digits = data[_FANOUT_END : _FANOUT_END + 20 * count].hex()
+        ids += [digits[at : at + 40] for at in range(0, len(digits), 40)]
     return ids

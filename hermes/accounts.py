@@ -5,7 +5,7 @@ import secrets
 import time
 from typing import NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.errors import NotFound, UserError
@@ -15,6 +15,13 @@ from hermes.tables import Token, User
 DEMO_USER = "demo"  # whose account `hermes demo` makes
 _PREFIX = "hermes_"
 _USED_EVERY_S = 60.0
+#: Put together once: everything that git does begins with it.
+_BY_SECRET = (
+    select(User, Token)
+    .join(Token, Token.user_id == User.id)
+    .where(Token.digest == bindparam("digest"), Token.scope.in_(bindparam("scopes", expanding=True)))
+    .where(User.disabled_at.is_(None))
+)
 
 
 SCOPES = {
@@ -107,12 +114,7 @@ async def identify(session: AsyncSession, secret: str, *scopes: str) -> Identity
     """Whose secret this is, if it is valid now and of one of these scopes (none named: `all`)."""
     if not secret.startswith(_PREFIX) or len(secret) > 200:
         return None
-    found = await session.execute(
-        select(User, Token)
-        .join(Token, Token.user_id == User.id)
-        .where(Token.digest == _digest(secret), Token.scope.in_(scopes or ("all",)))
-        .where(User.disabled_at.is_(None))
-    )
+    found = await session.execute(_BY_SECRET, {"digest": _digest(secret), "scopes": scopes or ("all",)})
     row = found.first()
     if row is None or row[1].revoked_at or (row[1].expires_at or time.time() + 1) <= time.time():
         return None

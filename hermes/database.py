@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 from hermes.errors import Unavailable
-from hermes.sqlite import DRIVER
+from hermes.sqlite import DRIVER, TO_READ, TO_WRITE
 
 _BUSY_TIMEOUT_MS = 10_000
 
@@ -101,4 +101,5 @@ def _give_up_sqlite(connection: Any, _record: Any, _error: BaseException | None)
 
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get("hermes_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    driver: Any = connection.connection.dbapi_connection
+    driver.begin(TO_WRITE if write else TO_READ)

@@ -11,7 +11,6 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from hermes.errors import Unavailable
@@ -19,17 +18,11 @@ from hermes.errors import Unavailable
 
 @dataclass(frozen=True)
 class GitLimits:
-    """The bounds of one git program: address space and CPU time; `offline`: in a network namespace with
-    nothing in it, where this process may make one; `niceness`: how far it stands back for others."""
+    """The bounds of one git program: address space and CPU time; `niceness`: how far it stands back."""
 
     memory_bytes: int = 1 << 30
     cpu_s: float = 600.0
-    offline: bool = False
     niceness: int = 0
-
-    def prefix(self) -> list[str]:
-        """What to put before `git`."""
-        return ["unshare", "--net", "--"] if self.offline and _can_unshare() else []
 
     def hold(self, pid: int) -> None:
         """Bound a child that was just started; what it starts inherits it. From outside, because a program
@@ -41,12 +34,6 @@ class GitLimits:
             resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
             if self.niceness:
                 os.setpriority(os.PRIO_PROCESS, pid, self.niceness)
-
-
-@cache
-def _can_unshare() -> bool:
-    done = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
-    return done.returncode == 0
 
 
 _SMALL = GitLimits()
@@ -171,8 +158,11 @@ def sync_names(repo: Path, refs: Iterable[str]) -> None:
     """The names of new packs and of these refs are on disk. Git syncs its files and no folder: without this
     a power cut takes a ref back that has moved. Raises Unavailable."""
     folders = {repo / "objects" / "pack"}
-    for ref in refs:
-        folders |= {folder for folder in (repo / ref).parents if folder.is_relative_to(repo)}
+    for ref in refs:  # up to refs/heads or refs/tags, which were synced when the repository was made
+        parts = ref.split("/")
+        folders |= {repo.joinpath(*parts[:depth]) for depth in range(2, len(parts))}
+        if not (repo / ref).exists():  # it is gone, and packed-refs is perhaps a new file
+            folders.add(repo)
     _sync(folders)
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.gpu import Gpu
@@ -15,12 +15,12 @@ from hermes.tables import Runner
 
 UNFENCED = "local"  # the executor without an engine
 FRESH_S = 60.0  # a runner describes itself every 15 s
+_ALIVE = select(Runner).where(Runner.seen_at > bindparam("since")).order_by(Runner.name)
 
 
 async def runners(session: AsyncSession) -> list[Runner]:
     """The runners that showed a sign of life lately."""
-    alive = select(Runner).where(Runner.seen_at > time.time() - FRESH_S).order_by(Runner.name)
-    return list((await session.scalars(alive)).all())
+    return list((await session.scalars(_ALIVE, {"since": time.time() - FRESH_S})).all())
 
 
 def are_unfenced(alive: Sequence[Runner]) -> bool:

@@ -3,8 +3,10 @@
 Protocol: `git cat-file --batch-command` (git 2.36 and newer), https://git-scm.com/docs/git-cat-file."""
 
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fcntl import F_GETPIPE_SZ, fcntl
+from itertools import islice
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -12,8 +14,9 @@ from hermes.errors import Refused, Unavailable
 from hermes.git import git_child
 
 _MAX_BYTES = 1 << 20  # what is read as a whole
-_AT_ONCE = 4096  # questions that git gathers before it answers
-
+_AT_ONCE = 400  # questions that git gathers before it answers
+_ANSWER_BYTES = 70  # at most: id, kind, size
+_AHEAD_BYTES = 1 << 18
 _REMEMBERED = 100_000  # sizes, of 200 bytes each
 _NOW = (
     "\nflush\n"  # git gathers questions and answers them in one piece: a thousand cost about as much as one
@@ -35,31 +38,37 @@ class Objects:
         assert child.stdin is not None and child.stdout is not None
         self._questions, self._answers = child.stdin, child.stdout
         self._sizes: dict[str, int] = {}
+        # With two rounds of answers in the pipe, git never waits for us to read while we wait for it to read.
+        # A user who has too many large pipes open gets smaller ones from the kernel (pipe(7)).
+        self._asks_ahead = fcntl(self._answers, F_GETPIPE_SZ) >= 2 * _AT_ONCE * _ANSWER_BYTES
 
     def info(self, name: str) -> ObjectInfo | None:
         """What the object is; None: there is none."""
         return self._ask("info", name)
 
     def each_size(self, names: Sequence[str]) -> Iterator[tuple[str, int]]:
-        """(id, bytes) of many objects, in order. Raises Unavailable for one that is not there."""
-        for at in range(0, len(names), _AT_ONCE):
-            part = names[at : at + _AT_ONCE]
-            self._questions.write(("info " + "\ninfo ".join(part) + _NOW).encode())
-            self._questions.flush()
-            answers = [self._answers.readline() for _ in part]  # `ID KIND SIZE`, or `ID missing`
-            try:
-                sizes = [int(answer[answer.rindex(b" ") :]) for answer in answers]
-            except ValueError:
-                raise Unavailable(f"one of the objects {part[0]} … {part[-1]} cannot be read") from None
+        """(id, bytes) of many objects, in order. Raises Unavailable for one that is not there; who stops
+        before the end can ask nothing more."""
+        parts = [names[at : at + _AT_ONCE] for at in range(0, len(names), _AT_ONCE)]
+        asked = 0
+        for number, part in enumerate(parts, 1):
+            while asked < min(number + self._asks_ahead, len(parts)):  # git works while we read
+                self._question("info", parts[asked])
+                asked += 1
+            words = b"".join(islice(self._answers, len(part))).split()  # `ID KIND SIZE`, or `ID missing`
+            if len(words) != 3 * len(part):
+                raise Unavailable(f"one of the objects {part[0]} … {part[-1]} cannot be read")
+            sizes = list(map(int, words[2::3]))
             if len(self._sizes) < _REMEMBERED:
                 self._sizes.update(zip(part, sizes, strict=True))
             yield from zip(part, sizes, strict=True)
 
-    def sizes(self, shas: Iterable[str]) -> dict[str, int]:
-        """{id: bytes}; git is asked for those that `each_size` has not met. Raises Unavailable."""
-        wanted = set(shas)
-        known = {sha: self._sizes[sha] for sha in wanted & self._sizes.keys()}
-        return known | dict(self.each_size(list(wanted - known.keys())))
+    def sizes(self, shas: Iterable[str]) -> Mapping[str, int]:
+        """{id: bytes} of these and of others; git is asked for those that `each_size` has not met. Raises
+        Unavailable."""
+        known = self._sizes
+        unknown = {sha for sha in shas if sha not in known}
+        return known | dict(self.each_size(list(unknown))) if unknown else known
 
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[ObjectInfo, IO[bytes]]]:
@@ -73,8 +82,32 @@ class Objects:
         its content then stands in the pipe, and nothing more can be read."""
         with self.open(name) as (info, stream):
             if info.size_bytes > most_bytes:
-                raise Refused(f"{info.kind} {info.sha[:7]} has {info.size_bytes} bytes; at most {most_bytes}")
+                raise _too_large(info, most_bytes)
             return stream.read(info.size_bytes)
+
+    def read_many(self, names: Sequence[str], most_bytes: int) -> Iterator[bytes]:
+        """Whole objects, in order, a few ahead of who asks. Raises as `read`."""
+        sizes = self.sizes(names)
+        part: list[str] = []
+        left = _AHEAD_BYTES
+        for name in names:
+            if part and (sizes[name] > left or len(part) == _AT_ONCE):
+                yield from self._read_part(part, most_bytes)
+                part, left = [], _AHEAD_BYTES
+            part.append(name)
+            left -= sizes[name]
+        yield from self._read_part(part, most_bytes)
+
+    def _read_part(self, names: list[str], most_bytes: int) -> list[bytes]:
+        self._question("contents", names)
+        found = []
+        for name in names:
+            info = self._known(name, self._answer())
+            if info.size_bytes > most_bytes:
+                raise _too_large(info, most_bytes)
+            found.append(self._answers.read(info.size_bytes))
+            self._answers.read(1)
+        return found
 
     def _known(self, name: str, info: ObjectInfo | None) -> ObjectInfo:
         if info is None:
@@ -82,13 +115,20 @@ class Objects:
         return info
 
     def _ask(self, what: str, name: str) -> ObjectInfo | None:
-        self._questions.write(f"{what} {name}{_NOW}".encode())
-        self._questions.flush()
+        self._question(what, [name])
         return self._answer()
+
+    def _question(self, what: str, names: Sequence[str]) -> None:
+        self._questions.write((f"{what} " + f"\n{what} ".join(names) + _NOW).encode())
+        self._questions.flush()
 
     def _answer(self) -> ObjectInfo | None:
         words = self._answers.readline().decode().split()
         return ObjectInfo(words[0], words[1], int(words[2])) if len(words) == 3 else None
+
+
+def _too_large(info: ObjectInfo, most_bytes: int) -> Refused:
+    return Refused(f"{info.kind} {info.sha[:7]} has {info.size_bytes} bytes; at most {most_bytes}")
 
 
 @contextmanager

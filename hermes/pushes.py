@@ -6,10 +6,11 @@ hears `ok`. What a crash leaves as `received` is resolved by looking at the ref 
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.attributes import set_committed_value
 
 from hermes.fairness import TURN_S, queue_key
 from hermes.plan import Plan
@@ -20,6 +21,13 @@ from hermes.transitions import move, note
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 USUAL = (f"{BRANCHES}main", f"{BRANCHES}master")  # of several first branches, what becomes the default one
 HIDDEN = "refs/hermes/keep"  # what branches and tags have left behind
+#: Put together once: every push is settled.
+_SETTLE = (
+    update(Push)
+    .where(Push.id == bindparam("push"), Push.state.in_(bindparam("before", expanding=True)))
+    .values(state=bindparam("after"))
+    .execution_options(synchronize_session=False)
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     """The ref has moved: queue what the push asks for. A second call changes nothing and returns None."""
     if not await _settle(session, push, "applied"):
         return None
-    repo = (await session.scalars(select(Repo).where(Repo.id == push.repo_id))).one()
+    repo = await session.get_one(Repo, push.repo_id)
     is_first = not repo.default_branch and push.ref.startswith(BRANCHES)
     if is_first and set(push.new_sha) != {"0"}:  # the first one that is there, as everywhere
         repo.default_branch = push.ref.removeprefix(BRANCHES)
@@ -91,12 +99,11 @@ async def abandon(session: AsyncSession, push: Push, reason: str) -> None:
 async def _settle(session: AsyncSession, push: Push, state: str, reason: str = "") -> bool:
     """Who has seen the ref move is right, also after somebody who looked too early."""
     before = ("received", "abandoned") if state == "applied" else ("received",)
-    changed = await session.execute(
-        update(Push).where(Push.id == push.id, Push.state.in_(before)).values(state=state)
-    )
+    changed = await session.execute(_SETTLE, {"push": push.id, "before": before, "after": state})
     assert isinstance(changed, CursorResult)
     if changed.rowcount == 0:
         return False
+    set_committed_value(push, "state", state)
     note(session, "push", push.id, ("received", state), reason)
     return True
 

@@ -48,6 +48,7 @@ class Doorbell:
     def __init__(self, url: str) -> None:
         self._redis = _connect(url) if url and url != "none" else None
         self._bells: dict[Bell, frozenset[str]] = {}
+        self._ringing: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Task[None] | None = None
         self.connected = False
 
@@ -75,8 +76,15 @@ class Doorbell:
             async with asyncio.timeout(_RING_DEADLINE_S):
                 await self._redis.publish(_CHANNEL, " ".join(topics))
 
+    def ring_soon(self, *topics: str) -> None:
+        """As `ring`, for who cannot wait for Redis."""
+        ringing = asyncio.create_task(self.ring(*topics))
+        self._ringing.add(ringing)  # the loop itself would forget it
+        ringing.add_done_callback(self._ringing.discard)
+
     async def close(self) -> None:
-        """Stop listening."""
+        """Ring what is to be rung, and stop listening."""
+        await asyncio.gather(*self._ringing)
         if self._listener is not None:
             self._listener.cancel()
             with suppress(asyncio.CancelledError):

@@ -2,7 +2,7 @@
 
 import time
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -12,14 +12,17 @@ from hermes.names import check_name
 from hermes.tables import Collaborator, Repo, User
 
 ROLES = ("read", "write")
+#: Put together once: everything that git does begins with it.
+_BY_NAME = (
+    select(Repo)
+    .join(User, User.id == Repo.owner_id)
+    .where(User.name == bindparam("owner"), Repo.name == bindparam("name"))
+)
 
 
 async def find_repo(session: AsyncSession, owner: str, name: str) -> Repo | None:
     """The repo `owner/name`, whoever asks."""
-    found = await session.scalars(
-        select(Repo).join(User, User.id == Repo.owner_id).where(User.name == owner, Repo.name == name)
-    )
-    return found.first()
+    return (await session.scalars(_BY_NAME, {"owner": owner, "name": name})).first()
 
 
 def visible_to(user: User | None) -> ColumnElement[bool]:

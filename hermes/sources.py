@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from hermes.errors import NotFound
 from hermes.objects import Objects
-from hermes.tree import parse_tree
+from hermes.tree_entries import parse_tree
 
 _MAX_TREE_BYTES = 4 << 20
 _MAX_DEPTH = 64

@@ -1,6 +1,7 @@
 """SQLite for SQLAlchemy with one visit to the database's thread a statement; its own dialect makes four.
 
-Each visit wakes two threads, 0.1 to 0.2 ms; what is asked here takes less than that. Everything else is the
+Each visit wakes two threads, 0.1 to 0.2 ms; what is asked here takes less than that. So a transaction begins
+on the visit of its first statement, and nobody waits for the end of one that only read. The rest is the
 `aiosqlite` dialect (https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#module-sqlalchemy.dialects.sqlite.aiosqlite)."""
 
 import sqlite3
@@ -19,6 +20,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import (
 )
 
 DRIVER = "sqlite+hermes"  # for a URL, instead of `sqlite+aiosqlite`
+TO_READ, TO_WRITE = "BEGIN", "BEGIN IMMEDIATE"
 
 
 @dataclass
@@ -38,17 +40,28 @@ class _Done:
         """It is."""
 
 
-def _execute(connection: sqlite3.Connection, statement: str, parameters: Any) -> tuple[_Done, list[Any]]:
+_Work = Callable[[sqlite3.Cursor, str, Any], list[Any]]
+
+
+def _visit(
+    connection: sqlite3.Connection, begin: str, work: _Work, statement: str, parameters: Any
+) -> tuple[_Done, list[Any]]:
+    """In the database's thread."""
     with closing(connection.cursor()) as cursor:
-        cursor.execute(statement, parameters or ())
-        rows = cursor.fetchall() if cursor.description else []
+        if begin:
+            cursor.execute(begin)
+        rows = work(cursor, statement, parameters)
         return _Done.of(cursor), rows
 
 
-def _execute_many(connection: sqlite3.Connection, statement: str, parameters: Any) -> tuple[_Done, list[Any]]:
-    with closing(connection.cursor()) as cursor:
-        cursor.executemany(statement, parameters)
-        return _Done.of(cursor), []
+def _execute(cursor: sqlite3.Cursor, statement: str, parameters: Any) -> list[Any]:
+    cursor.execute(statement, parameters or ())
+    return cursor.fetchall() if cursor.description else []
+
+
+def _execute_many(cursor: sqlite3.Cursor, statement: str, parameters: Any) -> list[Any]:
+    cursor.executemany(statement, parameters)
+    return []
 
 
 class _Cursor(AsyncAdapt_aiosqlite_cursor):
@@ -67,18 +80,48 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
     async def _executemany_async(self, operation: Any, seq_of_parameters: Any) -> Any:
         await self._visit(_execute_many, operation, seq_of_parameters)
 
-    async def _visit(
-        self, work: Callable[..., tuple[_Done, list[Any]]], operation: Any, parameters: Any
-    ) -> None:
-        async with self._adapt_connection._execute_mutex:
+    async def _visit(self, work: _Work, operation: Any, parameters: Any) -> None:
+        ours: Any = self._adapt_connection
+        async with ours._execute_mutex:
             driver: Any = self._connection
-            self._cursor, rows = await driver._execute(work, driver._conn, operation, parameters)
+            begin = ours.take_begin()
+            self._cursor, rows = await driver._execute(
+                _visit, driver._conn, begin, work, operation, parameters
+            )
             self._rows = deque(rows)
 
 
 class _Connection(AsyncAdapt_aiosqlite_connection):
-    __slots__ = ()
+    __slots__ = ("_begun", "_to_say")
     _cursor_cls = _Cursor
+
+    def __init__(self, dbapi: Any, connection: Any) -> None:
+        super().__init__(dbapi, connection)
+        self._begun = self._to_say = ""
+
+    def begin(self, words: str) -> None:
+        """To be said before the next statement."""
+        self._begun = self._to_say = words
+
+    def take_begin(self) -> str:
+        """What is still to be said."""
+        words, self._to_say = self._to_say, ""
+        return words
+
+    def commit(self) -> None:
+        """Wait until it is on the disk, if anything was asked at all."""
+        if not self.take_begin():
+            super().commit()
+
+    def rollback(self) -> None:
+        """Where nothing was written, the next statement simply comes after it."""
+        if self.take_begin():
+            return
+        driver: Any = self._connection
+        if driver._connection and self._begun == TO_READ:
+            driver._tx.put_nowait((None, driver._connection.rollback))
+        else:
+            super().rollback()
 
 
 class _Driver(AsyncAdapt_aiosqlite_dbapi):

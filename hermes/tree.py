@@ -6,13 +6,14 @@ comes out is counted while it comes. Nothing is ever checked out.
 
 import re
 import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from hermes.errors import Refused, Unavailable
 from hermes.objects import Objects
+from hermes.tree_entries import read_entries, too_many
 from hermes.units import show_size
 
 OWNER_ID = 65534  # nobody: who the files belong to inside a box
@@ -26,8 +27,9 @@ _SYMLINK, _GITLINK, _FOLDER = 0o120000, 0o160000, 0o040000
 _MODES = {0o100644: 0o644, 0o100755: 0o755, _SYMLINK: 0o777, _GITLINK: 0}
 _KNOWN = {_FOLDER, *_MODES}
 #: Of a tree object: mode in octal, name, NUL, 20 bytes of object id (gitformat).
-_ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
 _CONTROL = re.compile(rb"[\0-\x1f\x7f]")
+
+_Found = tuple[int, str, str]  # mode, object, path
 
 
 @dataclass(frozen=True)
@@ -65,66 +67,78 @@ class Entry(NamedTuple):
 def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, Entry]:
     """All entries by path, in git's order. Raises Refused, with the path at fault, when the tree cannot be
     built here, and Unavailable when an object of it is not there."""
-    found = list(_walk(objects, f"{commit}^{{tree}}", limits.files))
+    found = _walk(objects, f"{commit}^{{tree}}", limits.files)
     sizes = objects.sizes([sha for mode, sha, _ in found if mode != _GITLINK])
-    entries: dict[str, Entry] = {}
-    total = 0
-    for mode, sha, path in found:
-        entry = entries[path] = Entry(mode, sha, sizes.get(sha, 0), path)
-        total += entry.size_bytes
-        if total > limits.size_bytes:
-            raise Refused(
-                f"the files of the commit are more than {show_size(limits.size_bytes)} together "
-                f"(reached at {_shown(path)})",
-                "keep data out of the repository, or raise HERMES_TREE_SIZE",
-            )
+    entries = {
+        path: Entry(mode, sha, sizes[sha] if mode != _GITLINK else 0, path) for mode, sha, path in found
+    }
+    _check_size(entries, limits.size_bytes)
     return entries
 
 
-def _walk(objects: Objects, tree: str, most: int) -> Iterator[tuple[int, str, str]]:
-    """(mode, object, path) of everything but folders. Iterative; a few objects can stand for very many
-    paths, so folders count as well; and large ones in one another would fill the memory."""
-    files = trees = 0
-    top = objects.read(tree, _MAX_TREE_BYTES)
-    folders, held_bytes = [(b"", parse_tree(top), len(top))], len(top)
-    while folders:
-        folder, rest, size_bytes = folders[-1]
-        for mode, name, sha in rest:
-            path = folder + name
-            if mode not in _KNOWN or len(name) > _MAX_NAME or _CONTROL.search(name):
-                raise _bad_path(mode, path)
-            if len(path) > _MAX_PATH or len(folders) > _MAX_DEPTH:
-                raise _bad_path(mode, path)
-            if mode == _FOLDER:
-                trees += 1
-                data = objects.read(sha, _MAX_TREE_BYTES)
-                folders.append((path + b"/", parse_tree(data), len(data)))
-                held_bytes += len(data)
-            else:
-                files += 1
-                yield mode, sha, path.decode("utf-8", "surrogateescape")
-            if files > most or trees > most or held_bytes > 2 * most * _MAX_ENTRY_BYTES:
-                raise Refused(
-                    f"the commit has more than {most} files", "push fewer, or raise HERMES_TREE_FILES"
-                )
-            if mode == _FOLDER:
-                break
-        else:
-            folders.pop()
-            held_bytes -= size_bytes
+def _check_size(entries: dict[str, Entry], most_bytes: int) -> None:
+    sizes = [entry.size_bytes for entry in entries.values()]
+    if sum(sizes) > most_bytes:
+        reached = sum(total <= most_bytes for total in accumulate(sizes))
+        raise Refused(
+            f"the files of the commit are more than {show_size(most_bytes)} together "
+            f"(reached at {_shown(list(entries)[reached])})",
+            "keep data out of the repository, or raise HERMES_TREE_SIZE",
+        )
 
 
-def parse_tree(data: bytes) -> Iterator[tuple[int, bytes, str]]:
-    """(mode, name, id) of the entries of a tree object. Raises Refused for bytes that are none."""
-    at = 0
-    for found in _ENTRY.finditer(data):
-        if found.start() != at:
-            break
-        at = found.end()
-        mode, name, sha = found.groups()
-        yield int(mode, 8), name, sha.hex()
-    if at != len(data):
-        raise Refused("a tree of the commit is malformed", "git fsck in your repository")
+class _Folder:
+    """One that is walked through: its entries were looked at, of its folders the next few are at hand."""
+
+    def __init__(self, objects: Objects, path: bytes, data: bytes, most: int) -> None:
+        entries = read_entries(data, most)
+        modes = {mode: int(mode, 8) for mode in {mode for mode, _, _ in entries}}
+        _check_names(path, entries, modes)
+        folders = [sha.hex() for mode, _, sha in entries if modes[mode] == _FOLDER]
+        self.path, self.size_bytes = path, len(data)
+        self.folders, self.files = len(folders), len(entries) - len(folders)
+        self._modes, self._rest = modes, iter(entries)
+        self._below = objects.read_many(folders, _MAX_TREE_BYTES)
+
+    def files_into(self, found: list[_Found]) -> tuple[bytes, bytes] | None:
+        """All files up to the next folder; then that one's path and content."""
+        prefix, modes = self.path.decode("utf-8", "surrogateescape"), self._modes
+        for mode, name, sha in self._rest:
+            if modes[mode] == _FOLDER:
+                return self.path + name + b"/", next(self._below)
+            found.append((modes[mode], sha.hex(), prefix + name.decode("utf-8", "surrogateescape")))
+        return None
+
+
+def _walk(objects: Objects, tree: str, most: int) -> list[_Found]:
+    """Everything but folders. Iterative; a few objects can stand for very many paths, so folders count as
+    well; and large ones in one another would fill the memory."""
+    found: list[_Found] = []
+    stack = [_Folder(objects, b"", objects.read(tree, _MAX_TREE_BYTES), most)]
+    files, trees, held_bytes = stack[0].files, stack[0].folders, stack[0].size_bytes
+    while stack:
+        if files > most or trees > most or held_bytes > 2 * most * _MAX_ENTRY_BYTES:
+            raise too_many(most)
+        below = stack[-1].files_into(found)
+        if below is None:
+            held_bytes -= stack.pop().size_bytes
+            continue
+        stack.append(_Folder(objects, *below, most))
+        files, trees = files + stack[-1].files, trees + stack[-1].folders
+        held_bytes += stack[-1].size_bytes
+    return found
+
+
+def _check_names(folder: bytes, entries: list[tuple[bytes, bytes, bytes]], modes: dict[bytes, int]) -> None:
+    """Raises Refused for the first bad one. Mostly all are good, which is seen at once."""
+    room = min(_MAX_NAME, _MAX_PATH - len(folder)) if folder.count(b"/") < _MAX_DEPTH else -1
+    names = [name for _, name, _ in entries]
+    is_fit = max(map(len, names), default=-1) <= room
+    if is_fit and _KNOWN.issuperset(modes.values()) and not _CONTROL.search(b"".join(names)):
+        return
+    for mode, name, _ in entries:
+        if len(name) > room or modes[mode] not in _KNOWN or _CONTROL.search(name):
+            raise _bad_path(modes[mode], folder + name)
 
 
 def _bad_path(mode: int, path: bytes) -> Refused:

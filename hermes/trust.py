@@ -1,6 +1,6 @@
 """Whose work may run where there is no container engine: the operator's own or all (HERMES_TRUST)."""
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.accounts import DEMO_USER
@@ -13,6 +13,10 @@ NEXT_STEP = (
     "ask the operator to install Docker, or to set HERMES_TRUST=all (everybody with an account is trusted)"
 )
 
+_FIRST = select(func.min(User.id)).where(User.name != DEMO_USER).scalar_subquery()
+_TRUSTED = or_(User.is_admin, User.name == DEMO_USER, User.id == _FIRST)
+_DISTRUSTED = select(User.name).where(User.id == bindparam("user"), ~_TRUSTED)
+
 
 async def distrust(session: AsyncSession, settings: Settings, user_id: int) -> str:
     """Why nothing that this user asks for may run without an engine; empty if it may.
@@ -20,9 +24,7 @@ async def distrust(session: AsyncSession, settings: Settings, user_id: int) -> s
     An instance's first account is its operator's own; so is the one that `hermes demo` makes."""
     if settings.trust == "all":
         return ""
-    first = select(func.min(User.id)).where(User.name != DEMO_USER).scalar_subquery()
-    trusted = or_(User.is_admin, User.name == DEMO_USER, User.id == first)
-    name = await session.scalar(select(User.name).where(User.id == user_id, ~trusted))
+    name = await session.scalar(_DISTRUSTED, {"user": user_id})
     if name is None:
         return ""
     return f"this machine has no container engine, and what {name} pushes is not trusted to run without one"

@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from gitserver.body import Body, TooLarge, read_body
+from gitserver.head import read_head
 from gitserver.protocol import BadProtocol, PushHead, parse_head
-from gitserver.push import read_head
 from hermes.errors import Refused, UserError
 from hermes.objects import Objects, open_objects
 from hermes.options import parse_options

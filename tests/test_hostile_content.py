@@ -18,10 +18,12 @@ from tests.service import Pushed, Service, WorkTree, wait_for
 PIECES = sum(len(case.data) + 5 for case in LOG.values()) // 997 + 1
 LAST = list(LOG.values())[-1].shown
 #: What no page of ours has, so that it came from somebody else.
+_VIEWER = ("chrome-extension://mhjfbmdgcfjbbpaeojofohoefgiehjai/", "chrome://resources/")  # of PDFs, its own
 INTRUDERS = """() => [...document.querySelectorAll("*")].filter((each) =>
   ["IFRAME", "OBJECT", "EMBED", "BASE", "STYLE", "AUDIO", "VIDEO"].includes(each.tagName) ||
   (each.tagName === "SCRIPT" && !(each.getAttribute("src") || "").startsWith("/static/")) ||
-  [...each.attributes].some((one) => one.name.startsWith("on") || one.name === "style" ||
+  [...each.attributes].some((one) => one.name.startsWith("on") || one.name === "style" &&
+    !(each.closest("[data-lines]") && /^(--numbers|height|color|background-color): /.test(one.value)) ||
     /^(src|href|action)$/.test(one.name) &&
     !/^(\\/|\\?|#|https?:\\/\\/(localhost|127\\.0\\.0\\.1)[:/])/.test(one.value))
 ).map((each) => each.outerHTML.slice(0, 200))"""
@@ -77,7 +79,7 @@ class Watched:
         self.context.on("page", self._watch)
 
     def _route(self, route: Route) -> None:
-        if route.request.url.startswith((self.url, "data:")):
+        if route.request.url.startswith((self.url, "data:", *_VIEWER)):
             route.continue_()
         else:
             self.wrong.append(f"asked {route.request.url}")

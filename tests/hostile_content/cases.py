@@ -65,7 +65,7 @@ LOG = {
     "progress": Case(f"::hermes progress 0.5 {IMAGE}".encode(), IMAGE),
     "progress out of range": text("::hermes progress 1e999 {{7*7}}"),
     "metric": text(f"::hermes metric {SCRIPT}=1 loss<b>=nan"),
-    "group": text(f"::group::{SCRIPT}"),
+    "group": Case(f"::group::{SCRIPT}".encode(), SCRIPT),
 }
 
 #: Names of artifacts, and what is in them.

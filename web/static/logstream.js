@@ -11,9 +11,10 @@ export function stream(viewer, rows, done) {
   let heardAt = Date.now();
   let source = null;
   let retry = null;
+  let why = ""; // the server lets us wait
 
   const say = () => {
-    if (source?.readyState !== EventSource.OPEN) return viewer.say("reconnecting…");
+    if (source?.readyState !== EventSource.OPEN) return viewer.say(why || "reconnecting…");
     const silent_s = Math.floor((Date.now() - heardAt) / 1000);
     const parts = [];
     if (["running", "building"].includes(state.state)) {
@@ -39,7 +40,11 @@ export function stream(viewer, rows, done) {
     clearTimeout(retry);
     source?.close();
     source = new EventSource(viewer.lines.url("events", { after, lines: 1 }));
-    source.addEventListener("open", say);
+    source.addEventListener("open", () => {
+      why = "";
+      say();
+    });
+    source.addEventListener("reconnect", (event) => (why = JSON.parse(event.data).words || ""));
     source.addEventListener("error", () => {
       say();
       if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 5000); // refused: too many, or away
