@@ -124,7 +124,7 @@ def test_a_download_that_is_left_leaves_nothing_behind(service: Service) -> None
     with service.client() as client:
         with client.stream("GET", address, params={"raw": "1"}) as answer:
             assert (answer.status_code, answer.headers["content-length"]) == (200, "40000000")
-            assert readers_of(service)
+            wait_for(lambda: readers_of(service))
         wait_for(lambda: not readers_of(service))
 
 
