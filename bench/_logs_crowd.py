@@ -1,4 +1,4 @@
-"""Five hundred people who watch: all the same log, or each another."""
+"""Five hundred people who watch: all the same log, or a hundred logs."""
 
 import asyncio
 import json
@@ -15,6 +15,8 @@ from tests.service import wait_for
 _SPEAKS = """perl -MTime::HiRes=time,sleep -e '
 $| = 1; for (1 .. %d) { printf "%%.4f x\\n", time; sleep(%g) }'"""
 _WATCH_S = 10.0
+_LOGS = 100  # so many programs, a machine of two cores bears beside the viewers
+_SMALL = '[run]\ncpus = 1\nmemory = "64M"\n'
 
 
 @dataclass
@@ -24,6 +26,7 @@ class _Crowd:
     host: str
     port: int
     token: str
+    since: float  # what was printed before is not counted: not everybody was there
     delays: list[float] = field(default_factory=list)
     lines: int = 0
 
@@ -47,14 +50,15 @@ class _Crowd:
         now = time.time()
         for line in text.splitlines():
             with suppress(ValueError):
-                self.delays.append(now - float(line.split(" ")[0]))
                 self.lines += 1
+                if (printed := float(line.split(" ")[0])) > self.since:
+                    self.delays.append(now - printed)
 
 
 def measure_crowd(runs: Runs, viewers: int, figures: Figures) -> None:
-    """The same log, ten lines a second; then as many logs, one line in two seconds each."""
+    """The same log, ten lines a second; then a hundred logs, one line in two seconds each."""
     _measure(runs, figures, "same", runs.push(_SPEAKS % (10_000, 0.1), 1), viewers, 1)
-    _measure(runs, figures, "different", runs.push(_SPEAKS % (1000, 2.0), viewers), viewers, viewers)
+    _measure(runs, figures, "different", runs.push(_SPEAKS % (1000, 2.0), _LOGS, _SMALL), viewers, _LOGS)
 
 
 def _measure(runs: Runs, figures: Figures, name: str, run_id: int, viewers: int, ranks: int) -> None:
@@ -63,7 +67,7 @@ def _measure(runs: Runs, figures: Figures, name: str, run_id: int, viewers: int,
     pid = runs.process("hermes.serve")
     before = cost(pid)
     address = urlsplit(service.url)
-    crowd = _Crowd(address.hostname or "", address.port or 80, service.token)
+    crowd = _Crowd(address.hostname or "", address.port or 80, service.token, time.time() + viewers / 100)
     paths = [f"/runs/{run_id}/events?rank={number % ranks}&lines=1" for number in range(viewers)]
 
     async def everybody() -> None:
@@ -73,8 +77,7 @@ def _measure(runs: Runs, figures: Figures, name: str, run_id: int, viewers: int,
     asyncio.run(everybody())
     after = cost(pid)
     runs.cancel(run_id)
-    fresh = [delay for delay in crowd.delays if delay < _WATCH_S]  # older ones were there before the viewer
     say(f"{viewers} viewers, {name} log: {crowd.lines} lines read")
-    figures.add(f"crowd_{name}_p95", percentile(fresh, 95), "s", most=1.0)
+    figures.add(f"crowd_{name}_p95", percentile(crowd.delays, 95), "s", most=1.0)
     figures.add(f"crowd_{name}_cpu", (after.cpu_s - before.cpu_s) / (_WATCH_S + viewers / 100), "cores")
     figures.add(f"crowd_{name}_memory_more", after.pss_mib - before.pss_mib, "MiB")

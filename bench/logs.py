@@ -2,7 +2,7 @@
 
 delay: printed line → in the page of headless Chromium, at 1, 100 and 5,000 lines a second, of every line ·
 large: a log of 100 MB and two million lines: its page opened at its end, a search through all of it, and the
-floor of the latter, grep over the same file · crowd: 500 viewers of one log, and of 500 logs: delay, CPU and
+floor of the latter, grep over the same file · crowd: 500 viewers of one log, and of 100 logs: delay, CPU and
 memory of the server. All programs run without an engine (HERMES_EXECUTOR=local): it is the pages that count.
 
 How fast a program may print, against `docker logs -f`, is in `make bench NAME=runner ARGS="--only flood"`.
@@ -24,7 +24,13 @@ _CASES = {"delay": 1, "large": 5, "crowd": 500}
 _RATES = (1, 100, 5000)
 _LINES = 2_000_000
 _LARGE = f'perl -e \'printf "x %d %s\\n", $_, "y" x 41 for 1 .. {_LINES}\''
-_SETTINGS = {"HERMES_CPUS": "1000", "HERMES_LOG_SIZE": "2G", "HERMES_GPUS": "none", "HERMES_TRUST": "all"} | {
+_SETTINGS = {
+    "HERMES_CPUS": "1000",
+    "HERMES_MEMORY": "100G",
+    "HERMES_LOG_SIZE": "2G",
+    "HERMES_GPUS": "none",
+    "HERMES_TRUST": "all",
+} | {
     "HERMES_STREAMS": "0",
     "HERMES_USER_STREAMS": "0",
 }

@@ -22,6 +22,7 @@ _TICK_S = 1.0  # how soon a stream notices that the service stops
 _LOOK_S = 5.0  # at the rows when no bell rings
 _GATHER_S = 0.05  # viewers that look within this time look once
 _ASK_S = 20.0  # whether the viewer may still watch: a revoked token ends its streams
+_PACE_S, _MOST_PACE_S = 0.0006, 0.5  # between two pieces, for each stream that is open here
 _LIFE_S = 3600.0  # then the viewer comes back by itself; one that a proxy pretends to be does not
 
 
@@ -172,6 +173,10 @@ class Feed:
             async for position, data in chunks:
                 if data:
                     yield Printed(attempt, position, data)
+                    if (
+                        len(data) < logs.CHUNK_BYTES
+                    ):  # all there was: in a crowd more is gathered before the next
+                        await asyncio.sleep(min(self._sights.watching.total() * _PACE_S, _MOST_PACE_S))
                 if self._should_pause() or (silent and not data):
                     return
                 if await self._look(0):

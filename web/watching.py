@@ -13,6 +13,10 @@ class Watching:
         """So many streams are open."""
         return self._counts[subject]
 
+    def total(self) -> int:
+        """Streams of all subjects."""
+        return self._counts.total()
+
     def one_more(self, subject: object) -> int:
         """Somebody begins to watch; how many there are now."""
         self._counts[subject] += 1
