@@ -58,11 +58,17 @@ def managed(status: int, **form: str) -> Rule:
     return Rule(row, row, _GONE, form)
 
 
+def of_admins(status: int, **form: str) -> Rule:
+    """Admins; to everybody else there is no such page."""
+    return Rule((SIGN_IN, 404, 404, 404, status, 404), form=form)
+
+
 def mine(status: int) -> Rule:
     """The owner of a row that is nobody else's business, not even an admin's."""
     return Rule((SIGN_IN, 404, 404, 404, 404, status), (), _GONE)
 
 
+_BADGE = Rule((404, 404, 200, 200, 200, 200), (200,) * 6, (404,) * 6)  # a picture, so nobody is led to a form
 _FETCH = Rule((401, 404, 200, 200, 200, 200), (200,) * 6, (401, 404, 404, 404, 404, 404), body=b"0000")
 _PUSH = Rule(  # the first push makes a repository, whose name only its owner and admins may take
     private=(401, 404, 403, 200, 200, 200),
@@ -78,6 +84,14 @@ TABLE = {
     "GET /api/v1/manifest.schema.json": everybody(200),
     "GET /": account(200),
     "GET /gpus": account(200),
+    "GET /queue": account(200),
+    "GET /admin": of_admins(200),
+    "POST /admin": of_admins(303, do="enable", user="alice"),
+    "GET /admin/audit": of_admins(200),
+    "GET /admin/images": of_admins(200),
+    "GET /admin/runners": of_admins(200),
+    "POST /admin/runners": of_admins(404, gpu="GPU-of-nobody", why="it is well"),
+    "GET /admin/settings": of_admins(200),
     "GET /settings/tokens": account(200),
     "POST /settings/tokens": account(201, name="mine"),
     "POST /settings/tokens/{token}/revoke": mine(303),
@@ -86,19 +100,34 @@ TABLE = {
     "POST /settings/keys/{key}/remove": mine(303),
     "GET /{owner}/{repo}": shown(200),
     "GET /{owner}/{repo}/latest": shown(302),
+    "GET /{owner}/{repo}/latest/log": shown(302),
+    "GET /{owner}/{repo}/latest/artifacts/{path:path}": shown(302),
+    "GET /{owner}/{repo}/badge.svg": _BADGE,
     "GET /{owner}/{repo}/commit/{sha}": shown(200),
+    "GET /{owner}/{repo}/source/{sha}": shown(200),
+    "GET /{owner}/{repo}/source/{sha}/{path:path}": shown(200),
     "GET /{owner}/{repo}/settings": managed(200),
     "POST /{owner}/{repo}/settings": managed(303, do="protect"),
     "GET /runs/{run}": shown(200),
     "GET /runs/{run}/events": shown(200),
     "GET /runs/{run}/log": shown(200),
+    "GET /runs/{run}/log/lines": shown(200),
+    "GET /runs/{run}/log/search?q=words": shown(200),
+    "GET /runs/{run}/log/outline": shown(200),
+    "GET /runs/{run}/logs": shown(200),
+    "GET /runs/{run}/charts": shown(200),
+    "GET /runs/{run}/artifacts": shown(200),
     "GET /runs/{run}/artifacts.zip": shown(200),
     "POST /runs/{run}/cancel": changed(303),
+    "GET /runs/{run}/again": again(200),
     "POST /runs/{run}/again": again(303),
     "GET /artifacts/{artifact}/{name:path}": shown(200),
     "GET /builds/{build}": shown(200),
     "GET /builds/{build}/events": shown(200),
     "GET /builds/{build}/log": shown(200),
+    "GET /builds/{build}/log/lines": shown(200),
+    "GET /builds/{build}/log/search?q=words": shown(200),
+    "GET /builds/{build}/log/outline": shown(200),
     "POST /builds/{build}/cancel": changed(303),
     "GET /api/v1/runs": account(200),
     "GET /api/v1/gpus": account(200),

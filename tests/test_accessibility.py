@@ -10,7 +10,7 @@ from tests.access_tools import open_house
 from tests.conftest import missing
 from tests.other_clients import clients_home
 from tests.programs import shell
-from tests.service import Service, wait_for
+from tests.service import Pushed, Service, wait_for
 
 AXE = clients_home() / "node_modules" / "axe-core" / "axe.min.js"
 LOOK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
@@ -18,8 +18,16 @@ LOOK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).v
   .flatMap((each) => each.nodes.map((one) => [each.id, one.html, one.failureSummary].join(": ")))"""
 WIDTHS = (1280, 360)
 COLOURS = "for c in $(seq 30 37) $(seq 90 97); do printf '\\033[%sm%s\\033[0m ' $c $c; done"
-LEAVES = f"{COLOURS}; cp picture.ppm notes.txt $HERMES_OUTPUT_DIR; sleep 1; exit $RANK"
+LEAVES = f"{COLOURS}; cp picture.ppm notes.txt table.csv $HERMES_OUTPUT_DIR; sleep 1; exit $RANK"
 MATRIX = 'public = true\n[run]\nenv = { A = "b" }\n[ranks]\nrepeat = 3\n'
+FILES: dict[str, str | bytes] = {
+    "picture.ppm": "P3 1 1 255 0 0 0\n",
+    "notes.txt": "words\n",
+    "table.csv": "step,loss\n1,0.5\n2,0.4\n3,0.2\n",
+    "src/pi.py": "# words\ndef pi() -> float:\n    return 3.14 * int('1')\n",
+}
+COMPLAINS = "\techo 'main.sh:1:5: error: no such thing'; echo 'main.sh:1:7: warning: odd'; false"
+ADMIN = ("", "/runners", "/images", "/settings", "/audit")
 
 
 @pytest.fixture(scope="module")
@@ -28,29 +36,62 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     yield from open_house(tmp_path_factory.mktemp("accessible"))
 
 
-@pytest.fixture(scope="module")
-def paths(house: Service) -> dict[str, str]:
-    """Every page by its name."""
-    files: dict[str, str | bytes] = {"picture.ppm": "P3 1 1 255 0 0 0\n", "notes.txt": "words\n"}
-    done = house.push(shell(LEAVES, MATRIX) | files, repo="several")
-    failed = house.push(shell("true", make="\tfalse"), repo="broken")
+def measured(house: Service) -> Pushed:
+    """Two commits with figures to compare: the second one."""
+    first = house.push(shell("echo ::metric loss=0.5; echo ::metric speed=80 GB/s"), repo="measured")
+    house.run_of(first)
+    first.tree.write({"main.sh": "echo ::metric loss=0.25; echo ::metric speed=81 GB/s"}).commit("better")
+    second = house.push(first.tree, repo="measured")
+    assert house.run_of(second)["state"] == "succeeded"
+    return second
+
+
+def waiting(house: Service, root: str) -> int:
+    """A run that goes on; behind it in the queue are one of alice's and one that she may not see."""
     going = house.push(shell("echo ::hermes progress 0.4 so far; sleep 600"), "detach", repo="going")
-    run = house.run_of(done)
-    assert run["state"] == "failed", run
-    build = house.settled(failed)["builds"][0]
     live = wait_for(lambda: house.commit_page(going)["runs"])[0]
     wait_for(lambda: house.api(f"/runs/{live['id']}")["ranks"][0]["progress"])
+    large = shell("true", "[run]\ncpus = 2\n")
+    house.push(large, "detach", repo="root/hidden", token=root, user="root")
+    house.push(large, "detach", repo="large")
+    return int(live["id"])
+
+
+@pytest.fixture(scope="module")
+def root(house: Service) -> str:
+    """The token of an admin."""
+    return house.hermes("admin", "user", "add", "--admin", "root").stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def paths(house: Service, root: str) -> dict[str, str]:
+    """Every page by its name."""
+    done = house.push(shell(LEAVES, MATRIX) | FILES, repo="several")
+    failed = house.push(shell("true", make=COMPLAINS), repo="broken")
+    run, figures = house.run_of(done), measured(house)
+    assert run["state"] == "failed", run
+    build, source = house.settled(failed)["builds"][0], f"/alice/several/source/{done.sha}"
+    live = waiting(house, root)
     return {
         "dashboard": "/",
         "gpus": "/gpus",
+        "queue": "/queue",
         "tokens": "/settings/tokens",
         "keys": "/settings/keys",
         "a repository": "/alice/several",
+        "a repository with trends": "/alice/measured",
         "its settings": "/alice/several/settings",
         "a commit": f"/alice/several/commit/{done.sha}",
+        "a commit beside its parent": f"/alice/measured/commit/{figures.sha}",
         "a failed build's commit": f"/alice/broken/commit/{failed.sha}",
+        "a folder": source,
+        "a file": f"{source}/src/pi.py",
         "a run": f"/runs/{run['id']}",
-        "a run that goes on": f"/runs/{live['id']}",
+        "another rank": f"/runs/{run['id']}?rank=2",
+        "artifacts": f"/runs/{run['id']}/artifacts",
+        "no such artifact": f"/runs/{run['id']}/artifacts?name=nothing",
+        "again": f"/runs/{run['id']}/again",
+        "a run that goes on": f"/runs/{live}",
         "a failed build": f"/builds/{build['id']}",
         "a build": f"/builds/{run['build']}",
         "not found": "/alice/nothing",
@@ -66,6 +107,14 @@ def visitor(house: Service, browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     yield page
     context.close()
+
+
+def sign_in(page: Page, house: Service, token: str) -> None:
+    """As a person does."""
+    page.goto("/signin")
+    page.get_by_label("Token").fill(token)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"{house.url}/")
 
 
 def violations(page: Page) -> list[str]:
@@ -94,9 +143,7 @@ def test_the_way_in(house: Service, visitor: Page) -> None:
 
 def test_the_first_page_of_a_newcomer(house: Service, visitor: Page) -> None:
     """Before `paths` has pushed anything."""
-    visitor.get_by_label("Token").fill(house.token)
-    visitor.keyboard.press("Enter")
-    visitor.wait_for_url(f"{house.url}/")
+    sign_in(visitor, house, house.token)
     assert "Your first run" in visitor.content()
     assert violations(visitor) == []
 
@@ -122,6 +169,64 @@ def test_forms_that_were_wrong(paths: dict[str, str], visitor: Page) -> None:
     assert violations(visitor) == []
 
 
+def test_a_run_again_with_wrong_values(paths: dict[str, str], visitor: Page) -> None:
+    visitor.goto(paths["again"])
+    visitor.get_by_label("Time limit").fill("for ever")
+    visitor.get_by_label("CPUs of each rank").fill("many")
+    visitor.get_by_role("button", name="Run", exact=True).click()
+    visitor.get_by_role("alert").wait_for()
+    assert violations(visitor) == []
+
+
+def test_a_log_with_everything_open(paths: dict[str, str], visitor: Page) -> None:
+    visitor.set_viewport_size({"width": 1280, "height": 800})
+    visitor.goto(paths["a failed build"])
+    search = visitor.get_by_role("searchbox")
+    search.fill("no such")
+    search.press("Enter")
+    visitor.locator("[data-count]:not(:empty)").wait_for()
+    visitor.locator("[data-problems] > summary").click()
+    visitor.get_by_text("View", exact=True).click()
+    visitor.get_by_label("Times").select_option("since")
+    assert visitor.locator("[data-problems] li").first.is_visible()
+    assert violations(visitor) == []
+    visitor.get_by_role("button", name="Keys").click()
+    visitor.get_by_role("dialog").wait_for()
+    assert violations(visitor) == []
+
+
+def test_all_that_is_folded(paths: dict[str, str], visitor: Page) -> None:
+    """Tables below plots, environments, texts of artifacts."""
+    found = []
+    for name in ("a repository with trends", "a run", "artifacts"):
+        visitor.goto(paths[name])
+        assert visitor.locator("details.fold").count(), name
+        visitor.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        found += [f"{name} {each}" for each in violations(visitor)]
+    assert not found, "\n".join(found)
+
+
+def test_the_pages_of_an_admin(paths: dict[str, str], house: Service, root: str, browser: Browser) -> None:
+    context = browser.new_context(base_url=house.url, bypass_csp=True, reduced_motion="reduce")
+    page, found = context.new_page(), []
+    sign_in(page, house, root)
+    for path in ADMIN:
+        page.goto(f"/admin{path}")
+        assert page.get_by_role("navigation", name="Admin").is_visible(), path
+        found += [f"/admin{path} {each}" for each in violations(page)]
+    page.goto("/admin")
+    page.get_by_label("User name").first.fill("no name")
+    page.get_by_role("button", name="Make account").click()
+    page.get_by_role("alert").wait_for()
+    found += [f"a wrong name {each}" for each in violations(page)]
+    page.get_by_label("User name").first.fill("carol")
+    page.get_by_role("button", name="Make account").click()
+    page.get_by_text("Your new token").or_(page.get_by_text("hermes_")).first.wait_for()
+    found += [f"a new account {each}" for each in violations(page)]
+    context.close()
+    assert not found, "\n".join(found)
+
+
 def test_nothing_moves_for_who_asked_for_stillness(paths: dict[str, str], visitor: Page) -> None:
     visitor.goto(paths["a run that goes on"])
     moving = "document.getAnimations().filter((each) => each.playState === 'running').length"
@@ -134,5 +239,7 @@ def test_nothing_moves_for_who_asked_for_stillness(paths: dict[str, str], visito
 def test_every_page_has_its_landmarks(paths: dict[str, str], visitor: Page) -> None:
     for name, path in paths.items():
         visitor.goto(path)
-        counts = [visitor.locator(each).count() for each in ("main", "h1", "header", "html[lang]", "title")]
+        counts = [
+            visitor.locator(each).count() for each in ("main", "h1", "header", "html[lang]", "head > title")
+        ]
         assert counts == [1] * 5, name

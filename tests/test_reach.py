@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -28,7 +29,7 @@ from tests.ssh import make_key, public
 
 LEAVES = 'echo words; echo file >"$HERMES_OUTPUT_DIR/out.txt"'
 GIT = "/{owner}/{name}"
-RAW = re.compile(" /api/|/log$|/events$|zip$|^GET /artifacts/")
+RAW = re.compile(" /api/|/logs?$|/log/|/events$|zip$|^GET /artifacts/")
 Objects = dict[str, str]
 
 
@@ -140,7 +141,8 @@ def address(key: str, where: Objects) -> tuple[str, str]:
     if path.endswith(".git/info/refs"):
         path += "?service=git-upload-pack"
     name = where["repo"] if GIT in key else "out.txt"
-    values = where | {"name": name, "path": "objects/batch"}
+    file = "objects/batch" if GIT in key else "main.sh" if "/source/" in key else "out.txt"
+    values = where | {"name": name, "path": file}
     return method, re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
 
 
@@ -183,7 +185,7 @@ def plain(answer: httpx.Response, path: str, where: Objects) -> tuple[Any, ...]:
     return (
         answer.status_code,
         without(answer.text),
-        without(answer.headers.get("location", "")),
+        without(unquote(answer.headers.get("location", ""))),
         sorted(set(answer.headers) - {"date", "content-length", "connection"}),
     )
 
