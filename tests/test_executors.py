@@ -244,8 +244,12 @@ async def test_starting_a_name_again_replaces_what_was_there(bench: Bench) -> No
 
 async def test_usage_is_seen_while_it_runs(bench: Bench) -> None:
     box = await bench.start("x=$(head -c 20000000 /dev/zero | tr '\\0' x); while :; do :; done")
-    await asyncio.sleep(1.5)
-    usage = await bench.executor.usage(box)
+    usage = None
+    for _ in range(100):  # others may hold the cores
+        await asyncio.sleep(0.2)
+        usage = await bench.executor.usage(box)
+        if usage is not None and usage.cpu_s > 0.3:
+            break
     await bench.executor.remove(box.task.name)
     assert usage is not None and usage.cpu_s > 0.3 and usage.peak_memory_bytes > 15 * MIB
 
