@@ -5,6 +5,7 @@ Each at a desk and at a telephone, light and dark. docs/screenshots.md, which sh
 import tempfile
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -22,10 +23,12 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"wide": (1280, 900), "phone": (360, 740)}
 MOST_BYTES = 3 << 20
 _COLOURS = 256
+_ADMIN = "root"
 _GOES_ON = """
 echo '::hermes progress 0.42 epoch 5 of 12'
 for step in $(seq 100 900); do echo "step $step  loss 0.$((1000 - step))"; sleep 1; done
 """
+_DESCENDS = "echo ::metric loss={}; echo ::metric speed={} steps/s"
 _HEAD = """# What the pages look like
 
 Every page, as `make screenshots` finds it on an instance with [the samples](../sample-repos/README.md): at a
@@ -41,6 +44,7 @@ class Shown:
     title: str
     path: str
     words: str
+    user: str = "alice"
 
 
 def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
@@ -52,6 +56,9 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
     return [
         Shown("activity", "Activity", "/", "What your work does now, and your repositories."),
         Shown("repository", "A repository", repo, "How to push there, and what every push became."),
+        Shown(
+            "trends", "A repository with metrics", f"/{house.user}/descent", "How they went, push by push."
+        ),
         Shown("commit", "A commit", f"{repo}/commit/{pushed['mandelbrot'].sha}", "To send to a colleague."),
         Shown("run", "A run", f"/runs/{run['id']}", "Everything that is known of one run."),
         Shown("run-live", "A run that goes on", f"/runs/{live['id']}", "Its log comes as it is printed."),
@@ -59,7 +66,18 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
             "run-failed", "A run that failed", f"/runs/{crash['id']}", "By which signal, and its last words."
         ),
         Shown("build-failed", "A build that failed", f"/builds/{build['id']}", "What the compiler said."),
+        Shown("again", "Run again", f"/runs/{run['id']}/again", "The same once more, or with other values."),
+        Shown(
+            "artifacts", "Artifacts", f"/runs/{run['id']}/artifacts", "All that a run left, to look through."
+        ),
+        Shown(
+            "source",
+            "Source",
+            f"{repo}/source/{pushed['mandelbrot'].sha}/mandelbrot.cpp",
+            "As it was pushed.",
+        ),
         Shown("gpus", "GPUs and machines", "/gpus", "Who holds what, who waits, and why."),
+        Shown("queue", "Queue", "/queue", "The whole order of what waits, and how it comes about."),
         Shown("tokens", "Tokens", "/settings/tokens", "Passwords for git, and for programs."),
         Shown(
             "keys", "SSH keys", "/settings/keys", "Which keys sign you in, and which one the server shows."
@@ -69,6 +87,8 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
             "not-found", "Not found", f"{repo}-hidden", "The same for what is hidden and what is not there."
         ),
         Shown("signin", "Signing in", "/signin", "With a token."),
+        Shown("admin", "Users", "/admin", "For admins: accounts and their tokens.", _ADMIN),
+        Shown("audit", "Audit log", "/admin/audit", "For admins: who did what that matters later.", _ADMIN),
     ]
 
 
@@ -95,14 +115,14 @@ def small(png: bytes) -> bytes:
     return made.getvalue()
 
 
-def take(browser: Browser, house: Service, shown: list[Shown]) -> int:
-    """All pictures; how many bytes they have."""
+def take(browser: Browser, house: Service, shown: list[Shown], tokens: dict[str, str]) -> int:
+    """All pictures; how many bytes they have. `tokens`: of the users who look."""
     total = 0
-    for scheme in SCHEMES:
+    for scheme, (user, token) in product(SCHEMES, tokens.items()):
         context = browser.new_context(base_url=house.url, color_scheme=scheme, reduced_motion="reduce")
         page = context.new_page()
-        sign_in(page, house)
-        for each in shown:
+        sign_in(page, house, token)
+        for each in (each for each in shown if each.user == user):
             page.goto(each.path)
             for size, (width, height) in SIZES.items():
                 page.set_viewport_size({"width": width, "height": height})
@@ -114,36 +134,47 @@ def take(browser: Browser, house: Service, shown: list[Shown]) -> int:
     return total
 
 
-def sign_in(page: Page, house: Service) -> None:
+def sign_in(page: Page, house: Service, token: str) -> None:
     """As a person does."""
     page.goto("/signin")
-    page.get_by_label("Token").fill(house.token)
+    page.get_by_label("Token").fill(token)
     page.keyboard.press("Enter")
     page.wait_for_url(f"{house.url}/")
 
 
-def push_samples(house: Service) -> dict[str, Pushed]:
-    """All of them, and a program that goes on while pictures are taken."""
+def push_samples(house: Service, root: str) -> dict[str, Pushed]:
+    """All of them, a program that goes on while pictures are taken, and what waits until it has ended."""
     pushed = {name: house.push(name, repo=name) for name in sample_names()}
+    descent = house.push(shell(_DESCENDS.format(0.9, 210)), repo="descent")
+    for loss, speed in ((0.4, 230), (0.25, 180), (0.22, 320)):
+        descent.tree.write({"main.sh": _DESCENDS.format(loss, speed)}).commit(f"loss {loss}")
+        house.push(descent.tree, repo="descent")
     training = house.push(shell(_GOES_ON, "[run]\ncpus = 1\n"), "detach", repo="training")
+    live = wait_for(lambda: house.commit_page(training)["runs"])[0]
+    wait_for(lambda: house.api(f"/runs/{live['id']}")["ranks"][0]["progress"])
+    large = shell("true", "[run]\ncpus = 2\n")
+    for repo, user, token in (("sweep", house.user, house.token), ("evaluation", _ADMIN, root)):
+        house.push(large, "detach", repo=f"{user}/{repo}", user=user, token=token)
     return pushed | {"training": training}
 
 
 def main() -> None:
     """Starts an instance in a temporary directory, and ends it."""
     with tempfile.TemporaryDirectory(prefix="hermes-screenshots-") as folder:
-        house = Service(Path(folder), {"HERMES_URL": "http://gpu.lab:8000", "HERMES_TRUST": "all"})
+        env = {"HERMES_URL": "http://gpu.lab:8000", "HERMES_TRUST": "all", "HERMES_CPUS": "2"}
+        house = Service(Path(folder), env)
         house.token = house.add_user(house.user)
+        root = house.hermes("admin", "user", "add", "--admin", _ADMIN).stdout.strip()
         house.start()
         try:
-            shown = pages(house, push_samples(house))
+            shown = pages(house, push_samples(house, root))
             FOLDER.mkdir(exist_ok=True)
             for old in FOLDER.glob("*.png"):
                 old.unlink()
             with sync_playwright() as playwright:
                 path = CHROMIUM if Path(CHROMIUM).exists() else None
                 browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-                total = take(browser, house, shown)
+                total = take(browser, house, shown, {house.user: house.token, _ADMIN: root})
                 browser.close()
         finally:
             house.stop()
