@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.programs import shell
+from tests.programs import command_lines, shell
 from tests.service import Pushed, Service, wait_for
 from web.highlighter import MOST_CHARACTERS, Highlighter
 from web.sources import source_url, split_path
@@ -113,8 +113,7 @@ def test_raw_bytes_are_a_download(http: httpx.Client, base: str) -> None:
 
 def readers_of(service: Service) -> list[str]:
     """The git programs that read repositories of this service now."""
-    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return [line for line in done.stdout.splitlines() if "cat-file" in line and str(service.data) in line]
+    return [line for line in command_lines().values() if "cat-file" in line and str(service.data) in line]
 
 
 def test_a_download_that_is_left_leaves_nothing_behind(service: Service) -> None:
