@@ -76,22 +76,22 @@ def test_only_admins_use_the_forms(service: Service, bob: str, path: str) -> Non
 
 
 def test_an_account_is_made_and_its_token_shown_once(service: Service, admin: httpx.Client) -> None:
-    made = admin.post("/admin", data={"do": "make-user", "name": "carol"})
+    made = admin.post("/admin", data={"do": "make-user", "name": "doris"})
     assert made.status_code == 201
     secret = re.findall(r"hermes_[\w-]{40,}", made.text)[0]
     assert secret not in admin.get("/admin").text
-    with service.client(secret) as carol:
-        assert carol.get("/api/v1/gpus").status_code == 200
-    again = admin.post("/admin", data={"do": "make-user", "name": "carol"})
-    assert again.status_code == 400 and "user &#39;carol&#39; exists" in again.text
+    with service.client(secret) as doris:
+        assert doris.get("/api/v1/gpus").status_code == 200
+    again = admin.post("/admin", data={"do": "make-user", "name": "doris"})
+    assert again.status_code == 400 and "user &#39;doris&#39; exists" in again.text
     bad = admin.post("/admin", data={"do": "make-user", "name": "<i>"})
     assert bad.status_code == 400 and 'value="&lt;i&gt;"' in bad.text
-    more = admin.post("/admin", data={"do": "make-token", "user": "carol", "name": "lost hers", "life": "30"})
+    more = admin.post("/admin", data={"do": "make-token", "user": "doris", "name": "lost hers", "life": "30"})
     assert more.status_code == 201 and "hermes_" in more.text
     assert admin.post("/admin", data={"do": "make-token", "user": "x", "name": "y"}).status_code == 404
     assert admin.post("/admin", data={"do": "nonsense"}).status_code == 400
     acts = [(row[3], row[4]) for row in lines(admin, "?who=root")]
-    assert ("user made", "carol") in acts and ("token made", "carol: lost hers") in acts
+    assert ("user made", "doris") in acts and ("token made", "doris: lost hers") in acts
 
 
 def test_nothing_signs_a_disabled_account_in(service: Service, admin: httpx.Client) -> None:
