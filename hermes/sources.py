@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from hermes.errors import NotFound
 from hermes.objects import Objects
-from hermes.tree_entries import parse_tree
+from hermes.tree_entries import FOLDER, GITLINK, SYMLINK, parse_tree
 
 _MAX_TREE_BYTES = 4 << 20
 _MAX_DEPTH = 64
-_FOLDER, _SYMLINK, _GITLINK = 0o040000, 0o120000, 0o160000
 
 
 class Node(NamedTuple):
@@ -24,17 +23,17 @@ class Node(NamedTuple):
     @property
     def is_folder(self) -> bool:
         """It has entries of its own."""
-        return self.mode == _FOLDER
+        return self.mode == FOLDER
 
     @property
     def is_link(self) -> bool:
         """A symbolic link."""
-        return self.mode == _SYMLINK
+        return self.mode == SYMLINK
 
     @property
     def is_submodule(self) -> bool:
         """A commit of another repository."""
-        return self.mode == _GITLINK
+        return self.mode == GITLINK
 
 
 def find_node(objects: Objects, commit: str, path: Sequence[bytes]) -> Node:
@@ -42,7 +41,7 @@ def find_node(objects: Objects, commit: str, path: Sequence[bytes]) -> Node:
     info = objects.info(commit)
     if info is None or info.kind != "commit":
         raise NotFound(f"there is no commit {commit[:12]} in this repository")
-    at = Node(_FOLDER, b"", f"{commit}^{{tree}}")
+    at = Node(FOLDER, b"", f"{commit}^{{tree}}")
     for name in path if len(path) <= _MAX_DEPTH else [b""]:
         found = (
             next((each for each in entries(objects, at) if each.name == name), None) if at.is_folder else None

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 
 from hermes.errors import Refused, Unavailable
 from hermes.objects import Objects
-from hermes.tree_entries import read_entries, too_many
+from hermes.tree_entries import FOLDER, GITLINK, SYMLINK, read_entries, too_many
 from hermes.units import show_size
 
 OWNER_ID = 65534  # nobody: who the files belong to inside a box
@@ -23,10 +23,8 @@ _MAX_NAME = 255
 _MAX_TREE_BYTES = 16 << 20
 _MAX_ENTRY_BYTES = 300  # of a tree: mode, a name of 255, object id
 _MAX_SHOWN = 130  # characters of a path in a message
-_SYMLINK, _GITLINK, _FOLDER = 0o120000, 0o160000, 0o040000
-_MODES = {0o100644: 0o644, 0o100755: 0o755, _SYMLINK: 0o777, _GITLINK: 0}
-_KNOWN = {_FOLDER, *_MODES}
-#: Of a tree object: mode in octal, name, NUL, 20 bytes of object id (gitformat).
+_MODES = {0o100644: 0o644, 0o100755: 0o755, SYMLINK: 0o777, GITLINK: 0}
+_KNOWN = {FOLDER, *_MODES}
 _CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 
 _Found = tuple[int, str, str]  # mode, object, path
@@ -51,26 +49,26 @@ class Entry(NamedTuple):
     @property
     def is_file(self) -> bool:
         """Neither a link nor a submodule."""
-        return self.mode not in (_SYMLINK, _GITLINK)
+        return self.mode not in (SYMLINK, GITLINK)
 
     @property
     def is_link(self) -> bool:
         """A symbolic link."""
-        return self.mode == _SYMLINK
+        return self.mode == SYMLINK
 
     @property
     def is_submodule(self) -> bool:
         """Another repository's commit."""
-        return self.mode == _GITLINK
+        return self.mode == GITLINK
 
 
 def list_tree(objects: Objects, commit: str, limits: TreeLimits) -> dict[str, Entry]:
     """All entries by path, in git's order. Raises Refused, with the path at fault, when the tree cannot be
     built here, and Unavailable when an object of it is not there."""
     found = _walk(objects, f"{commit}^{{tree}}", limits.files)
-    sizes = objects.sizes([sha for mode, sha, _ in found if mode != _GITLINK])
+    sizes = objects.sizes([sha for mode, sha, _ in found if mode != GITLINK])
     entries = {
-        path: Entry(mode, sha, sizes[sha] if mode != _GITLINK else 0, path) for mode, sha, path in found
+        path: Entry(mode, sha, sizes[sha] if mode != GITLINK else 0, path) for mode, sha, path in found
     }
     _check_size(entries, limits.size_bytes)
     return entries
@@ -94,7 +92,7 @@ class _Folder:
         entries = read_entries(data, most)
         modes = {mode: int(mode, 8) for mode in {mode for mode, _, _ in entries}}
         _check_names(path, entries, modes)
-        folders = [sha.hex() for mode, _, sha in entries if modes[mode] == _FOLDER]
+        folders = [sha.hex() for mode, _, sha in entries if modes[mode] == FOLDER]
         self.path, self.size_bytes = path, len(data)
         self.folders, self.files = len(folders), len(entries) - len(folders)
         self._modes, self._rest = modes, iter(entries)
@@ -104,7 +102,7 @@ class _Folder:
         """All files up to the next folder; then that one's path and content."""
         prefix, modes = self.path.decode("utf-8", "surrogateescape"), self._modes
         for mode, name, sha in self._rest:
-            if modes[mode] == _FOLDER:
+            if modes[mode] == FOLDER:
                 return self.path + name + b"/", next(self._below)
             found.append((modes[mode], sha.hex(), prefix + name.decode("utf-8", "surrogateescape")))
         return None

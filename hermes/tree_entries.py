@@ -6,6 +6,7 @@ from itertools import islice
 
 from hermes.errors import Refused
 
+FOLDER, SYMLINK, GITLINK = 0o040000, 0o120000, 0o160000  # modes
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]*)\0(.{20})", re.DOTALL)
 _FIXED_BYTES = 22  # of an entry: a space, NUL, the object id
 

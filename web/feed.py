@@ -15,7 +15,7 @@ from hermes import logs
 from hermes.process import Context
 from hermes.queue import CHANGED, Bell
 from hermes.states import State
-from web.watching import Watching
+from web.tally import Tally
 
 _POSITION = re.compile(r"(\d{1,6})\.(\d{1,15})", re.ASCII)
 _TICK_S = 1.0  # how soon a stream notices that the service stops
@@ -65,7 +65,7 @@ class Sights:
     """Lets all viewers of the same thing share their looks at the rows."""
 
     def __init__(self) -> None:
-        self.watching = Watching()
+        self.watching = Tally()  # streams of each subject
         self._next: dict[Subject, asyncio.Task[Sight]] = {}
 
     async def look(self, subject: Subject) -> Sight:
@@ -139,26 +139,30 @@ class Feed:
     async def items(self, after: Position | None) -> AsyncGenerator[Item]:
         """From `after` on, if it is a place in the current attempt; else from that attempt's start."""
         self._bell = self._context.doorbell.bell(CHANGED)
-        watching = self._sights.watching.one_more(self._subject)
         try:
-            self._sight = replace(self._sight, watching=watching)
-            yield Changed(self._sight)
-            shown = 0
-            while not self._should_pause():
-                if self._sight.attempt > shown:
-                    shown = self._sight.attempt
-                    async with aclosing(self._attempt(shown, after)) as items:
-                        async for item in items:
-                            yield item
-                elif self._sight.is_over:
-                    yield Ended(self._sight)
-                    return
-                elif await self._look(_TICK_S):
-                    yield Changed(self._sight)
-            yield Paused()
+            with self._sights.watching.one_more(self._subject):
+                async with aclosing(self._items(after)) as items:
+                    async for item in items:
+                        yield item
         finally:
             self._context.doorbell.forget(self._bell)
-            self._sights.watching.one_less(self._subject)
+
+    async def _items(self, after: Position | None) -> AsyncGenerator[Item]:
+        self._sight = replace(self._sight, watching=self._sights.watching.of(self._subject))
+        yield Changed(self._sight)
+        shown = 0
+        while not self._should_pause():
+            if self._sight.attempt > shown:
+                shown = self._sight.attempt
+                async with aclosing(self._attempt(shown, after)) as items:
+                    async for item in items:
+                        yield item
+            elif self._sight.is_over:
+                yield Ended(self._sight)
+                return
+            elif await self._look(_TICK_S):
+                yield Changed(self._sight)
+        yield Paused()
 
     async def _attempt(self, attempt: int, after: Position | None) -> AsyncGenerator[Item]:
         """The log of one attempt until it ends, or its writer is gone without having ended it."""
@@ -173,9 +177,7 @@ class Feed:
             async for position, data in chunks:
                 if data:
                     yield Printed(attempt, position, data)
-                    if (
-                        len(data) < logs.CHUNK_BYTES
-                    ):  # all there was: in a crowd more is gathered before the next
+                    if len(data) < logs.CHUNK_BYTES:  # all there was; in a crowd the next piece gathers more
                         await asyncio.sleep(min(self._sights.watching.total() * _PACE_S, _MOST_PACE_S))
                 if self._should_pause() or (silent and not data):
                     return

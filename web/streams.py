@@ -1,7 +1,6 @@
 """How many live logs are open at a time: of one user, of one stranger's address, of all together."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from random import uniform
@@ -16,18 +15,18 @@ from hermes.journal import log
 from hermes.settings import Settings
 from hermes.tables import User
 from hermes.throttle import source
+from web.tally import Tally
 from web.visitor import address, bearer
 
 _WAIT_S = 15.0
 
 
 class Streams:
-    """Counted in memory: one process answers on the port, and its connections are the whole truth."""
+    """Looks for a place for each."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._users: Counter[str] = Counter()
-        self._strangers: Counter[str] = Counter()
+        self._users, self._strangers = Tally(), Tally()
 
     def bounded(self, request: Request, answer: Response) -> Response:
         """The same answer: it holds a place while it is sent, and is refused when there is none."""
@@ -39,14 +38,9 @@ class Streams:
         user: User | None = getattr(request.state, "user", None)
         whose = self._strangers if user is None else self._users
         key = source(address(request)) if user is None else str(user.id)
-        self._check(user, whose[key])
-        whose[key] += 1
-        try:
+        self._check(user, whose.of(key))
+        with whose.one_more(key):
             yield
-        finally:
-            whose[key] -= 1
-            if not whose[key]:
-                del whose[key]
 
     def _check(self, user: User | None, held: int) -> None:
         """Strangers, whose addresses may be many, together get no more than half: users find a place."""
