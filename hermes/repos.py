@@ -1,6 +1,7 @@
 """Repositories: who may see and change them, and their first push makes them."""
 
 import time
+from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, bindparam, or_, select
 from sqlalchemy.exc import IntegrityError
@@ -72,10 +73,19 @@ async def check_writable(session: AsyncSession, user: User, repo: Repo, owner: s
 
 async def may_write(session: AsyncSession, user: User, repo: Repo) -> bool:
     """Whether this user may push, cancel and run again."""
-    if user.is_admin or repo.owner_id == user.id:
-        return True
-    role = await session.get(Collaborator, (repo.id, user.id))
-    return role is not None and role.role == "write"
+    return repo.id in await writable(session, user, [repo])
+
+
+async def writable(session: AsyncSession, user: User, repos: Sequence[Repo]) -> set[int]:
+    """The ids of those where this user may push, cancel and run again."""
+    mine = {repo.id for repo in repos if may_manage(user, repo)}
+    others = {repo.id for repo in repos} - mine
+    if not others:
+        return mine
+    shared = select(Collaborator.repo_id).where(
+        Collaborator.user_id == user.id, Collaborator.role == "write", Collaborator.repo_id.in_(others)
+    )
+    return mine | set((await session.scalars(shared)).all())
 
 
 def _not_yours(user: User, owner: str, name: str) -> NotFound:

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,19 +13,13 @@ from hermes.tables import Artifact, Build, Rank, Run
 from web.archive import Member, archive
 from web.crowd import Crowd
 from web.files import HEADERS, disposition
-from web.lookup import find_run
+from web.lookup import artifacts_by_rank, find_run
 from web.pieces import Pieces
 from web.preview import LISTED, Gallery, grouped
 from web.site import Site, number
 
 _MOST_ZIPS, _MOST_ZIPS_EACH = 8, 2
 _MAX_NAME = 200
-
-
-def _of_run(run: Run) -> "Select[Artifact, int]":
-    """With the numbers of their ranks."""
-    found = select(Artifact, Rank.number).join(Rank, Rank.id == Artifact.rank_id)
-    return found.where(Artifact.run_id == run.id).order_by(Rank.number, Artifact.path)
 
 
 async def _has_ranks(session: AsyncSession, run: Run) -> bool:
@@ -41,7 +35,7 @@ async def listing(site: Site, request: Request) -> Response:
     rank, page = request.query_params.get("rank", "").strip(), max(number(request.query_params, "page"), 1)
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
-        wanted = _of_run(run)
+        wanted = artifacts_by_rank().where(Artifact.run_id == run.id)
         if name:
             wanted = wanted.where(Artifact.path.contains(name, autoescape=True))
         if rank:
@@ -76,7 +70,7 @@ async def everything(site: Site, crowd: Crowd, request: Request) -> Response:
     user = await site.reader(request)
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
-        found = (await session.execute(_of_run(run))).all()
+        found = (await session.execute(artifacts_by_rank().where(Artifact.run_id == run.id))).all()
         has_ranks = await _has_ranks(session, run)
     if not found:
         raise NotFound(f"run {run.id} left no artifacts")

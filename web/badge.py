@@ -14,6 +14,7 @@ from hermes.errors import NotFound
 from hermes.repos import get_readable
 from hermes.states import State
 from hermes.tables import Repo
+from web.files import is_known
 from web.history import history, newest_built
 from web.look import state_words
 from web.metrics import metrics_of
@@ -98,8 +99,7 @@ async def badge(site: Site, request: Request) -> Response:
     headers = {"ETag": tag, "Cache-Control": f"{who}, max-age={_MAX_AGE_S}", "Vary": "Authorization, Cookie"}
     if repo.public:  # a README of another site may show it
         headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-    known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
-    return _picture("", headers, 304) if known & {tag, "*"} else _picture(body, headers, 200)
+    return _picture("", headers, 304) if is_known(request, tag) else _picture(body, headers, 200)
 
 
 def _picture(body: str, headers: dict[str, str], status: int) -> Response:

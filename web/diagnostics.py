@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from web.sources import path_in_tree
+
 #: Lines that are worth a closer look, for RE2 over a whole log.
 CANDIDATES = (
     r"[^\s:()]+(?::\d+|\(\d+\))[^\n]*(?:error|warning)\b"
@@ -58,14 +60,6 @@ class Diagnostic:
             "file": self.file,
             "line": self.line,
         }
-
-
-def path_in_tree(file: str) -> str:
-    """`/app/src/a.cu` and `./src/a.cu` are `src/a.cu`; "" for what lies elsewhere (headers of the system)."""
-    file = file.removeprefix("/app/")
-    while file.startswith("./"):
-        file = file[2:]
-    return "" if file.startswith("/") or ".." in file.split("/") else file
 
 
 def read_diagnostic(text: str, at_line: int) -> Diagnostic | None:

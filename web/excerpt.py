@@ -47,8 +47,7 @@ def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excer
     return Excerpt(shown[:-1] if shown[-1] == [] else shown, first, attempt, start, size, problems)
 
 
-async def excerpt(site: Site, row: Build | Rank, attempt: int = 0) -> Excerpt:
-    """Of an attempt, the newest by default; empty if there was none."""
-    number = attempt or row.attempt
-    path = site.context.paths.log(row.__tablename__, row.id, number)
-    return await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), number)
+async def excerpt(site: Site, row: Build | Rank) -> Excerpt:
+    """Of the newest attempt; empty if there was none."""
+    path = site.context.paths.log(row.__tablename__, row.id, row.attempt)
+    return await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), row.attempt)

@@ -66,8 +66,8 @@ def type_in_place(media: Media, size_bytes: int) -> str | None:
 
 def is_known(request: Request, etag: str) -> bool:
     """Whether the browser has this already."""
-    known = request.headers.get("if-none-match", "")
-    return etag in (each.strip().removeprefix("W/") for each in known.split(","))
+    known = {each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")}
+    return not known.isdisjoint({etag, "*"})
 
 
 async def download(site: Site, request: Request) -> Response:

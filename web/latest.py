@@ -4,7 +4,6 @@ from functools import partial
 from urllib.parse import urlencode
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -12,7 +11,7 @@ from starlette.routing import Route
 from hermes.errors import NotFound
 from hermes.repos import get_readable
 from hermes.states import State
-from hermes.tables import Artifact, Repo
+from hermes.tables import Artifact
 from web.files import artifact_url
 from web.history import Pushed, history, newest_built
 from web.site import Site
@@ -20,9 +19,13 @@ from web.site import Site
 _LOOKED_AT = 50  # pushes, for one whose run has left the file
 
 
-async def _newest(session: AsyncSession, repo: Repo, branch: str, path: str) -> Pushed:
-    """Raises NotFound."""
-    newest = await newest_built(session, repo, branch)
+async def _newest(site: Site, request: Request) -> Pushed:
+    """Of the branch that is asked for. Raises SignInNeeded, NotFound."""
+    owner, name = request.path_params["owner"], request.path_params["repo"]
+    branch, path = request.query_params.get("branch", ""), f"{owner}/{name}"
+    user = await site.reader(request)
+    async with site.context.database.read() as session:
+        newest = await newest_built(session, await get_readable(session, user, owner, name), branch)
     if newest is None:
         where = f"branch {branch[:80]!r} of {path}" if branch else path
         raise NotFound(f"nothing was built in {where} yet", f"git push gpu {branch[:80] or 'main'}")
@@ -37,21 +40,14 @@ def _passed_on(request: Request) -> str:
 
 async def commit(site: Site, request: Request) -> Response:
     """The newest commit that was built."""
+    newest = await _newest(site, request)
     owner, name = request.path_params["owner"], request.path_params["repo"]
-    user = await site.reader(request)
-    async with site.context.database.read() as session:
-        repo = await get_readable(session, user, owner, name)
-        newest = await _newest(session, repo, request.query_params.get("branch", ""), f"{owner}/{name}")
     return RedirectResponse(f"/{owner}/{name}/commit/{newest.sha}", 302)
 
 
 async def log(site: Site, request: Request) -> Response:
     """What its run printed; its build, if that made nothing to run."""
-    owner, name = request.path_params["owner"], request.path_params["repo"]
-    user = await site.reader(request)
-    async with site.context.database.read() as session:
-        repo = await get_readable(session, user, owner, name)
-        newest = await _newest(session, repo, request.query_params.get("branch", ""), f"{owner}/{name}")
+    newest = await _newest(site, request)
     build, run = newest.build, newest.run
     if run is None or (build is not None and build.state is not State.BUILT):
         assert build is not None  # else it was not the newest

@@ -20,6 +20,7 @@ from hermes.settings import Settings
 from hermes.states import TERMINAL, State
 from hermes.units import show_limit, show_size, show_span
 from web.metrics import show_number
+from web.sources import source_url
 
 _HERE = Path(__file__).parent
 _YEAR_S = 31_536_000
@@ -133,6 +134,7 @@ def make_look(settings: Settings) -> Look:
     environment.globals |= {
         "static": f"/static/{digest}",
         "public_url": settings.public_url,
+        "source_url": source_url,
         "is_over": lambda state: State(state) in TERMINAL,
     }
     mount = Mount(f"/static/{digest}", _Static(directory=_HERE / "static"))

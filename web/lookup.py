@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.errors import NotFound
@@ -58,6 +58,12 @@ async def find_artifact(session: AsyncSession, user: User | None, artifact_id: i
     if artifact is None:
         raise NotFound("there is no such artifact that you may see")
     return artifact
+
+
+def artifacts_by_rank() -> "Select[Artifact, int]":
+    """Artifacts with the numbers of their ranks, in the order of lists."""
+    found = select(Artifact, Rank.number).join(Rank, Rank.id == Artifact.rank_id)
+    return found.order_by(Rank.number, Artifact.path)
 
 
 async def find_rank(session: AsyncSession, run_id: int, number: int) -> Rank:

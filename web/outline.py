@@ -3,7 +3,6 @@
 Groups as GitHub's `::group::title` … `::endgroup::` and Buildkite's `--- title` (folded), `+++ title` (open).
 Read once from start to end, and on from there when the log has grown."""
 
-import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from hermes import logs
 from hermes.marks import time_at, times
 from web.diagnostics import CANDIDATES, Diagnostic, read_diagnostic, read_frame
 from web.lines import LineIndex
+from web.terminal import without_escapes
 
 MOST_GROUPS, MOST_DIAGNOSTICS = 1000, 200
 _LIMIT_S = 3.0
@@ -23,7 +23,6 @@ _CHUNK_BYTES = 1 << 20
 _MOST_TITLE = 200
 _REPORT_LINES = 40  # how far below its first line a report may name its place
 _MARKED = re2.compile(rf"(?m)^(?:::(?:end)?group::|--- |\+\+\+ |~~~ |{CANDIDATES})".encode())
-_ESCAPE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 @dataclass
@@ -89,7 +88,7 @@ class Outline:
             if not end and len(data) < _CHUNK_BYTES and logs.end_offset(self.path) is None:
                 break  # a line that is not whole yet
             data = data[: end or len(data)]
-            self._take(_ESCAPE.sub(b"", data) if b"\x1b" in data else data)
+            self._take(without_escapes(data))
             self._offset += len(data)
             if time.monotonic() > until:
                 return False

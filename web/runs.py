@@ -10,13 +10,14 @@ from sqlalchemy.orm import defer
 
 from hermes.instance import gpu_names
 from hermes.plan import MAX_RANKS, Plan
+from hermes.repos import writable
 from hermes.states import TERMINAL
-from hermes.tables import Artifact, Build, Collaborator, Rank, Repo, Run, User
+from hermes.tables import Artifact, Build, Rank, Run, User
 from hermes.totals import totals, totals_of
 from hermes.waiting import Queue
 from hermes.words import placed
 from web.details import RunDetails, run_words
-from web.lookup import Place
+from web.lookup import Place, artifacts_by_rank
 from web.metrics import Measured, metrics_of
 
 
@@ -77,7 +78,7 @@ async def _load(
     places: Mapping[int, Place],
     bounds: Bounds,
 ) -> _Loaded:
-    ids = [run.id for run in runs]
+    ids, repos = [run.id for run in runs], [place.repo for place in places.values()]
     builds = await session.scalars(
         select(Build)
         .where(Build.id.in_({run.build_id for run in runs}))
@@ -96,25 +97,9 @@ async def _load(
         ranks=ranks,
         metrics=await metrics_of(session, ids, bounds.metric_ranks),
         gpus=await gpu_names(session),
-        writable=await _writable(session, visitor, [place.repo for place in places.values()]),
+        writable=await writable(session, visitor, repos) if visitor else set(),
         queue=Queue(session, visitor),
     )
-
-
-async def _writable(session: AsyncSession, visitor: User | None, repos: Sequence[Repo]) -> set[int]:
-    """Those where this user may push, cancel and run again (`hermes.repos.may_write`)."""
-    if visitor is None:
-        return set()
-    if visitor.is_admin:
-        return {repo.id for repo in repos}
-    roles = select(Collaborator.repo_id).where(
-        Collaborator.user_id == visitor.id, Collaborator.role == "write"
-    )
-    mine = {repo.id for repo in repos if repo.owner_id == visitor.id}
-    others = {repo.id for repo in repos} - mine
-    if not others:
-        return mine
-    return mine | set((await session.scalars(roles.where(Collaborator.repo_id.in_(others)))).all())
 
 
 async def _details(
@@ -153,8 +138,7 @@ async def _find_verdict(session: AsyncSession, run_id: int) -> Rank | None:
 async def _add_artifacts(session: AsyncSession, made: Sequence[RunDetails], most: int) -> None:
     """Runs that left few are asked about together; one that left many by itself: the bound is its own."""
     few = {each.run.id: each for each in made if 0 < each.artifact_count <= most}
-    found = select(Artifact, Rank.number).join(Rank, Rank.id == Artifact.rank_id)
-    found = found.order_by(Rank.number, Artifact.path)
+    found = artifacts_by_rank()
     rows: list[tuple[Artifact, int]] = []
     if few:
         rows += (await session.execute(found.where(Artifact.run_id.in_(few)))).all()

@@ -2,7 +2,6 @@
 
 RE2 does it: linear in the log whatever the expression, so no pattern of a stranger can hold the server."""
 
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,12 @@ import re2
 
 from hermes import logs
 from hermes.errors import UserError
+from web.terminal import without_escapes
 
 MOST_LINES = 10_000
 LIMIT_S = 5.0
 _MOST_PATTERN = 500
 _CHUNK_BYTES = 1 << 20
-_ESCAPE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,6 @@ def pattern_of(words: str, is_regex: bool, match_case: bool) -> Any:
         raise UserError("there is nothing to search for", f"write 1 to {_MOST_PATTERN} characters")
     options = re2.Options()
     options.case_sensitive = match_case
-    options.never_nl = False
     options.log_errors = False
     options.max_mem = 8 << 20
     try:
@@ -77,8 +75,7 @@ def search(path: Path, pattern: Any, limit_s: float = LIMIT_S) -> Found:
 
 def _matches(pattern: Any, data: bytes) -> list[int]:
     """The numbers of the lines in `data` that match."""
-    if b"\x1b" in data:
-        data = _ESCAPE.sub(b"", data)
+    data = without_escapes(data)
     lines: list[int] = []
     line = counted = 0
     for match in pattern.finditer(data):

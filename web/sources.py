@@ -58,21 +58,26 @@ def address_of(parts: list[bytes]) -> str:
     return "/".join(quote(part, safe="") for part in parts)
 
 
-def source_url(repo: str, sha: str, path: str, line: int = 0) -> str | None:
-    """The page of a file that a compiler names: relative to the tree, or below /app, where trees are built.
-    None: it is none of the repository's."""
+def path_in_tree(named: str) -> str:
+    """Of a file that a compiler names: relative to the tree, or below /app, where trees are built.
+    Empty: it is none of the repository's."""
     parts: list[str] = []
-    inside = path.removeprefix("/app/")
-    for part in inside.split("/"):
+    for part in named.removeprefix("/app/").split("/"):
         if part == ".." and parts:
             parts.pop()
         elif part == ".." or (not part and not parts):
-            return None
+            return ""
         elif part not in ("", "."):
             parts.append(part)
-    if not parts:
+    return "/".join(parts)
+
+
+def source_url(repo: str, sha: str, path: str, line: int = 0) -> str | None:
+    """The page of a file that a compiler names; None: it is none of the repository's."""
+    inside = path_in_tree(path)
+    if not inside:
         return None
-    address = "/".join(quote(part, safe="", errors="surrogateescape") for part in parts)
+    address = quote(inside, safe="/", errors="surrogateescape")
     return f"/{repo}/source/{sha}/{address}" + (f"#L{line}" if line else "")
 
 

@@ -16,6 +16,7 @@ _TOKEN = re.compile(
     r"|([\r\b])"
     r"|([^\x1b\r\b]+)"
 )
+_CSI = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 #: What would be invisible or turn the reading direction: shown as a sign, never obeyed.
 _HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _MOST_COLUMNS = 1 << 14
@@ -190,6 +191,11 @@ def render_line(line: str, pen: Pen) -> tuple[list[Span], Pen]:
         elif match[4]:
             row.write(_HIDDEN.sub("\ufffd", match[4]), pen.style)
     return row.spans(), pen
+
+
+def without_escapes(data: bytes) -> bytes:
+    """The text alone, for who reads and does not look."""
+    return _CSI.sub(b"", data) if b"\x1b" in data else data
 
 
 def render(text: str, sgr: str = "") -> list[list[Span]]:
