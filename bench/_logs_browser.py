@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bench._runner_runs import Runs
 from bench._tools import Figures, percentile, say
+from tests.browsing import sign_in
 from tests.conftest import CHROMIUM, CHROMIUM_FLAGS
 from tests.service import Service
 
@@ -44,10 +45,7 @@ def signed_in(service: Service) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser: Browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         page = browser.new_context(base_url=service.url).new_page()
-        page.goto("/signin")
-        page.get_by_label("Token").fill(service.token)
-        page.keyboard.press("Enter")
-        page.wait_for_url(f"{service.url}/")
+        sign_in(page, service, service.token)
         yield page
         browser.close()
 

@@ -2,6 +2,7 @@
 
 Every module cleans up in `finally` blocks; `main` turns SIGTERM into an exception, so that they run."""
 
+import argparse
 import asyncio
 import os
 import shutil
@@ -151,6 +152,23 @@ def find_engine() -> None:
     """Let Docker's own programs use the engine that scripts/ensure-docker starts, if nobody named another."""
     if "DOCKER_HOST" not in os.environ and not Path("/var/run/docker.sock").exists():
         os.environ["DOCKER_HOST"] = f"unix://{_OUR_SOCKET}"
+
+
+def wanted(about: str | None, cases: Mapping[str, int]) -> dict[str, int]:
+    """The cases, in order, and how often each is done (or how many of it), as the command line asks."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--only", default=",".join(cases), help=f"some of {','.join(cases)}")
+    parser.add_argument(
+        "--runs",
+        type=int,
+        default=0,
+        help="how often, or how many ranks or viewers (default: as suits it)",
+    )
+    args = parser.parse_args()
+    names = args.only.split(",")
+    if unknown := set(names) - set(cases):
+        parser.error(f"--only: no {', '.join(sorted(unknown))}; there are {', '.join(cases)}")
+    return {name: args.runs or runs for name, runs in cases.items() if name in names}
 
 
 def describe_machine() -> None:

@@ -12,7 +12,6 @@ parallel: 50 tiny pushes at once to 50 repositories · healthz: what others wait
     make bench NAME=git [ARGS="--only tiny,clone-tiny --runs 5"]
 """
 
-import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -194,21 +193,9 @@ class Bench:
             duel.judge(self.figures, _MOST_RATIO_TINY if name == "tiny" else _MOST_RATIO)
 
 
-def _wanted() -> dict[str, int]:
-    """The cases and how often each is done, as the command line asks for it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default=",".join(_CASES), help=f"some of {','.join(_CASES)}")
-    parser.add_argument("--runs", type=int, default=0, help="how often each (default: as suits it)")
-    args = parser.parse_args()
-    names = args.only.split(",")
-    if unknown := set(names) - set(_CASES):
-        parser.error(f"--only: no {', '.join(sorted(unknown))}; there are {', '.join(_CASES)}")
-    return {name: args.runs or runs for name, runs in _CASES.items() if name in names}
-
-
 def measure() -> Figures:
     """The whole measurement."""
-    wanted = _wanted()
+    wanted = _tools.wanted(__doc__, _CASES)
     with scratch() as folder, ours(folder) as hermes, gits_own(folder) as git:
         return Bench(hermes, git, folder, wanted).run()
 

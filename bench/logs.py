@@ -10,7 +10,6 @@ How fast a program may print, against `docker logs -f`, is in `make bench NAME=r
     make bench NAME=logs [ARGS="--only delay,large --runs 3"]
 """
 
-import argparse
 import subprocess
 import time
 
@@ -30,21 +29,9 @@ _SETTINGS = {
     "HERMES_LOG_SIZE": "2G",
     "HERMES_GPUS": "none",
     "HERMES_TRUST": "all",
-} | {
     "HERMES_STREAMS": "0",
     "HERMES_USER_STREAMS": "0",
 }
-
-
-def _wanted() -> dict[str, int]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default=",".join(_CASES), help=f"some of {','.join(_CASES)}")
-    parser.add_argument("--runs", type=int, default=0, help="openings, or viewers (default: as suits it)")
-    args = parser.parse_args()
-    names = args.only.split(",")
-    if unknown := set(names) - set(_CASES):
-        parser.error(f"--only: no {', '.join(sorted(unknown))}; there are {', '.join(_CASES)}")
-    return {name: args.runs or runs for name, runs in _CASES.items() if name in names}
 
 
 def _large(runs: Runs, times: int, figures: Figures) -> None:
@@ -65,7 +52,7 @@ def _large(runs: Runs, times: int, figures: Figures) -> None:
 
 def measure() -> Figures:
     """All that was asked for."""
-    wanted, figures = _wanted(), Figures()
+    wanted, figures = _tools.wanted(__doc__, _CASES), Figures()
     with instance("local", _SETTINGS) as service:
         runs = Runs(service)
         if "delay" in wanted:

@@ -12,7 +12,6 @@ only with NVIDIA's toolkit. The GPUs of queue are the tests' driver library.
     make bench NAME=runner [ARGS="--only start,queue --runs 3"]
 """
 
-import argparse
 from pathlib import Path
 
 from bench import _tools
@@ -26,20 +25,6 @@ from bench._tools import Figures, instance, say, scratch
 #: What there is, in order, and how often: rounds, ranks, rounds, ranks, decisions of each kind.
 _CASES = {"start": 10, "ranks": 1000, "flood": 5, "crowd": 200, "queue": 20}
 _ONE_SLOT = {"HERMES_CPUS": "1", "HERMES_LOG_SIZE": "2G", "HERMES_GPUS": "none"}
-
-
-def _wanted() -> dict[str, int]:
-    """The cases and how often each is done, as the command line asks for it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--only", default=",".join(_CASES), help=f"some of {','.join(_CASES)}")
-    parser.add_argument(
-        "--runs", type=int, default=0, help="how often, or how many ranks (default: as suits it)"
-    )
-    args = parser.parse_args()
-    names = args.only.split(",")
-    if unknown := set(names) - set(_CASES):
-        parser.error(f"--only: no {', '.join(sorted(unknown))}; there are {', '.join(_CASES)}")
-    return {name: args.runs or runs for name, runs in _CASES.items() if name in names}
 
 
 def _one_slot(wanted: dict[str, int], folder: Path, figures: Figures) -> None:
@@ -62,7 +47,7 @@ def _crowd(ranks: int, figures: Figures) -> None:
 
 def measure() -> Figures:
     """The whole measurement."""
-    wanted, figures = _wanted(), Figures()
+    wanted, figures = _tools.wanted(__doc__, _CASES), Figures()
     with scratch() as folder:
         if "queue" in wanted:
             measure_queue(folder / "queue", wanted["queue"], figures)
