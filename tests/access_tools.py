@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from tests.programs import git
-from tests.service import Pushed, Service, WorkTree
+from tests.service import Pushed, Service, WorkTree, living
 from tests.ssh import QUIET
 
 SECRET = re.compile(r"hermes_[\w-]{40,}")
@@ -22,12 +22,8 @@ def open_house(folder: Path, **settings: str) -> Iterator[Service]:
         "HERMES_CPUS": "2",
         "HERMES_LOGIN_FAILURES": "1000",
     }
-    one = Service(folder, env | settings)
-    one.token = one.add_user(one.user)
-    one.start()
-    yield one
-    assert one.stop() == 0, one.log[-3000:]
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+    with living(Service(folder, env | settings)) as one:
+        yield one
 
 
 @contextmanager

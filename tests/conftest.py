@@ -13,7 +13,8 @@ from docker.errors import DockerException
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from hermes.executors.engine import connect
-from tests.service import Pushed, Service
+from tests.browsing import sign_in
+from tests.service import Pushed, Service, living
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = [
@@ -75,12 +76,8 @@ def service(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def local_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance with the local executor and without Redis: the slowest, simplest way, complete."""
     env = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", "HERMES_POLL": "1", "HERMES_CPUS": "8"}
-    one = Service(tmp_path_factory.mktemp("local"), env | {"HERMES_TRUST": "all"})
-    one.token = one.add_user(one.user)
-    one.start()
-    yield one
-    assert one.stop() == 0, one.log[-3000:]
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+    with living(Service(tmp_path_factory.mktemp("local"), env | {"HERMES_TRUST": "all"})) as one:
+        yield one
 
 
 @pytest.fixture
@@ -124,9 +121,6 @@ def browser_page(browser: Browser, service: Service) -> Iterator[Page]:
     """A page whose user is signed in, as a person does it."""
     context = browser.new_context(base_url=service.url)
     page = context.new_page()
-    page.goto("/signin")
-    page.get_by_label("Token").fill(service.token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{service.url}/")
+    sign_in(page, service, service.token)
     yield page
     context.close()

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from hermes.samples import sample_names
+from tests.browsing import sign_in
 from tests.conftest import CHROMIUM, CHROMIUM_FLAGS
 from tests.programs import shell
 from tests.service import Pushed, Service, wait_for
@@ -132,14 +133,6 @@ def take(browser: Browser, house: Service, shown: list[Shown], tokens: dict[str,
                 total += len(data)
         context.close()
     return total
-
-
-def sign_in(page: Page, house: Service, token: str) -> None:
-    """As a person does."""
-    page.goto("/signin")
-    page.get_by_label("Token").fill(token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{house.url}/")
 
 
 def push_samples(house: Service, root: str) -> dict[str, Pushed]:

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -309,3 +310,18 @@ class Service:
             answer = client.get(f"/{kind}/{row_id}/log")
         assert answer.status_code == 200, answer.text
         return answer.content
+
+
+S = TypeVar("S", bound=Service)
+
+
+@contextmanager
+def living(one: S) -> Iterator[S]:
+    """With its first user and started, until it ends as it should and without a fault in its log."""
+    one.token = one.add_user(one.user)
+    one.start()
+    try:
+        yield one
+    finally:
+        assert one.stop() == 0, one.log[-3000:]
+    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.access_tools import open_house
+from tests.browsing import sign_in
 from tests.conftest import missing
 from tests.other_clients import clients_home
 from tests.programs import shell
@@ -107,14 +108,6 @@ def visitor(house: Service, browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     yield page
     context.close()
-
-
-def sign_in(page: Page, house: Service, token: str) -> None:
-    """As a person does."""
-    page.goto("/signin")
-    page.get_by_label("Token").fill(token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{house.url}/")
 
 
 def violations(page: Page) -> list[str]:

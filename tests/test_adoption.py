@@ -14,7 +14,7 @@ from hermes.executors.base import Limits, Seen, Task
 from hermes.executors.docker import DockerExecutor
 from hermes.logs import STDERR, STDOUT
 from tests.programs import begin_push, end_of, shell
-from tests.service import Pushed, Service, wait_for
+from tests.service import Pushed, Service, living, wait_for
 from tests.test_faults import containers, has, the_process
 
 COUNTER = """
@@ -31,12 +31,8 @@ exit {code}
 @pytest.fixture(scope="module")
 def house(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     env = {"HERMES_EXECUTOR": "docker", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
-    one = Service(tmp_path_factory.mktemp("adopt"), env)
-    one.token = one.add_user(one.user)
-    one.start()
-    yield one
-    assert one.stop() == 0
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+    with living(Service(tmp_path_factory.mktemp("adopt"), env)) as one:
+        yield one
 
 
 def begin(house: Service, program: str, manifest: str = "") -> tuple[Pushed, int]:
@@ -72,11 +68,8 @@ def rank_of(house: Service, pushed: Pushed) -> dict[str, Any]:
     return rank
 
 
-def test_a_program_goes_on_while_its_runner_is_killed_twice_and_its_log_is_whole(house: Service) -> None:
-    pushed, rank_id = begin(house, COUNTER.format(count=12_000, code=3))
-    for size_bytes in (20_000, 70_000):
-        wait_until_printed(house, rank_id, size_bytes)
-        kill_runner(house)
+def check_whole(house: Service, pushed: Pushed, rank_id: int) -> None:
+    """COUNTER to 12,000 with exit code 3: one attempt, each line once and in order, its file, no box left."""
     rank = rank_of(house, pushed)
     assert (rank["state"], rank["attempt"], rank["exit_code"]) == ("failed", 1, 3)
     lines = house.read_log("runs", rank_id).decode().splitlines()
@@ -86,6 +79,14 @@ def test_a_program_goes_on_while_its_runner_is_killed_twice_and_its_log_is_whole
     run = house.commit_page(pushed)["runs"][0]
     assert [each["path"] for each in house.api(f"/runs/{run['id']}")["artifacts"]] == ["file"]
     wait_for(lambda: not containers(house))
+
+
+def test_a_program_goes_on_while_its_runner_is_killed_twice_and_its_log_is_whole(house: Service) -> None:
+    pushed, rank_id = begin(house, COUNTER.format(count=12_000, code=3))
+    for size_bytes in (20_000, 70_000):
+        wait_until_printed(house, rank_id, size_bytes)
+        kill_runner(house)
+    check_whole(house, pushed, rank_id)
 
 
 def test_a_program_that_ends_while_no_runner_is_there_gets_its_verdict(house: Service) -> None:

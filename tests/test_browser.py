@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browsing import sign_in
 from tests.programs import shell
 from tests.service import Pushed, Service, wait_for
 
@@ -135,10 +136,7 @@ def test_pages_fit_a_telephone_and_follow_the_theme(service: Service, browser: B
         base_url=service.url, viewport={"width": 390, "height": 800}, color_scheme=scheme
     )
     page = context.new_page()
-    page.goto("/signin")
-    page.get_by_label("Token").fill(service.token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{service.url}/")
+    sign_in(page, service, service.token)
     base = f"/{pushed.owner}/{pushed.repo}"
     paths = [
         "/",

@@ -31,7 +31,7 @@ from hermes.repos import get_or_make_writable
 from hermes.settings import Settings
 from hermes.tables import Push
 from tests.programs import arrivals, begin_push, command_lines, shell
-from tests.service import Service, WorkTree, wait_for
+from tests.service import Service, WorkTree, living, wait_for
 
 SLOW = shell("echo begun; sleep 2; echo finished")
 SLOW_BUILD = shell("echo hello", make="\t@echo compiling; sleep 2; echo compiled")
@@ -41,12 +41,8 @@ SLOW_BUILD = shell("echo hello", make="\t@echo compiling; sleep 2; echo compiled
 def frail(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance that is broken again and again, with short leases."""
     env = {"HERMES_EXECUTOR": "docker", "HERMES_LEASE": "8s", "HERMES_POLL": "1s", "HERMES_CPUS": "8"}
-    one = Service(tmp_path_factory.mktemp("frail"), env)
-    one.token = one.add_user(one.user)
-    one.start()
-    yield one
-    assert one.stop() == 0
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+    with living(Service(tmp_path_factory.mktemp("frail"), env)) as one:
+        yield one
 
 
 def processes(service: Service, word: str = "") -> list[int]:

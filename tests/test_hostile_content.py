@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Error, Page, Route, expect
 
 from tests.access_tools import open_house
+from tests.browsing import sign_in
 from tests.hostile_content.cases import ARGUMENTS, COMMITS, ENVIRONMENT, FILES, LOG, REFS
 from tests.programs import shell
 from tests.service import Pushed, Service, WorkTree, wait_for
@@ -161,9 +162,7 @@ def watched(house: Service, browser: Browser) -> Iterator[Watched]:
     """Alice, signed in."""
     one = Watched(browser.new_context(base_url=house.url), house.url)
     page = one.open("/signin")
-    page.get_by_label("Token").fill(house.token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{house.url}/")
+    sign_in(page, house, house.token)
     page.close()
     yield one
     one.context.close()

@@ -11,7 +11,7 @@ from dulwich.protocol import pkt_line
 
 from tests.programs import command_lines
 from tests.raw_http import Answer, ask, connect, ends
-from tests.service import Service, wait_for
+from tests.service import Service, living, wait_for
 
 PUSH = "/alice/rude.git/git-receive-pack"
 FETCH = "/alice/rude.git/git-upload-pack"
@@ -21,12 +21,10 @@ MAKEFILE = "all:\n\t@true\nrun:\n\t@true\n"
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance of its own: what comes here counts as failed logins of this address."""
-    one = Service(tmp_path_factory.mktemp("door"), {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none"})
-    one.token = one.add_user(one.user)
-    one.start()
-    yield one
-    assert one.stop() == 0
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+    with living(
+        Service(tmp_path_factory.mktemp("door"), {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none"})
+    ) as one:
+        yield one
 
 
 def address(service: Service) -> tuple[str, int]:

@@ -16,7 +16,7 @@ import pytest
 from hermes.settings import Settings, variable
 from tests.programs import arrivals, begin_push, end_of, git, refs, shell, without_bubblewrap
 from tests.proxies import DOCUMENTED, IDLE_S, Caddy, Fronted, Nginx
-from tests.service import wait_for
+from tests.service import living, wait_for
 from tests.test_sse import events_of
 
 LOCAL = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", "HERMES_POLL": "1", "HERMES_CPUS": "8"}
@@ -34,16 +34,10 @@ def front(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """An instance behind a proxy."""
     kind: type[Fronted] = request.param
     path = without_bubblewrap(tmp_path_factory.mktemp("path") / "bin")  # programs wait for a file of ours
-    one = kind(tmp_path_factory.mktemp("behind") / "hermes", LOCAL | STRICT | path)
-    one.token = one.add_user(one.user)
-    one.start()
-    try:
+    with living(kind(tmp_path_factory.mktemp("behind") / "hermes", LOCAL | STRICT | path)) as one:
         one.start_proxy()
         yield one
         one.stop_proxy()
-    finally:
-        assert one.stop() == 0, one.log[-3000:]
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.programs import shell
 from tests.service import Service, wait_for
-from tests.test_adoption import COUNTER, begin, rank_of, wait_until_printed
+from tests.test_adoption import COUNTER, begin, check_whole, rank_of, wait_until_printed
 from tests.test_faults import containers, mounts
 
 ENV = {"HERMES_STOP": "leave", "HERMES_CPUS": "8", "HERMES_POLL": "1s", "HERMES_LEASE": "3s"}
@@ -49,15 +49,7 @@ def test_a_program_goes_on_across_a_restart_and_its_log_is_whole(house: Service)
     row = row_of(house, rank_id)
     assert row["state"] == "running" and row["lease_until"] - row["started_at"] > 600
     house.start()
-    rank = rank_of(house, pushed)
-    assert (rank["state"], rank["attempt"], rank["exit_code"]) == ("failed", 1, 3)
-    lines = house.read_log("runs", rank_id).decode().splitlines()
-    for stream in ("out", "err"):
-        assert [line for line in lines if line.startswith(stream)] == [f"{stream} {n}" for n in range(12_000)]
-    assert len(lines) == 24_000
-    run = house.commit_page(pushed)["runs"][0]
-    assert [each["path"] for each in house.api(f"/runs/{run['id']}")["artifacts"]] == ["file"]
-    wait_for(lambda: not containers(house))
+    check_whole(house, pushed, rank_id)
 
 
 def test_an_operator_ends_what_was_left_and_it_starts_anew(house: Service) -> None:

@@ -7,18 +7,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browsing import sign_in
 from tests.programs import shell
 from tests.service import Service, wait_for
 
 LIMITS = '[run]\ncpus = 0.5\nmemory = "64M"\n[gpu]\ncount = 0\n'
 ZONE = "Asia/Kolkata"  # half an hour off, no summer time
-
-
-def sign_in(page: Page, service: Service, token: str) -> None:
-    page.goto("/signin")
-    page.get_by_label("Token").fill(token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{service.url}/")
 
 
 @pytest.fixture(scope="module")

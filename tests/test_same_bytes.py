@@ -12,7 +12,7 @@ from dulwich.protocol import pkt_line
 
 from tests.programs import shell
 from tests.proxies import Nginx
-from tests.service import Pushed, Service, wait_for
+from tests.service import Pushed, Service, living, wait_for
 from tests.test_sse import events_of, text_of
 
 NOISE = random.Random(5).randbytes(300_000)
@@ -27,16 +27,10 @@ EMPTY_PACK = b"PACK" + bytes([0, 0, 0, 2, 0, 0, 0, 0])
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     """An instance that keeps long logs, with nginx before it."""
     env = {"HERMES_EXECUTOR": "local", "HERMES_CPUS": "2", "HERMES_LOG_SIZE": "80M"}
-    one = Nginx(tmp_path_factory.mktemp("bytes") / "hermes", env)
-    one.token = one.add_user(one.user)
-    one.start()
-    try:
+    with living(Nginx(tmp_path_factory.mktemp("bytes") / "hermes", env)) as one:
         one.start_proxy()
         yield one
         one.stop_proxy()
-    finally:
-        assert one.stop() == 0, one.log[-3000:]
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
 
 
 def begun(front: Nginx, files: dict[str, str | bytes]) -> tuple[Pushed, dict[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.access_tools import may_fetch, open_house, push_again, stored
+from tests.browsing import sign_in
 from tests.service import Service
 from tests.ssh import Person, make_key, public
 
@@ -34,10 +35,7 @@ def at(house: Service, browser: Browser, **how: Any) -> Iterator[Page]:
         "console",
         lambda message: problems.append(message.text) if "Content Security" in message.text else None,
     )
-    page.goto("/signin")
-    page.get_by_label("Token").fill(house.token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{house.url}/")
+    sign_in(page, house, house.token)
     yield page
     assert problems == []
     context.close()

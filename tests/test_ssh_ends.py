@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.programs import arrivals, command_lines, shell
-from tests.service import Pushed, Service, wait_for
+from tests.service import Pushed, Service, living, wait_for
 from tests.ssh import QUIET, Person, command, packets, person, wait_for_no_git
 
 MIB = 1 << 20
@@ -27,12 +27,8 @@ def brief(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance that is stopped and started here; a push has at most 2 MiB."""
     env = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", "HERMES_POLL": "1"}
     env["HERMES_PUSH_SIZE"] = "2M"
-    one = Service(tmp_path_factory.mktemp("brief"), env)
-    one.token = one.add_user(one.user)
-    one.start()
-    yield one
-    assert one.stop() == 0, one.log[-3000:]
-    assert "Traceback" not in one.log, one.log[one.log.index("Traceback") - 500 :][:4000]
+    with living(Service(tmp_path_factory.mktemp("brief"), env)) as one:
+        yield one
 
 
 @pytest.fixture(scope="module")

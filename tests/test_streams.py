@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, expect
 
 from hermes.throttle import source
 from tests.access_tools import browsing, open_house
+from tests.browsing import sign_in
 from tests.programs import shell
 from tests.raw_http import connect
 from tests.service import Service, wait_for
@@ -141,10 +142,7 @@ def test_a_page_without_a_stream_gets_one_when_there_is_room(
 ) -> None:
     context = browser.new_context(base_url=house.url)
     page = context.new_page()
-    page.goto("/signin")
-    page.get_by_label("Token").fill(house.token)
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"{house.url}/")
+    sign_in(page, house, house.token)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/events" in request.url else None)
     with ExitStack() as stack:
