@@ -69,6 +69,11 @@ class Paths:
         return self.root / "preview_key"
 
     @property
+    def secret_key(self) -> Path:
+        """What encrypts secrets, unless HERMES_SECRET_KEY_FILE names another file."""
+        return self.root / "secret_key"
+
+    @property
     def redis_socket(self) -> Path:
         """The private Redis that `hermes up` starts."""
         return self.root / "redis.sock"

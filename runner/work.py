@@ -10,16 +10,15 @@ from functools import partial
 from pathlib import Path
 
 from hermes.attempt import Ending, follow_to_end
-from hermes.boxes import box_name
-from hermes.command import rank_command, rank_env
 from hermes.errors import Fenced, Left, Unavailable
-from hermes.executors.base import Box, Executor, Limits, Task
+from hermes.executors.base import Box, Executor
 from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.logs import LogWriter
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED, RANKS
+from hermes.secret_runs import mark_used
 from hermes.states import Event, State
 from hermes.supervisor import Job, Stop
 from hermes.tables import Artifact, Build, Rank, Run
@@ -33,6 +32,7 @@ from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.leaving import leave_rank, left_s
 from runner.metrics import MOST_NAMES, forget_metrics
 from runner.progress import ProgressScanner
+from runner.tasks import make_task
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
 
@@ -102,7 +102,7 @@ class RankWork:
     @asynccontextmanager
     async def _box(self, rank: Rank, run: Run, build: Build, writer: LogWriter) -> AsyncIterator[Box]:
         found = self.adopted.pop(rank.id, None)
-        box = found or await self.executor.start(self.task(rank, run, build))
+        box = found or await self.executor.start(await make_task(self.context, rank, run, build))
         end: Callable[[], Awaitable[None]] = partial(self.executor.remove, box.task.name)
         try:
             writer.leave_out(box.unlogged_bytes)
@@ -133,26 +133,16 @@ class RankWork:
             run = await session.get_one(Run, rank.run_id)
             return run, await session.get_one(Build, run.build_id)
 
-    def task(self, rank: Rank, run: Run, build: Build) -> Task:
-        """What is started for a rank that has a slot."""
-        plan, slot = Plan.model_validate(run.plan), rank.slot or {}
-        return Task(
-            name=box_name(self.context, rank),
-            image=plan.reference,
-            command=rank_command(plan, rank),
-            tree=self.context.paths.image(build.id),
-            limits=Limits(slot["cpus"], slot["memory_bytes"], self.context.settings.disk),
-            env=rank_env(plan, run, rank, build.commit_sha, self.context.settings.public_url),
-            gpus=tuple(slot["gpus"]),
-            network=plan.network,
-            checkpoint=self.context.paths.checkpoint(run.id, rank.number),
-        )
-
-    async def _started(self, job: Job[Rank]) -> None:
+    async def _started(self, job: Job[Rank], box: Box) -> None:
+        names = sorted(box.task.secrets)
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, job.row.id)
-            if not job.owns(row) or not await move(session, row, Event.START):
+            if not job.owns(row) or not await move(session, row, Event.START, secrets=names or None):
                 raise Fenced
+            if names:
+                await mark_used(
+                    session, await session.get_one(Run, row.run_id), box.task.env["HERMES_COMMIT"], names
+                )
             if row.attempt > 1:
                 await forget_metrics(session, row.id)
         await self.context.doorbell.ring(CHANGED)
@@ -162,7 +152,7 @@ class RankWork:
         sampling = asyncio.create_task(watch.keep_sampling())
         try:
             if job.row.state is not State.RUNNING:  # it prints already
-                await self._started(job)
+                await self._started(job, box)
             self.begun.set()
             return await following
         except Left:

@@ -35,6 +35,8 @@ from web import (
     repository,
     repository_settings,
     run,
+    secret_api,
+    secrets,
     signin,
     source,
     tokens,
@@ -60,7 +62,7 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
+        fixed = (health, signin, dashboard, gpus, queue, tokens, keys, secrets, secret_api)
         work = (actions, again, live, logparts, rawlog, merged, files, artifacts, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)

@@ -69,7 +69,7 @@ async def one_run(site: Site, request: Request) -> Response:
         details=details,
         rank=rank,
         letters=LETTERS,
-        variables=variables(details.plan, run, rank, sha, settings.public_url),
+        variables=variables(details.plan, run, rank, sha, settings.public_url, may_write=details.may_write),
         log=await excerpt(site, rank),
         gallery=await gallery(site, details),
         **values,
