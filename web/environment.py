@@ -9,19 +9,16 @@ from hermes.tables import Rank, Run
 
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(API|PRIVATE|ACCESS)_?KEY", re.IGNORECASE)
 MASK = "••••••••"
-HIDDEN = "secret, hidden"
 
 
-def variables(plan: Plan, run: Run, rank: Rank, commit: str, url: str, *, may_write: bool) -> dict[str, str]:
-    """By name. Before a rank has a slot nobody knows its GPUs; what its secrets are called is for those who may
-    write."""
+def variables(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[str, str]:
+    """By name, without its secrets. Before a rank has a slot nobody knows its GPUs."""
     seen = rank_env(plan, run, rank, commit, url)
-    for name in rank.secrets or ():
+    for name in rank.secrets or ():  # it goes before what the manifest says
         seen.pop(name, None)
     if rank.slot:
         seen["CUDA_VISIBLE_DEVICES"] = ",".join(rank.slot.get("gpus", ()))
-    secrets = dict.fromkeys(rank.secrets or () if may_write else (), HIDDEN)
-    return dict(sorted((masked(seen) | secrets).items()))
+    return masked(dict(sorted(seen.items())))
 
 
 def masked(values: Mapping[str, str]) -> dict[str, str]:
