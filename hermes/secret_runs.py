@@ -18,6 +18,7 @@ async def secrets_of(session: AsyncSession, run: Run, commit: str) -> list[Secre
     own = and_(Secret.repo_id.is_(None), Secret.user_id == run.user_id, Repo.owner_id == run.user_id)
     found = (
         select(Secret, Repo, User)
+        .select_from(Secret)
         .join(Repo, Repo.id == run.repo_id)
         .join(User, User.id == run.user_id)
         .where(or_(Secret.repo_id == run.repo_id, own))
