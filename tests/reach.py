@@ -77,6 +77,8 @@ _PUSH = Rule(  # the first push makes a repository, whose name only its owner an
     body=b"0000",
 )
 
+_VALUE = b'{"value": "long enough"}'
+
 TABLE = {
     "GET /healthz": everybody(200),
     "GET /signin": everybody(200),
@@ -98,6 +100,8 @@ TABLE = {
     "GET /settings/keys": account(200),
     "POST /settings/keys": account(400, key="no key"),
     "POST /settings/keys/{key}/remove": mine(303),
+    "GET /settings/secrets": account(200),
+    "POST /settings/secrets": account(303, do="set-secret", name="OWN_KEY", value="long enough"),
     "GET /{owner}/{repo}": shown(200),
     "GET /{owner}/{repo}/latest": shown(302),
     "GET /{owner}/{repo}/latest/log": shown(302),
@@ -137,6 +141,14 @@ TABLE = {
     "GET /api/v1/builds/{build}": of_members(200),
     "POST /api/v1/builds/{build}/cancel": changed(202),
     "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),
+    "PUT /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(201)._replace(body=_VALUE),  # deleted below
+    "GET /api/v1/repos/{owner}/{repo}/secrets": managed(200),
+    "GET /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(200),
+    "DELETE /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(204),
+    "PUT /api/v1/user/secrets/{name}": account(201)._replace(body=_VALUE),
+    "GET /api/v1/user/secrets": account(200),
+    "GET /api/v1/user/secrets/{name}": account(200),
+    "DELETE /api/v1/user/secrets/{name}": account(204),
     "GET /{owner}/{name}.git/info/refs": _FETCH,
     "GET /{owner}/{name}.git/info/refs?service=git-receive-pack": _PUSH,
     "POST /{owner}/{name}.git/git-upload-pack": _FETCH,
