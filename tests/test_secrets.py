@@ -370,6 +370,9 @@ def test_an_operator_sets_them_from_files_and_rotates_the_key(local: Service, tm
     for _ in range(3):
         assert "encrypted with a new key" in local.hermes("admin", "secret", "rotate-key").stdout
     assert len(key.read_bytes().split()) == 2 and first.strip() not in key.read_bytes()
+    assert re.search(
+        r"ok       secrets .*all read with the key in", local.hermes("doctor", check=False).stdout
+    )
     tree.commit("after it")
     assert "token=***" in log_of(local, local.push(tree, repo="alice/operated"))
     listed = local.hermes("admin", "secret", "list", "alice/operated").stdout
@@ -390,6 +393,9 @@ def test_without_its_key_the_service_starts_and_says_what_is_missing(local: Serv
     assert put(local, "user", "ANOTHER", VALUE).status_code == 503
     assert not key.exists()  # a new one would hide that the old one is lost
     key.write_text("nonsense\n")
+    assert re.search(
+        r"problem  secrets .*it holds no key of ours", local.hermes("doctor", check=False).stdout
+    )
     tree.commit("waits for the key")
     pushed = local.push(tree, "detach", repo="alice/keyless")
 
