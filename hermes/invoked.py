@@ -1,4 +1,4 @@
-"""The rows of what an invocation brings: its inputs, and keys that make asking twice safe; part of `hermes.tables`."""
+"""What an invocation brings: its inputs, and keys that make asking twice safe; part of `hermes.tables`."""
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
