@@ -140,7 +140,7 @@ def address(key: str, where: Objects) -> tuple[str, str]:
     method, _, path = key.partition(" ")
     if path.endswith(".git/info/refs"):
         path += "?service=git-upload-pack"
-    name = where["repo"] if GIT in key else "out.txt"
+    name = where["repo"] if GIT in key or "/functions/" in key else "out.txt"
     file = "objects/batch" if GIT in key else "main.sh" if "/source/" in key else "out.txt"
     values = where | {"name": name, "path": file}
     return method, re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
