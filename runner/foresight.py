@@ -12,8 +12,8 @@ from hermes.journal import log
 from hermes.supervisor import Job
 from hermes.tables import Rank
 from runner.claims import Claims, as_row, slot_of
+from runner.orders import look_up, make_task
 from runner.slots import Slot
-from runner.tasks import make_task
 from runner.work import RankWork
 
 _PAUSE_S = 0.2  # between two looks
@@ -71,7 +71,7 @@ class Foresight:
         await self.work.executor.prepare(tasks)
 
     async def _task(self, rank: Rank) -> Task:
-        return await make_task(self.work.context, rank, *await self.work.look_up(rank))
+        return await make_task(self.work.context, rank, await look_up(self.work.context, rank))
 
     async def _next(self) -> Rank | None:
         """As its row will be when it has been claimed."""
