@@ -30,8 +30,8 @@ async def secrets_of(session: AsyncSession, run: Run, commit: str) -> list[Secre
     _, repo, user = rows[0]
     if user.disabled_at is not None or not await may_write(session, user, repo):
         return []
-    branches = await _branches(session, run, commit)
-    chosen = {row.name: row for row, _, _ in rows if _is_for(row, repo, branches)}
+    pushes = await _pushes(session, run, commit)
+    chosen = {row.name: row for row, _, _ in rows if _is_for(row, repo, pushes)}
     return list(chosen.values())
 
 
@@ -42,18 +42,24 @@ async def mark_used(session: AsyncSession, run: Run, commit: str, names: Collect
             row.last_used_at = time.time()
 
 
-async def _branches(session: AsyncSession, run: Run, commit: str) -> list[str]:
-    """To which a push has brought it: that of its own push, else all pushes of this very commit."""
+async def _pushes(session: AsyncSession, run: Run, commit: str) -> list[tuple[str, int]]:
+    """Which have brought it, as (branch, who pushed): its own push, else all of this very commit."""
     which = Push.id == run.push_id if run.push_id is not None else Push.new_sha == commit
-    refs = await session.scalars(
-        select(Push.ref)
+    rows = await session.execute(
+        select(Push.ref, Push.user_id)
         .where(which, Push.repo_id == run.repo_id, Push.state == "applied", Push.trigger == "push")
         .distinct()
     )
-    return [ref.removeprefix(BRANCHES) for ref in refs.all() if ref.startswith(BRANCHES)]
+    return [(ref.removeprefix(BRANCHES), who) for ref, who in rows.all() if ref.startswith(BRANCHES)]
 
 
-def _is_for(secret: Secret, repo: Repo, branches: list[str]) -> bool:
-    if not secret.branches:
-        return repo.default_branch in branches
-    return any(fnmatchcase(branch, each) for branch in branches for each in secret.branches)
+def _is_for(secret: Secret, repo: Repo, pushes: list[tuple[str, int]]) -> bool:
+    """A user's is only for what this user has pushed."""
+    patterns = secret.branches
+    for branch, who in pushes:
+        is_allowed = any(fnmatchcase(branch, each) for each in patterns) or (
+            not patterns and branch == repo.default_branch
+        )
+        if is_allowed and (secret.repo_id is not None or secret.user_id == who):
+            return True
+    return False

@@ -243,6 +243,15 @@ def test_secrets_of_a_user_go_to_runs_that_they_push_to_repositories_of_their_ow
     tree.commit("more")
     pushed = local.push(tree, repo="dave/mine", token=dave, user="dave")
     assert "it has 19 bytes" in pushed.output
+    with local.client(dave) as client:
+        client.delete("/api/v1/repos/dave/mine/secrets/API_TOKEN")
+        run = client.get(f"/api/v1/repos/dave/mine/commits/{pushed.sha}").json()["runs"][0]["id"]
+        execute(
+            local, "UPDATE push SET user_id = 1 WHERE new_sha = ?", pushed.sha
+        )  # as if alice had pushed it
+        fresh = client.post(f"/api/v1/runs/{run}/again").json()["id"]
+        wait_for(lambda: client.get(f"/api/v1/runs/{fresh}").json()["state"] == "succeeded")
+        assert client.get(f"/runs/{fresh}/log").text == "token=none\n"
 
 
 # ---- who sees what
