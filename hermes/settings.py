@@ -90,6 +90,7 @@ class Settings:
     database_url: str = _setting("", str, "SQLAlchemy URL; default: SQLite in the data directory; postgresql://… for PostgreSQL")
     log: str = _setting("text", _one_of("text", "json"), "form of the service's own log lines on stderr")
     images: Path = _setting(Path(), Path, "TOML table of base images; default: the one that comes with Hermes")
+    templates: Path = _setting(Path(), Path, "folder of templates for `hermes init`, besides those that come with Hermes")
     gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
     without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
     gpu_settle: float = _setting(10.0, parse_span_s, "how long a GPU may take after a run until its memory is free again; then it is put into quarantine")
