@@ -1,4 +1,4 @@
-"""Templates: what `hermes init` makes a repository of. A folder each, with a `template.toml` that describes it."""
+"""Templates: what `hermes init` makes a repository of. A folder each, described by its `template.toml`."""
 
 import difflib
 import tomllib
@@ -104,7 +104,8 @@ def choose_template(templates: dict[str, Template], name: str) -> Template:
 def files_of(template: Template, name: str = "") -> list[TemplateFile]:
     """All but the description, by path. `name` stands where the texts have `{{name}}`; without one they stay
     as they are. A file `gitignore` becomes `.gitignore`. Raises UserError."""
-    found, size_bytes = [], 0
+    found: list[TemplateFile] = []
+    size_bytes = 0
     for path in sorted(template.folder.rglob("*")):
         relative = path.relative_to(template.folder)
         if relative == Path(DESCRIPTION) or {".git", "__pycache__"} & {*relative.parts} or path.is_dir():

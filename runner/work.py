@@ -59,8 +59,7 @@ class RankWork:
             await self._free(job)
 
     async def _free(self, job: Job[Rank]) -> None:
-        """Its program has ended: when its GPUs are fit, the next one may begin. What is left is to keep its
-        files and to write down its end, which hinders nobody."""
+        """Its program has ended: once its GPUs are fit, the next may begin; what is left hinders nobody."""
         if job.holds and job.stop not in (Stop.SHUTDOWN, Stop.LEAVE):  # then who starts next looks first
             await self.hygiene.end(_gpus(job.row))
             job.holds = False
@@ -139,6 +138,7 @@ class RankWork:
         return Task(
             name=box_name(self.context, rank),
             image=plan.reference,
+            packages=tuple(plan.packages),
             command=rank_command(plan, rank),
             tree=self.context.paths.image(build.id),
             limits=Limits(slot["cpus"], slot["memory_bytes"], self.context.settings.disk),
