@@ -43,7 +43,7 @@ done
 get install --assume-no --no-install-recommends -- "$@" >/tmp/asked 2>&1
 grep '^E: ' /tmp/asked | grep -v '^E: Trivial Only\\|Abort' && exit {_IMPOSSIBLE}
 size=$(awk '/^After this operation/ && /additional/ {{ gsub(",", "", $4)
-  print int($4 * ($5 == "kB" ? 1e3 : $5 == "MB" ? 1e6 : $5 == "GB" ? 1e9 : 1)) }}' /tmp/asked)
+  printf "%.0f", $4 * ($5 == "kB" ? 1e3 : $5 == "MB" ? 1e6 : $5 == "GB" ? 1e9 : 1) }}' /tmp/asked)
 printf '\\nsize %s\\n' "${{size:-0}}"
 [ "${{size:-0}}" -le {_MOST_BYTES} ] || exit {_TOO_LARGE}
 get install -y --no-install-recommends -- "$@" >/tmp/done || {{ tail -n 20 /tmp/done; exit 1; }}
