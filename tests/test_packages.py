@@ -1,13 +1,17 @@
 """`build.packages`: installed once into a layer of their own, from a source that the test brings along."""
 
+import asyncio
+import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from hermes.errors import Refused
+from hermes.errors import Refused, Unavailable
+from hermes.executors.container import Ground
+from hermes.executors.docker import DockerExecutor
 from hermes.executors.engine import engine_url
 from hermes.executors.installed import Installed
 from hermes.images import load_images
@@ -115,7 +119,7 @@ def test_packages_are_there_when_make_and_the_program_run(service: Service) -> N
     again = push(service, '["libgood-dev", "libgood-dev"]')
     assert "installing" not in again.output and "good = 42" in again.lines
     assert len(layers() - before) == 1, "the same packages are the same layer"
-    assert docker("ps", "-aq", "--filter", "label=hermes.packages") == ""
+    assert docker("ps", "-aq", "--filter", f"label={MARK}", "--filter", "name=hermes-packages-") == ""
 
 
 def test_layer_that_was_removed_is_made_again_for_a_run(service: Service) -> None:
@@ -129,29 +133,47 @@ def test_layer_that_was_removed_is_made_again_for_a_run(service: Service) -> Non
     assert [each["state"] for each in service.settled(pushed)["runs"]] == ["succeeded", "succeeded"]
 
 
-def test_two_builds_at_a_time_share_the_making(service: Service) -> None:
-    tree = service.worktree({"hermes.toml": '[build]\npackages = ["libgood-dev", "needs-good"]\n'})
-    tree.write({"Makefile": MAKEFILE, "main.cpp": MAIN})
-    tree.commit()
-    pushed = [service.push(tree, "detach", repo=f"shared-{number}") for number in (1, 2)]
-    assert [service.run_of(each)["state"] for each in pushed] == ["succeeded", "succeeded"]
+def test_package_that_does_not_exist_fails_the_build_with_the_nearest_name(service: Service) -> None:
+    pushed = push(service, '["libgod-dev"]')
+    words = "build.packages: the base image's Debian has no package libgod-dev"
+    assert f"hermes: {words}; did you mean libgood-dev?" in pushed.lines
+    build = service.settled(pushed)["builds"][0]
+    assert (build["state"], build["reason"]) == ("failed", words)
 
 
-WRONG = [
-    ('["libgod-dev"]', "the base image's Debian has no package libgod-dev; did you mean libgood-dev?"),
-    ('["never"]', "build.packages cannot be installed: "),
-    ('["huge"]', "build.packages: 8.6 GiB in all, 4 GiB is the most"),
+@pytest.fixture
+async def executor(base: None, tmp_path: Path) -> AsyncIterator[DockerExecutor]:
+    """One without a service."""
+    one = DockerExecutor(tmp_path, "hermes-test", Ground(packages_network="none"))
+    yield one
+    await one.close()
+
+
+async def test_two_at_a_time_share_the_making(executor: DockerExecutor) -> None:
+    before, said = layers(), list[str]()
+    names = "needs-good", "libgood-dev"
+    needs = [executor.layers.need(BASE, order, said.append) for order in (names, names[::-1])]
+    await asyncio.gather(*needs)
+    assert len(layers() - before) == 1
+    assert said[:2] == ["packages libgood-dev, needs-good: installing"] * 2
+
+
+TROUBLE = [
+    ("never", Refused, r"build\.packages cannot be installed: never : Depends: nowhere \(>= 2\)"),
+    ("huge", Refused, r"build\.packages: 8\.6 GiB in all, 4\.0 GiB is the most"),
+    ("broken", Unavailable, r"packages cannot be installed: Sub-process /usr/bin/dpkg returned an error"),
 ]
 
 
-@pytest.mark.parametrize(("packages", "words"), WRONG, ids=[packages for packages, _ in WRONG])
-def test_packages_that_cannot_be_had_fail_the_build_in_words(
-    service: Service, packages: str, words: str
+@pytest.mark.parametrize(("name", "error", "words"), TROUBLE, ids=[name for name, _, _ in TROUBLE])
+async def test_packages_that_cannot_be_had_are_told_and_leave_nothing(
+    executor: DockerExecutor, name: str, error: type[Exception], words: str
 ) -> None:
-    pushed = push(service, packages)
-    assert words in pushed.output
-    build = service.settled(pushed)["builds"][0]
-    assert build["state"] == "failed" and words.partition(";")[0] in build["reason"]
+    before = layers()
+    with pytest.raises(error, match=words):
+        await executor.layers.need(BASE, [name], print)
+    assert layers() == before
+    assert docker("ps", "-aq", "--filter", f"label={MARK}") == ""
 
 
 REFUSED = [
@@ -179,16 +201,21 @@ def test_build_is_cancelled_while_packages_are_installed(service: Service) -> No
     pushed = service.push(tree, "detach", repo="slow")
     build = service.commit_page(pushed)["builds"][0]["id"]
     wait_for(lambda: b"packages slow: installing" in service.read_log("builds", build))
+    container = wait_for(
+        lambda: docker("ps", "-q", "--filter", f"label={MARK}", "--filter", "name=hermes-packages-")
+    )
+    host = json.loads(docker("inspect", "-f", "{{json .HostConfig}}", container))
+    assert (host["Binds"], host["NetworkMode"], host["CapDrop"], host["Privileged"]) == (
+        None,
+        "none",
+        ["ALL"],
+        False,
+    )
+    assert "SYS_ADMIN" not in host["CapAdd"] and host["PidsLimit"] and host["Memory"]
+    assert "no-new-privileges" in host["SecurityOpt"]
     with service.client() as client:
         assert client.post(f"/api/v1/builds/{build}/cancel").status_code < 300
     assert service.settled(pushed)["builds"][0]["state"] == "cancelled"
-
-
-def test_source_that_fails_is_a_fault_of_ours_and_tried_again(service: Service) -> None:
-    pushed = push(service, '["broken"]')
-    build = service.settled(pushed)["builds"][0]
-    assert (build["state"], build["attempt"]) == ("lost", 3)
-    assert "packages cannot be installed: Sub-process /usr/bin/dpkg returned an error code" in build["reason"]
 
 
 def test_rule_of_an_instance() -> None:

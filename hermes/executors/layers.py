@@ -23,6 +23,8 @@ from hermes.units import show_size
 
 _MOST_BYTES = 4 << 30
 _MOST_LAYERS = 30
+_MAKING = "hermes-packages-"  # containers; no label marks them, or boxes would inherit it
+_OLD_S = 3600.0
 _MAKE_S = 900.0
 _CALL_S = 60.0
 _MISSING, _TOO_LARGE, _IMPOSSIBLE, _NO_APT = 66, 67, 68, 69
@@ -40,10 +42,12 @@ for name; do
   apt-cache pkgnames -- "$(printf %.2s "$name")"
   exit {_MISSING}
 done
-get install --assume-no --no-install-recommends -- "$@" >/tmp/asked 2>&1
-grep '^E: ' /tmp/asked | grep -v '^E: Trivial Only\\|Abort' && exit {_IMPOSSIBLE}
-size=$(awk '/^After this operation/ && /additional/ {{ gsub(",", "", $4)
-  printf "%.0f", $4 * ($5 == "kB" ? 1e3 : $5 == "MB" ? 1e6 : $5 == "GB" ? 1e9 : 1) }}' /tmp/asked)
+get install -s --no-install-recommends -- "$@" >/tmp/asked 2>&1 || {{
+  grep -E 'Depends: |^E: ' /tmp/asked
+  exit {_IMPOSSIBLE}
+}}
+size=$(apt-cache show --no-all-versions -- $(awk '/^Inst / {{ print $2 }}' /tmp/asked) 2>/dev/null |
+  awk '/^Installed-Size:/ {{ size += $2 }} END {{ printf "%.0f", size * 1024 }}')
 printf '\\nsize %s\\n' "${{size:-0}}"
 [ "${{size:-0}}" -le {_MOST_BYTES} ] || exit {_TOO_LARGE}
 get install -y --no-install-recommends -- "$@" >/tmp/done || {{ tail -n 20 /tmp/done; exit 1; }}
@@ -61,7 +65,7 @@ class _Order:
 
     @property
     def container(self) -> str:
-        return f"hermes-packages-{self.layer.rpartition(':')[2]}"
+        return f"{_MAKING}{self.layer.rpartition(':')[2]}"
 
 
 class PackageLayers:
@@ -130,7 +134,6 @@ class PackageLayers:
             user="0:0",
             working_dir="/",
             entrypoint=[],
-            labels={LAYERS: order.layer},
             host_config=host,
         )
         api.start(order.container)
@@ -148,7 +151,9 @@ def _touch(api: Any, layer: str) -> bool:
 def _clear(api: Any, container: str) -> None:
     """One of that name is of a process that was killed; so are old ones of other names."""
     remove_container(api, container, _CALL_S)
-    api.prune_containers({"label": [LAYERS], "until": ["1h"]})
+    for each in api.containers(all=True, filters={"name": f"^/{_MAKING}"}):
+        if each["State"] != "running" and each["Created"] < time.time() - _OLD_S:
+            remove_container(api, each["Id"], _CALL_S)
 
 
 def _end_of(api: Any, container: str) -> tuple[int, str]:
