@@ -102,18 +102,10 @@ class Tree:
 
 def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool, runs: bool) -> Plan:
     """Raises Refused, in words that a newcomer understands, when it can never work here."""
-    if not tree.paths & {"Makefile", "makefile", "GNUmakefile"}:
-        raise Refused(
-            "there is no Makefile at the top of this commit",
-            "Hermes runs `make`, then your program: add one (`git push -o skip` only stores commits)",
-        )
+    _check_tree(manifest, tree)
     language = manifest.language or tree.language
     image = choose_image(here.images, manifest.build.image, language)
     run = manifest.run
-    if run.stdin and run.stdin not in tree.paths:
-        raise Refused(
-            f"run.stdin = {run.stdin!r}: no such file in this commit", "commit it, or leave the key out"
-        )
     check_packages(manifest.build.packages, here.packages)
     check_limits(manifest, here)
     gpu, warnings = gpu_want(manifest.gpu, language, here, ancestor, runs)
@@ -142,6 +134,19 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         warnings=warnings,
         runs=runs,
     )
+
+
+def _check_tree(manifest: Manifest, tree: Tree) -> None:
+    if not tree.paths & {"Makefile", "makefile", "GNUmakefile"}:
+        raise Refused(
+            "there is no Makefile at the top of this commit",
+            "Hermes runs `make`, then your program: add one (`git push -o skip` only stores commits)",
+        )
+    stdin = manifest.run.stdin
+    if stdin and stdin not in tree.paths:
+        raise Refused(
+            f"run.stdin = {stdin!r}: no such file in this commit", "commit it, or leave the key out"
+        )
 
 
 def check_limits(manifest: Manifest, here: Instance) -> None:
