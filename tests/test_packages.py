@@ -83,6 +83,8 @@ def base(engine: None) -> Iterator[None]:
     finally:
         docker("rm", "-f", container)
     yield
+    left = docker("ps", "-aq", "--filter", f"label={MARK}")
+    assert left == "", "also what was being made when the service ended is gone"
     docker("rmi", "-f", *layers(), BASE)
 
 

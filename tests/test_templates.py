@@ -57,6 +57,13 @@ def complaint(done: "subprocess.CompletedProcess[str]") -> str:
     return done.stderr
 
 
+def test_git_keeps_every_file_of_a_template_and_so_does_the_wheel() -> None:
+    """What the project's own .gitignore names would be left out of both."""
+    ignored = ["git", "status", "--porcelain", "--ignored", "--", str(OURS)]
+    shown = subprocess.run(ignored, cwd=OURS, capture_output=True, text=True, check=True).stdout
+    assert [line for line in shown.splitlines() if line.startswith("!!")] == []
+
+
 def test_every_template_is_tried_somewhere() -> None:
     assert {*WITHOUT_GPU, *COMPILES, *ELSEWHERE} == {*find_templates([])}
 

@@ -35,7 +35,7 @@ from hermes.executors.engine import (
     stop_container,
     wall_s,
 )
-from hermes.executors.layers import PackageLayers
+from hermes.executors.layers import PackageLayers, have_again
 from hermes.executors.output import Direct, Output, keeper_at
 from hermes.executors.tars import pack
 from hermes.executors.workplace import clear, lay_out
@@ -87,7 +87,7 @@ class DockerExecutor:
 
     async def start(self, task: Task) -> Box:
         try:
-            await self.layers.need(task.image, task.packages, lambda _: None)  # one may have been removed
+            await have_again(self.layers, task)
             made = await self._ahead.take(task)
             async with self._starts:
                 handle = await self._call(self._start, task, made)

@@ -16,6 +16,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.types import LogConfig
 
 from hermes.errors import Refused, Unavailable
+from hermes.executors.base import Layers, Task
 from hermes.executors.container import LAYERS, Ground, layer_of
 from hermes.executors.engine import call, remove_container
 from hermes.executors.seccomp import PROFILE
@@ -137,6 +138,14 @@ class PackageLayers:
             host_config=host,
         )
         api.start(order.container)
+
+
+async def have_again(layers: Layers, task: Task) -> None:
+    """The layer of a build that has succeeded may have been removed since. Raises Unavailable."""
+    try:
+        await layers.need(task.image, task.packages, lambda _: None)
+    except Refused as error:
+        raise Unavailable(f"its packages cannot be installed any more: {error}") from error
 
 
 def _touch(api: Any, layer: str) -> bool:
