@@ -13,9 +13,10 @@ from starlette.routing import Route
 from gitserver import lfs
 from gitserver.access import Caller, SignInNeeded, ask_for_token, enter
 from gitserver.body import Body, read_body
+from gitserver.door import Door
 from gitserver.head import read_head
 from gitserver.protocol import FLUSH, BadProtocol
-from gitserver.push import Door, Receiver
+from gitserver.push import Receiver
 from gitserver.stream import answer
 from hermes.errors import TooMany, Unavailable, UserError
 from hermes.journal import log
