@@ -12,6 +12,7 @@ from gitserver.inspection import Inspection
 from gitserver.policy import Change, PushPolicy
 from gitserver.quarantine import ObjectLimits
 from hermes import pushes
+from hermes.at_once import Ask, ask_in
 from hermes.errors import HermesError, Refused, UserError
 from hermes.fairness import check_queue
 from hermes.journal import log
@@ -114,15 +115,21 @@ class Judge:
 
     async def _record(self, changes: list[Change]) -> None:
         ranks = sum(len(change.plan.ranks) for change in changes if change.plan and change.plan.runs)
-        repo, user = self._case.repo, self._case.user
-        async with self._context.database.write() as session:
-            if ranks:
-                await check_queue(session, self._context.settings, user.id, ranks)
-            for change in sorted(changes, key=lambda change: change.update.ref not in pushes.USUAL):
-                push = await pushes.receive(
-                    session, repo, user.id, change.update, change.plan, change.subject
-                )
-                self.changes.append((change, push))
+        repo_id, user_id, database = self._case.repo.id, self._case.user.id, self._context.database
+        changes = sorted(changes, key=lambda change: change.update.ref not in pushes.USUAL)
+
+        def record(ask: Ask) -> list[tuple[Change, Push]]:
+            return [
+                (each, pushes.receive(ask, repo_id, user_id, each.update, each.plan, each.subject))
+                for each in changes
+            ]
+
+        if not ranks:
+            self.changes = await database.write_at_once(record)
+            return
+        async with database.write() as session:
+            await check_queue(session, self._context.settings, user_id, ranks)
+            self.changes = await session.run_sync(lambda plain: record(ask_in(plain)))
 
 
 def _begin(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

@@ -16,12 +16,16 @@ from gitserver.judge import Case, Judge, Refusal
 from gitserver.policy import Change
 from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
+from hermes.at_once import Ask
 from hermes.errors import TooMany, UserError
 from hermes.git import set_head, sync_names
 from hermes.options import PushOptions, parse_options
 from hermes.queue import BUILDS, CHANGED, RANKS
 from hermes.tables import Push, Repo, Run, User
 from hermes.threads import in_thread
+
+Applied = tuple[Change, Push, Run | None]
+_NOT_MOVED = "git refused the ref"
 
 
 @dataclass
@@ -31,7 +35,7 @@ class Received:
     answer: bytes
     head: protocol.PushHead
     options: PushOptions = field(default_factory=PushOptions)
-    applied: list[tuple[Change, Push, Run | None]] = field(default_factory=list)
+    applied: list[Applied] = field(default_factory=list)
     refused: bool = False
     follow: int = 0  # a run to show besides
 
@@ -105,10 +109,17 @@ class Receiver:
             header = ahead[head.size_bytes : head.size_bytes + HEADER_BYTES]
             check_count(protocol.pack_objects(header), ObjectLimits.of(settings))
 
-    async def _apply(
-        self, changes: list[tuple[Change, Push]], moved: set[str]
-    ) -> list[tuple[Change, Push, Run | None]]:
+    async def _apply(self, changes: list[tuple[Change, Push]], moved: set[str]) -> list[Applied]:
         """The refs moved: queue what follows from it, before the client hears of it."""
+        if self._target.default_branch and all(push.plan is None for _, push in changes):
+            applied = await self._context.database.write_at_once(lambda ask: _settle(ask, changes, moved))
+        else:
+            applied = await self._queue(changes, moved)
+        starts = any(push.plan is not None for _, push, _ in applied)
+        self._context.doorbell.ring_soon(*(BUILDS, RANKS) if starts else (), CHANGED)
+        return applied
+
+    async def _queue(self, changes: list[tuple[Change, Push]], moved: set[str]) -> list[Applied]:
         applied = []
         async with self._context.database.write() as session:
             repo = await session.get_one(Repo, self._repo.id)  # read once: `apply` finds it in the session
@@ -117,11 +128,9 @@ class Receiver:
                 if change.update.ref in moved:
                     applied.append((change, push, await pushes.apply(session, push)))
                 else:
-                    await pushes.abandon(session, push, "git refused the ref")
+                    await pushes.abandon(session, push, _NOT_MOVED)
             if repo.default_branch != self._target.default_branch:  # before the row says that it is so
                 await in_thread(set_head, self._target.path, repo.default_branch)
-        starts = any(push.plan is not None for _, push, _ in applied)
-        self._context.doorbell.ring_soon(*(BUILDS, RANKS) if starts else (), CHANGED)
         return applied
 
     def _refuse(self, head: protocol.PushHead, error: UserError, ref: str) -> Received:
@@ -135,6 +144,18 @@ class Receiver:
     def _refused(self, head: protocol.PushHead) -> Received:
         report = protocol.report(head, self._refusal.reasons, self._refusal.words)
         return Received(report, head, refused=True)
+
+
+def _settle(ask: Ask, changes: list[tuple[Change, Push]], moved: set[str]) -> list[Applied]:
+    """All of `apply` where nothing is to be built and the repository has its default branch."""
+    applied: list[Applied] = []
+    for change, push in changes:
+        if change.update.ref in moved:
+            pushes.settle(ask, push, "applied")
+            applied.append((change, push, None))
+        else:
+            pushes.settle(ask, push, "abandoned", _NOT_MOVED)
+    return applied
 
 
 async def _discard(body: Body) -> None:

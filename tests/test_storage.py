@@ -82,9 +82,10 @@ async def pushed(
     world: World, ref: str = "refs/heads/main", plan: Plan | None = PLAN, sha: str = SHA
 ) -> Push:
     """A push whose ref has moved."""
-    async with world.database.write() as session:
-        change = pushes.RefUpdate(ref, "0" * 40, sha)
-        push = await pushes.receive(session, world.repo, world.user.id, change, plan, "subject")
+    change = pushes.RefUpdate(ref, "0" * 40, sha)
+    push = await world.database.write_at_once(
+        lambda ask: pushes.receive(ask, world.repo.id, world.user.id, change, plan, "subject")
+    )
     async with world.database.write() as session:
         await pushes.apply(session, await session.get_one(Push, push.id))
     return push
