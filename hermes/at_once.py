@@ -11,14 +11,16 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
 from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.elements import ClauseElement
 from sqlalchemy.types import TypeEngine
 
+from hermes.columns import Base
 from hermes.threads import in_thread
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Base)
 Rows = Sequence[Sequence[Any]]
 _MOST_AT_REST = 8
 _SQLITE = sqlite_dialect()
@@ -39,6 +41,18 @@ def ask_in(transaction: Connection | Session) -> Ask:
         return result.all() if result.returns_rows else ()
 
     return ask
+
+
+def as_row(kind: type[R], values: Sequence[Any]) -> R:
+    """All columns of a table as its object, which belongs to no session."""
+    row = kind(**dict(zip(_names(kind), values, strict=True)))
+    make_transient_to_detached(row)
+    return row
+
+
+@cache
+def _names(kind: type[Base]) -> tuple[str, ...]:
+    return tuple(kind.__table__.columns.keys())
 
 
 class Visits:
