@@ -17,7 +17,7 @@ from gitserver.door import Door
 from gitserver.head import read_head
 from gitserver.protocol import FLUSH, BadProtocol
 from gitserver.push import Receiver
-from gitserver.stream import answer
+from gitserver.stream import answer, at_once
 from hermes.errors import TooMany, Unavailable, UserError
 from hermes.journal import log
 from hermes.tables import Repo
@@ -119,6 +119,8 @@ class GitServer:
             await body.discard()
             return Response(b"", media_type=kind, headers=_NO_CACHE)
         received = await Receiver(self.door, caller, repo, owner, name).receive(head, body)
+        if all_ := at_once(received):
+            return Response(all_, media_type=kind, headers=_NO_CACHE)
         stream = answer(self.door.context, received, f"{owner}/{name}", self.closing)
         return StreamingResponse(stream, media_type=kind, headers=_NO_CACHE)
 

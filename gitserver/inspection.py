@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gitserver.policy import Change, PushPolicy
 from hermes.errors import HermesError, Unavailable
+from hermes.journal import log
 from hermes.objects import open_objects
 from hermes.pushes import RefUpdate
 from hermes.threads import in_thread
@@ -34,6 +35,8 @@ class Inspection:
     def __init__(self, repo: Path) -> None:
         self._repo = repo
         self._questions: SimpleQueue[_Question | None] = SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._good: asyncio.Future[Verdict] = self._loop.create_future()
         self._work = asyncio.create_task(in_thread(self._live))
 
     async def ask(
@@ -41,23 +44,26 @@ class Inspection:
     ) -> Verdict:
         """As `PushPolicy.examine`, once. Raises Unavailable."""
         self._questions.put(_Question(policy, updates, quarantine))
-        verdict = await self._work
-        assert verdict is not None
-        return verdict
+        await asyncio.wait((self._good, self._work), return_when=asyncio.FIRST_COMPLETED)
+        return self._good.result() if self._good.done() else self._work.result()
 
     async def end(self) -> None:
         """It is over: nothing of it is left."""
         self._questions.put(None)
-        await asyncio.wait([self._work])
-        self._work.cancelled() or self._work.exception()  # nobody else asks for it
+        await asyncio.wait((self._work,))
+        if not self._work.cancelled() and (error := self._work.exception()):
+            log.warning("the look at a push ended badly", repo=self._repo.name, error=str(error))
 
-    def _live(self) -> Verdict | None:
+    def _live(self) -> Verdict:
         with _folder(self._repo) as folder, open_objects(self._repo, folder) as objects:
             question = self._questions.get()
             if question is None:
-                return None
+                return [], None
             _look_into(folder, question.quarantine)
-            return question.policy.examine(question.updates, objects, question.quarantine)
+            verdict = question.policy.examine(question.updates, objects, question.quarantine)
+            if verdict[1] is None:  # all was read and is good: nobody waits for the reader to leave. If it is
+                self._loop.call_soon_threadsafe(self._good.set_result, verdict)  # not, its end may say why
+        return verdict
 
 
 @contextmanager
