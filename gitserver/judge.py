@@ -109,8 +109,8 @@ class Judge:
 
     async def _distrust(self) -> Refused | None:
         """Why nothing of this user may run here; what only stores commits is welcome all the same."""
-        async with self._context.database.read() as session:
-            why = await distrust(session, self._context.settings, self._case.user.id)
+        settings, user_id = self._context.settings, self._case.user.id
+        why = await self._context.database.read_at_once(lambda ask: distrust(ask, settings, user_id))
         return Refused(why, NEXT_STEP) if why else None
 
     async def _record(self, changes: list[Change]) -> None:
