@@ -5,6 +5,7 @@ once for the life of the process, and mean the same inside a larger transaction 
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -75,7 +76,7 @@ class Visits:
             self._at_rest.pop().close()
 
     def _visit(self, begin: str, work: Callable[[Ask], T]) -> T:
-        connection = self._at_rest.pop() if self._at_rest else self._open()
+        connection = self._take()
         try:
             connection.execute(begin)
             done = work(partial(_ask, connection))
@@ -86,7 +87,9 @@ class Visits:
                 connection.rollback()
             self._put_back(connection)
 
-    def _open(self) -> sqlite3.Connection:
+    def _take(self) -> sqlite3.Connection:
+        with suppress(IndexError):
+            return self._at_rest.pop()
         connection = sqlite3.connect(self._path, check_same_thread=False)
         self._prepare(connection)
         return connection
@@ -111,6 +114,9 @@ class _Fixed(NamedTuple):
 @cache
 def _fixed(statement: ClauseElement, names: tuple[str, ...]) -> _Fixed:
     compiled: Any = statement.compile(dialect=_SQLITE, column_keys=list(names))
+    assert not compiled.insert_prefetch and not compiled.update_prefetch, (
+        "a column's default is not asked here"
+    )
     into = {name: _kind(bind.type).bind_processor(_SQLITE) for name, bind in compiled.binds.items()}
     columns: Any = statement
     out = tuple(_kind(each.type).result_processor(_SQLITE, None) for each in columns.exported_columns)
