@@ -1,5 +1,6 @@
-"""The thread that looks at what a push has brought. It begins while git is still at work: a reader of objects
-takes a millisecond to start, which nobody waits for then."""
+"""The thread that looks at what a push has brought, its reader of objects at hand before git asks.
+
+Such a reader takes a millisecond to start, and nobody waits for it while git is still at work."""
 
 import asyncio
 import os
