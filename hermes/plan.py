@@ -26,7 +26,7 @@ class Plan(BaseModel):
     name: str
     version: str = ""
     language: str
-    public: bool = False
+    public: bool | None = None  # None: the manifest does not say
     image: str
     reference: str
     handler: str = ""  # empty: `make run` if the Makefile has it, else ./a.out
@@ -117,7 +117,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         name=manifest.name or tree.default_name,
         version=manifest.version or "",
         language=language,
-        public=manifest.public,
+        public=manifest.public if "public" in manifest.model_fields_set else None,
         image=image,
         reference=here.images[image].reference,
         handler=manifest.handler or "",

@@ -7,6 +7,14 @@ from pydantic import BaseModel
 from hermes.states import State
 
 
+class VisibilityAnswer(BaseModel):
+    """Who may read a repository; `shows` is what everybody sees when it is public."""
+
+    repo: str
+    public: bool
+    shows: dict[str, int]
+
+
 class ErrorBody(BaseModel):
     """Why a request was not done, and the next step."""
 
