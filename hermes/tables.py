@@ -6,6 +6,8 @@ from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
+from hermes.invoked import IdempotencyKey as IdempotencyKey
+from hermes.invoked import Input as Input
 from hermes.remains import Artifact as Artifact
 from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
@@ -134,6 +136,7 @@ class Build(Work, Base):
     plan: Mapped[Json] = mapped_column(JSON)
     image_bytes: Mapped[int | None]
     cancel_requested_at: Mapped[float | None]
+    deleted_at: Mapped[float | None]  # as a function: nobody can invoke it any more
 
 
 class Run(Base):
@@ -162,6 +165,7 @@ class Run(Base):
     ended_at: Mapped[float | None]
     cancel_requested_at: Mapped[float | None]
     cancelled_by: Mapped[str] = mapped_column(default="")
+    callback_url: Mapped[str] = mapped_column(default="")  # gets the record when it ends
 
 
 class Rank(Work, Base):
@@ -239,3 +243,5 @@ class Outbox(Base):
     created_at: Mapped[float]
     sent_at: Mapped[float | None]
     tries: Mapped[int] = mapped_column(Integer, default=0)
+    next_at: Mapped[float] = mapped_column(default=0.0)  # not before
+    error: Mapped[str] = mapped_column(default="")  # of the last try
