@@ -43,8 +43,19 @@ class Plan(BaseModel):
     artifacts: list[str] = []
     gpu: GpuWant = GpuWant()
     ranks: list[dict[str, str]] = [{}]  # the parameters of each rank
+    numbers: list[int] = []  # of each rank; empty: from 0. Some ranks of an earlier run keep theirs,
+    of_world: int = 0  # and are told how many there were; 0: as many as there are now
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks there are, as they are told."""
+        return self.of_world or len(self.ranks)
+
+    def numbered(self) -> list[tuple[int, dict[str, str]]]:
+        """Each rank's number and parameters, by number."""
+        return list(zip(self.numbers or range(len(self.ranks)), self.ranks, strict=True))
 
     def shape(self) -> str:
         """A digest of what each rank asks for: those of one shape fit or do not fit alike. None ("") for what

@@ -165,12 +165,13 @@ async def queue_run(
         Rank(
             run_id=run.id,
             number=number,
+            position=position,
             parameters=parameters,
-            queue_key=first_key + TURN_S * number,
+            queue_key=first_key + TURN_S * position,
             shape=shape,
             created_at=now,
         )
-        for number, parameters in enumerate(plan.ranks)
+        for position, (number, parameters) in enumerate(plan.numbered())
     )
     await session.flush()
     note(session, "run", run.id, ("", State.QUEUED), trigger)

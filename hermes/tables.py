@@ -174,11 +174,13 @@ class Rank(Work, Base):
     __tablename__ = "rank"
     __table_args__ = (
         UniqueConstraint("run_id", "number"),
+        Index("rank_position", "run_id", "position", unique=True),
         Index("rank_queue", "state", "queue_key", "id"),
         Index("rank_shape", "state", "shape"),
     )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
-    number: Mapped[int] = mapped_column(Integer)
+    number: Mapped[int] = mapped_column(Integer)  # what its program sees; some numbers may be left out
+    position: Mapped[int] = mapped_column(Integer, default=lambda now: now.get_current_parameters()["number"])
     parameters: Mapped[Json] = mapped_column(JSON, default=dict)
     queue_key: Mapped[float]  # virtual time of its user (fairness.py): the smallest goes first
     shape: Mapped[str] = mapped_column(default="")  # what it asks for, a digest (Plan.shape)

@@ -23,7 +23,7 @@ from web.preview import gallery
 from web.ranks import LETTERS, look_at_ranks
 from web.runs import PAGE, run_details
 from web.samples import read_samples
-from web.site import Site, number
+from web.site import Site, number, rank_asked
 
 _EVENTS = 200
 
@@ -50,7 +50,7 @@ async def one_run(site: Site, request: Request) -> Response:
     settings = site.context.settings
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
-        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+        rank = await find_rank(session, run.id, rank_asked(request.query_params))
         details = await run_details(session, user, run, place, PAGE)
         events = await _history(session, run, details.rank_count, rank)
         sha = details.build.commit_sha
@@ -60,7 +60,7 @@ async def one_run(site: Site, request: Request) -> Response:
             "metrics": await metrics_of_rank(session, rank),
             "phases": phases(rank, details.build, of_rank),
             "subject": (await subjects(session, {run.repo_id}, {sha})).get((run.repo_id, sha), ""),
-            "ranks": await look_at_ranks(session, run.id, rank.number) if details.rank_count > 1 else None,
+            "ranks": await look_at_ranks(session, rank) if details.has_ranks else None,
             **await _telemetry(session, rank),
         }
     return site.page(
@@ -81,7 +81,7 @@ async def charts_of_run(site: Site, request: Request) -> Response:
     user = await site.reader(request)
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
-        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+        rank = await find_rank(session, run.id, rank_asked(request.query_params))
         values = await _telemetry(session, rank)
     return site.page(request, "charts.html", is_over=rank.state in TERMINAL, **values)
 
