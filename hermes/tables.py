@@ -177,6 +177,7 @@ class Rank(Work, Base):
         Index("rank_position", "run_id", "position", unique=True),
         Index("rank_queue", "state", "queue_key", "id"),
         Index("rank_shape", "state", "shape"),
+        Index("rank_claimed", "claimed_at", "ended_at"),
     )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     number: Mapped[int] = mapped_column(Integer)  # what its program sees; some numbers may be left out

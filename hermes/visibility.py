@@ -27,8 +27,8 @@ class Shown(NamedTuple):
         kept = f"{_count(self.artifacts, 'artifact')} ({show_size(self.artifact_bytes)})"
         return [
             f"the source of every commit, with its history and messages ({_count(self.pushes, 'push')})",
-            f"{_count(self.builds, 'build')} with their logs",
-            f"{_count(self.runs, 'run')} with their logs, arguments and environment variables",
+            f"{_count(self.builds, 'build')}, with logs",
+            f"{_count(self.runs, 'run')}, with logs, arguments and environment variables",
             kept if self.artifacts else "no artifact yet",
         ]
 

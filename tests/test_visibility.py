@@ -98,7 +98,7 @@ def test_the_page_names_what_becomes_visible_and_wants_a_yes(
 ) -> None:
     pushed = house.push(shell(LEAVES), repo="alice/asked")
     page = owner.get("/alice/asked/settings").text
-    for words in ("(1 push)", "1 build with", "1 run with their logs", "1 artifact (5 B)"):
+    for words in ("(1 push)", "1 build, with", "1 run, with logs", "1 artifact (5 B)"):
         assert words in page, words
     ask = {"do": "visibility", "visibility": "public"}
     refused = owner.post("/alice/asked/settings", data=ask)
@@ -128,7 +128,7 @@ def test_programs_and_operators_may_do_the_same(house: Service, root: str) -> No
         assert client.put(address, json={"public": False}).json()["public"] is False
     assert not is_public(house, "alice/programmed")
     said = house.hermes("admin", "repo", "public", "alice/programmed", check=False)
-    assert said.returncode == 1 and "1 run with their logs" in said.stdout
+    assert said.returncode == 1 and "1 run, with logs" in said.stdout
     assert not is_public(house, "alice/programmed")
     house.hermes("admin", "repo", "public", "alice/programmed", "--yes")
     assert is_public(house, "alice/programmed")
@@ -146,7 +146,7 @@ def test_an_owner_opens_it_at_the_keyboard(house: Service, browser: Browser, scr
         page.goto(f"/{repo}/settings")
         page.locator("#visibility summary").focus()
         page.keyboard.press("Enter")
-        expect(page.locator("#visibility")).to_contain_text("1 run with their logs")
+        expect(page.locator("#visibility")).to_contain_text("1 run, with logs")
         page.keyboard.press("Tab")
         page.keyboard.press("Space")
         page.keyboard.press("Tab")

@@ -1,4 +1,4 @@
-"""Ranks have a place in their run besides their number: those that run again keep their numbers."""
+"""Ranks have a place in their run besides their number: those that run again keep their numbers. Who held a place while others waited is found by an index."""
 
 from alembic import op
 import sqlalchemy as sa
@@ -12,4 +12,5 @@ depends_on = None
 def upgrade() -> None:
     op.add_column('rank', sa.Column('position', sa.Integer(), nullable=False, server_default='0'))
     op.execute('UPDATE rank SET position = number')
+    op.create_index('rank_claimed', 'rank', ['claimed_at', 'ended_at'], unique=False)
     op.create_index('rank_position', 'rank', ['run_id', 'position'], unique=True)
