@@ -47,6 +47,7 @@ class Plan(BaseModel):
     of_world: int = 0  # and are told how many there were; 0: as many as there are now
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
+    keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
 
     @property
     def world_size(self) -> int:

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.errors import Refused
+from hermes.invocations import inputs_again
 from hermes.plan import Plan
 from hermes.pushes import queue_run
 from hermes.states import TERMINAL, Event, State
@@ -49,4 +50,5 @@ async def run_again(session: AsyncSession, run: Run, by: User, plan: Plan, which
     fresh = await queue_run(session, build, plan, by.id, "retry")
     words = f"again: {which} of run {run.id}" if which else f"again: run {run.id}"
     note(session, "run", fresh.id, (State.QUEUED, State.QUEUED), words)
+    await inputs_again(session, run, fresh)
     return fresh

@@ -65,7 +65,7 @@ def test_a_long_story_is_short_and_its_unknown_beginning_is_said() -> None:
     assert len(found) == 8 and found[-1] == ("13 other runs went first", 39.0, 0)
     cut = told(hold(5, 150, 159.9), wait=Wait(9, 100.0, 160.0, known_from=150.0))
     assert cut == [
-        ("more than 1000 other ranks went first", 50.0, 0),
+        ("more than 500 other ranks went first", 50.0, 0),
         ("bob/nbody (run 5) went first", 10.0, 5),
     ]
     began = time.thread_time()

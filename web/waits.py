@@ -16,7 +16,7 @@ from hermes.repos import visible_to
 from hermes.states import State
 from hermes.tables import Rank, Repo, Run, User
 
-_MOST = 1000  # ranks that are looked at, the newest
+_MOST = 500  # ranks that are looked at, the newest
 _BRIEF_S = 1.0  # a pause between two holders is not worth a word
 _SHOWN = 8  # stretches
 
