@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
@@ -15,6 +15,8 @@ from hermes.remains import Artifact as Artifact
 from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
 from hermes.states import State
+
+_CLAIMED = text("claimed_at IS NOT NULL")  # what waits costs this index nothing
 
 
 class User(Base):
@@ -151,7 +153,7 @@ class Rank(Work, Base):
         Index("rank_position", "run_id", "position", unique=True),
         Index("rank_queue", "state", "queue_key", "id"),
         Index("rank_shape", "state", "shape"),
-        Index("rank_claimed", "claimed_at", "ended_at"),
+        Index("rank_claimed", "claimed_at", "ended_at", sqlite_where=_CLAIMED, postgresql_where=_CLAIMED),
     )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
     number: Mapped[int] = mapped_column(Integer)  # what its program sees; some numbers may be left out

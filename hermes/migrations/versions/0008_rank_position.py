@@ -12,5 +12,8 @@ depends_on = None
 def upgrade() -> None:
     op.add_column('rank', sa.Column('position', sa.Integer(), nullable=False, server_default='0'))
     op.execute('UPDATE rank SET position = number')
-    op.create_index('rank_claimed', 'rank', ['claimed_at', 'ended_at'], unique=False)
+    claimed = sa.text('claimed_at IS NOT NULL')
+    op.create_index(
+        'rank_claimed', 'rank', ['claimed_at', 'ended_at'], unique=False, sqlite_where=claimed, postgresql_where=claimed
+    )
     op.create_index('rank_position', 'rank', ['run_id', 'position'], unique=True)
