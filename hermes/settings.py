@@ -128,6 +128,7 @@ class Settings:
     user_streams: int = _setting(100, _count, "most live logs that one user follows at a time; 0: no bound")
     address_streams: int = _setting(20, _count, "most live logs that people without an account follow at a time from one address; 0: no bound")
     user_calls: int = _setting(500, _count, "most invocations that one user waits for at a time (mode=sync); 0: no bound")
+    callback_networks: str = _setting("", _addresses, "addresses or networks, by commas, that callbacks may reach although they are not on the public internet (10.0.0.0/8)")
     maintenance: float = _setting(600.0, parse_span_s, "how long a repository is left alone after a push before it is packed anew")
     tree_size: int = _setting(256 << 20, parse_size_bytes, "largest tree of a commit that is built, all files together")
     tree_files: int = _setting(20_000, _count, "most files in a commit that is built")
