@@ -253,7 +253,7 @@ async def test_a_run_can_be_made_again_without_a_build(world: World) -> None:
     await built(world)
     async with world.database.write() as session:
         run = (await session.scalars(select(Run))).one()
-        again = await run_again(session, run, world.user)
+        again = await run_again(session, run, world.user, PLAN)
     assert again.build_id == run.build_id and again.trigger == "retry" and await count(world, Build) == 1
 
 
