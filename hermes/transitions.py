@@ -7,6 +7,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes import outbox
 from hermes.at_once import Ask
 from hermes.columns import Base
 from hermes.journal import log
@@ -14,6 +15,7 @@ from hermes.states import LIVE, TERMINAL, Event, State, next_state, run_state
 from hermes.tables import Build, Rank, Run
 from hermes.tables import Event as EventRow
 
+CALLBACK = "callback"  # a topic of the outbox
 _NOTE = insert(Base.metadata.tables["event"])
 _BUILD_END = {
     State.FAILED: Event.FAIL,
@@ -124,3 +126,5 @@ async def _settle_run(session: AsyncSession, run_id: int) -> None:
     if new in TERMINAL:
         run.ended_at = time.time()
     note(session, "run", run.id, (old, new), run.reason)
+    if new in TERMINAL and run.callback_url:
+        outbox.put(session, CALLBACK, f"run-{run.id}", {"run": run.id})

@@ -131,6 +131,7 @@ TABLE = {
     "POST /builds/{build}/cancel": changed(303),
     "GET /api/v1/runs": account(200),
     "GET /api/v1/gpus": account(200),
+    "GET /api/v1/callback-secret": account(200),
     "GET /api/v1/runs/{run}": of_members(200),
     "POST /api/v1/runs/{run}/cancel": changed(202),
     "POST /api/v1/runs/{run}/again": again(201),

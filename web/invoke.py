@@ -20,6 +20,7 @@ from hermes.inputs import Intake
 from hermes.instance import look_at_instance
 from hermes.invocations import Invocation, earlier, invoke
 from hermes.options import PARAMETER
+from hermes.outward import check_url, parse_networks
 from hermes.plan import Plan
 from hermes.pools import PoolTable, load_pools
 from hermes.queue import RANKS
@@ -68,6 +69,8 @@ class Invoke:
         name = parse_function("{owner}/{name}".format(**request.path_params))
         function = await self._function(identity.user, name)  # before its input is read
         settings = self.context.settings
+        if callback_url := request.headers.get("x-callback-url", ""):
+            check_url(callback_url, parse_networks(settings.callback_networks))
         intake = Intake(self.context.paths, settings.input_size, settings.input_files)
         is_taken = False
         try:
@@ -76,7 +79,7 @@ class Invoke:
                 env=_pairs(request, "env"),
                 parameters=_pairs(request, "parameter"),
                 inputs=intake.stored,
-                callback_url=request.headers.get("x-callback-url", ""),
+                callback_url=callback_url,
                 key=request.headers.get("idempotency-key", ""),
             )
             run, is_taken = await self._queue(identity.user, function, asked)
