@@ -207,7 +207,8 @@ def test_only_who_may_write_gets_secrets_into_a_run(local: Service) -> None:
     """A stranger may run a public repository's runs again, with other values: without its secrets."""
     bob = local.add_user("bob")
     local.hermes("admin", "user", "add", "carol")
-    tree = stored(local, "alice/public", shell(SHOWS, "public = true\n")).tree
+    tree = stored(local, "alice/public", shell(SHOWS)).tree
+    local.hermes("admin", "repo", "public", "alice/public", "--yes")
     local.hermes("admin", "repo", "collaborator", "add", "alice/public", "carol", "--role", "write")
     carol = local.hermes("admin", "token", "add", "carol").stdout.strip()
     make(local, "alice/public", "API_TOKEN", VALUE)

@@ -29,6 +29,7 @@ from hermes.tokens import (
     make_token,
     revoke_deploy_token,
 )
+from hermes.visibility import what_shows
 from web.addresses import addresses
 from web.forms import LIVES, Outcome, done, read_form, wish
 from web.lookup import Place
@@ -58,6 +59,7 @@ class Asked:
 
 #: What the audit log calls each form.
 _ACTS = {
+    "visibility": "repo settings",
     "protect": "repo settings",
     "default-branch": "repo settings",
     "set-collaborator": "collaborator",
@@ -77,6 +79,7 @@ class RepositorySettings:
         self.site = site
         self.database = site.context.database
         self._acts: dict[str, tuple[str, Act]] = {  # by `do`: the part of the page, and what is done
+            "visibility": ("visibility", self._set_visibility),
             "protect": ("protection", self._protect),
             "default-branch": ("default-branch", self._set_default_branch),
             "set-collaborator": ("collaborators", self._set_collaborator),
@@ -125,6 +128,7 @@ class RepositorySettings:
             collaborators = await list_collaborators(session, repo)
             tokens = await list_deploy_tokens(session, repo)
             secrets = await list_secrets(session, Keeping(asked.user, repo))
+            shows = await what_shows(session, repo.id)
         values = {
             "place": asked.place,
             "repo": repo,
@@ -133,6 +137,7 @@ class RepositorySettings:
             "tokens": tokens,
             "secrets": secrets,
             "replaced": replaced(request, secrets),
+            "shows": shows,
             "roles": ROLES,
             "scopes": DEPLOY_SCOPES,
             "lives": LIVES,
@@ -141,6 +146,16 @@ class RepositorySettings:
             "outcome": outcome,
         }
         return self.site.look.page(request, "repository_settings.html", values, outcome.status)
+
+    async def _set_visibility(self, asked: Asked) -> str:
+        public = asked.typed.get("visibility") == "public"
+        if public and "confirmed" not in asked.typed:
+            raise UserError(
+                "nothing was changed: say that all of this may be seen", "tick the box above the button"
+            )
+        async with self.database.write() as session:
+            (await session.get_one(Repo, asked.repo.id)).public = public
+        return ""
 
     async def _protect(self, asked: Asked) -> str:
         async with self.database.write() as session:
