@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
@@ -41,7 +42,9 @@ _NO_BOUNDS = {"HERMES_STREAMS": "0", "HERMES_USER_STREAMS": "0", "HERMES_PUSH_RA
 def measure_crowd(viewers: int, figures: Figures) -> None:
     """The same log, ten lines a second; then as many logs as viewers, one line in two seconds each."""
     with scratch() as folder:
-        service = Service(folder / "data", {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", **_NO_BOUNDS})
+        service = Service(
+            folder / "data", {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", **_NO_BOUNDS}
+        )
         service.data.mkdir(parents=True)
         service.token = service.add_user(service.user)
         with serving(service) as pid:
@@ -54,22 +57,23 @@ def measure_crowd(viewers: int, figures: Figures) -> None:
 async def _begin(service: Service, run_id: int, runs: int) -> dict[int, int]:
     """So many runs whose programs are at work, as far as rows say: {run: its rank's id}."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    async with open_context(load_settings(service.environment())) as context:
-        async with context.database.write() as session:
-            run = await session.get_one(Run, run_id)
-            user = await find_user(session, service.user)
-            build = await session.get_one(Build, run.build_id)
-            lease = {"lease_owner": "bench", "lease_until": time.time() + _HOUR_S}
-            await move(session, build, Event.CLAIM, **lease)
-            await move(session, build, Event.SUCCEED)
-            for _ in range(runs - 1):
-                await run_again(session, run, user)
-            ranks = (await session.scalars(select(Rank).order_by(Rank.run_id))).all()
-            slot = {"cpus": 1, "memory_bytes": 1 << 26, "gpus": [], "runner": "bench"}
-            for rank in ranks:
-                await move(session, rank, Event.CLAIM, slot=slot, **lease)
-                await move(session, rank, Event.START)
-            return {rank.run_id: rank.id for rank in ranks}
+    settings = load_settings(service.environment())
+    async with open_context(settings) as context, context.database.write() as session:
+        run = await session.get_one(Run, run_id)
+        user = await find_user(session, service.user)
+        build = await session.get_one(Build, run.build_id)
+        assert user is not None
+        lease: dict[str, Any] = {"lease_owner": "bench", "lease_until": time.time() + _HOUR_S}
+        await move(session, build, Event.CLAIM, **lease)
+        await move(session, build, Event.SUCCEED)
+        for _ in range(runs - 1):
+            await run_again(session, run, user)
+        ranks = (await session.scalars(select(Rank).order_by(Rank.run_id))).all()
+        slot = {"cpus": 1, "memory_bytes": 1 << 26, "gpus": [], "runner": "bench"}
+        for rank in ranks:
+            await move(session, rank, Event.CLAIM, slot=slot, **lease)
+            await move(session, rank, Event.START)
+        return {rank.run_id: rank.id for rank in ranks}
 
 
 @contextmanager
@@ -97,7 +101,13 @@ def _watch(orders: Orders, pid: int) -> tuple[Seen, float, float]:
 
 
 def _measure(
-    service: Service, pid: int, figures: Figures, name: str, ranks: dict[int, int], viewers: int, period_s: float
+    service: Service,
+    pid: int,
+    figures: Figures,
+    name: str,
+    ranks: dict[int, int],
+    viewers: int,
+    period_s: float,
 ) -> None:
     address = urlsplit(service.url)
     runs = list(ranks)
@@ -109,7 +119,8 @@ def _measure(
         began = time.monotonic()
         seen, cpu, memory = _watch(orders, pid)
         writer_cpu = cost(writer.pid).cpu_s / (time.monotonic() - began)
-    say(f"{viewers} viewers, {name} log: {seen.lines} lines read, {seen.wrong} out of order, {seen.lost} cut off")
+    wrong = f"{seen.wrong} out of order, {seen.lost} cut off"
+    say(f"{viewers} viewers, {name} log: {seen.lines} lines read, {wrong}")
     assert not seen.wrong and not seen.lost
     figures.add(f"crowd_{name}_p50", percentile(seen.delays, 50), "s")
     figures.add(f"crowd_{name}_p95", percentile(seen.delays, 95), "s", most=1.0)

@@ -2,7 +2,7 @@
 
     python -m bench._logs_viewers < orders.json > seen.json
 
-Every viewer's lines are counted from the first one to the last: one that is missing or comes twice is told."""
+Every viewer's lines are counted from the first to the last: one that is missing or comes twice is told."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Programs that print now and then, without the programs: one process that appends to many logs as a runner does.
+"""Programs that print now and then, without them: one process that appends to many logs as a runner does.
 
     python -m bench._logs_writer PERIOD_S LOG...      until SIGTERM
 

@@ -13,12 +13,7 @@ import argparse
 import asyncio
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +27,7 @@ from bench.idle import cost
 from hermes.process import open_context
 from hermes.settings import load_settings
 from tests import postgres
-from tests.service import Service, wait_for
+from tests.service import Service
 
 _MOST_MS = {"sqlite": 50.0, "postgresql": 100.0}
 _MOST_KIB = 150.0

@@ -6,11 +6,12 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hermes.logs import END, LogWriter, end_offset, index_path, read, tail
+from hermes.followed import LogWatch
+from hermes.logs import END, LogWriter, end_offset, index_path, read
 
 
 async def whole(path: Path, offset: int = 0) -> bytes:
-    return b"".join([data async for _, data in tail(path, offset)])
+    return b"".join([data async for _, data in LogWatch().tail(path, offset)])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

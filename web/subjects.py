@@ -14,8 +14,9 @@ from hermes.totals import totals_of
 from hermes.waiting import Queue
 from hermes.words import placed
 from web.details import build_words, run_words
-from web.feed import Feed, Sight, Subject
+from web.feed import Feed, Watched
 from web.lookup import find_build, find_rank, find_run
+from web.sights import Sight, Subject
 from web.site import Site, number
 
 Open = Callable[[Site, Request], Awaitable[Subject]]
@@ -99,4 +100,4 @@ def feed_for(site: Site, request: Request, open_subject: Open, subject: Subject,
             return False
         return True
 
-    return Feed(site.context, site.closing, site.sights, subject, sight, may_watch)
+    return Feed(site.context, site.sights, Watched(subject, sight, may_watch))
