@@ -2,9 +2,7 @@
 
 Who follows a log keeps an offset and a bell, nothing else: no piece waits for anybody. Those who are at the
 same place get the same piece; one who is behind reads for itself, up to where a shared piece begins.
-
-There is no inotify: it would not see what another machine writes, and a look is two calls of `stat` (a few
-microseconds), rare while a log is silent."""
+The kernel says when to look (`hermes.writes`); where it cannot, the clock does."""
 
 import asyncio
 import os
@@ -16,10 +14,12 @@ from typing import Any
 
 from hermes import logs
 from hermes.queue import Bell
+from hermes.writes import Writes
 
 _LOOKS_S = ((0.5, 0.01), (5.0, 0.05))  # (until so long after the last byte, every so often), then:
 _LOOK_IDLE_S = 0.25
-_REST = 10  # times as long as it took, before the next round of looks: a tenth of a core at most
+_LOOK_TOLD_S = 1.0  # in case that the kernel did not tell
+_REST = 10  # times as long as looking took, before the next looks: at most a tenth of a core
 _PACE_S, _MOST_PACE_S = 0.0006, 0.5  # between two pieces, for each who follows here: the next gathers more
 
 
@@ -40,30 +40,30 @@ class Followed:
     """One log, as it was when it was last looked at."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.bells: set[Bell] = set()
         self.size_bytes = 0
         self.has_ended = False  # at this size
-        self.due = 0.0
-        self._path, self._log, self._index = path, str(path), str(logs.index_path(path))
+        self.is_told = False  # the kernel says when it is written
+        self.due = self.not_before = 0.0  # the next look
+        self._log, self._index = str(path), str(logs.index_path(path))
         self._index_bytes = 0
         self._grew_at = time.monotonic()
         self._before = self._newest = Piece(0, b"")
 
     def look(self, now: float) -> bool:
         """Whether there is more of it, or its end."""
-        if self.has_ended:
-            self.due = now + _LOOK_IDLE_S
-            return False
-        if (index_bytes := _size(self._index)) != self._index_bytes:
+        ended, size_bytes = self.has_ended, self.size_bytes
+        if not ended and (index_bytes := _size(self._index)) != self._index_bytes:
             self._index_bytes = index_bytes
-            self.has_ended = logs.end_offset(self._path) is not None  # first: nothing is written after it
-        size = _size(self._log)
-        grew, self.size_bytes = size > self.size_bytes, size
-        if grew:
+            self.has_ended = logs.end_offset(self.path) is not None  # first: nothing is written after it
+        self.size_bytes = _size(self._log)
+        if self.size_bytes > size_bytes:
             self._grew_at = now
         quiet_s = now - self._grew_at
-        self.due = now + next((every for until, every in _LOOKS_S if quiet_s < until), _LOOK_IDLE_S)
-        return grew or self.has_ended
+        every_s = next((every_s for until_s, every_s in _LOOKS_S if quiet_s < until_s), _LOOK_IDLE_S)
+        self.due = now + (_LOOK_TOLD_S if self.is_told or self.has_ended else every_s)
+        return self.size_bytes > size_bytes or self.has_ended != ended
 
     def piece(self, offset: int) -> Piece | None:
         """What lies at `offset`; None: nothing (yet)."""
@@ -74,7 +74,7 @@ class Followed:
             return None
         end = next((each.start for each in (self._before, self._newest) if offset < each.start), None)
         most = logs.CHUNK_BYTES if end is None else min(end - offset, logs.CHUNK_BYTES)
-        piece = Piece(offset, logs.read(self._path, offset, most))
+        piece = Piece(offset, logs.read(self.path, offset, most))
         if not piece.data:
             return None
         if offset >= self._newest.end:
@@ -93,7 +93,8 @@ class LogWatch:
     def __init__(self) -> None:
         self._followed: dict[Path, Followed] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._new = Bell()
+        self._sooner = Bell()
+        self._count = 0  # of those who follow
 
     @contextmanager
     def follow(self, path: Path, bell: Bell) -> Iterator[Followed]:
@@ -102,16 +103,17 @@ class LogWatch:
         if followed is None:
             followed = self._followed[path] = Followed(path)
             followed.look(time.monotonic())
-            self._new.ring()
-        followed.bells.add(bell)
+            followed.due = 0.0
+            self._sooner.ring()
         if self._looking is None:
-            self._looking = asyncio.create_task(self._look(), name="logs")
+            self._looking = asyncio.create_task(self._look_always(), name="logs")
+        followed.bells.add(bell)
+        self._count += 1
         try:
             yield followed
         finally:
+            self._count -= 1
             followed.bells.discard(bell)
-            if not followed.bells:
-                del self._followed[path]
 
     async def tail(self, path: Path, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
         """Yield `(offset after, bytes)` from `offset` on, as they come, until the end mark.
@@ -128,19 +130,41 @@ class LogWatch:
                 elif not await bell.wait(1.0):
                     yield offset, b""
 
-    async def _look(self) -> None:
-        while self._followed:
-            began = time.monotonic()
-            pace_s = min(sum(len(each.bells) for each in self._followed.values()) * _PACE_S, _MOST_PACE_S)
-            for followed in list(self._followed.values()):
-                if followed.due <= began and followed.look(began):
+    async def _look_always(self) -> None:
+        writes = Writes(self._written)
+        try:
+            while self._followed:
+                began_s = time.thread_time()
+                soonest = self._look(writes)
+                await asyncio.sleep((time.thread_time() - began_s) * _REST)
+                await self._sooner.wait(max(soonest - time.monotonic(), 0.0))
+        finally:
+            writes.close()
+            self._looking = None
+
+    def _look(self, writes: Writes) -> float:
+        """At all that are due; when the next one is."""
+        now = soonest = time.monotonic()
+        soonest += _LOOK_TOLD_S
+        pace_s = min(self._count * _PACE_S, _MOST_PACE_S)
+        for followed in list(self._followed.values()):
+            if not followed.bells:
+                writes.forget(followed.path)
+                del self._followed[followed.path]
+                continue
+            if followed.due <= now:
+                followed.is_told = followed.is_told or writes.watch(followed.path)
+                if followed.look(now):
                     followed.ring()
-                    followed.due = max(followed.due, began + pace_s)
-            now = time.monotonic()
-            soonest = min((each.due for each in self._followed.values()), default=now)
-            await asyncio.sleep((now - began) * _REST)
-            await self._new.wait(max(soonest - time.monotonic(), 0.0))
-        self._looking = None
+                    followed.not_before = now + pace_s
+                    followed.due = max(followed.due, followed.not_before)
+            soonest = min(soonest, followed.due)
+        return soonest
+
+    def _written(self, path: Path) -> None:
+        if followed := self._followed.get(path):
+            followed.due = min(followed.due, followed.not_before)
+            self._sooner.ring()
 
 
 def _size(path: str) -> int:

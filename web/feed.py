@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from random import uniform
 from typing import NamedTuple
 
 from hermes import logs
@@ -20,8 +21,8 @@ from web.sights import Sight, Sights, Subject, View
 
 _POSITION = re.compile(r"(\d{1,6})\.(\d{1,15})", re.ASCII)
 _SILENT_S = 1.0  # a log without an end is over when its writer is gone and so long nothing came
-_CLOCK_S = 10.0  # how often a viewer looks at the clock
-_ASK_S = 15.0  # whether the viewer may still watch: a revoked token ends its streams
+_CLOCK_S = 5.0  # how often a viewer looks at the clock
+_ASK_S = 20.0  # whether the viewer may still watch: a revoked token ends its streams
 _LIFE_S = 3600.0  # then the viewer comes back by itself; one that a proxy pretends to be does not
 
 
@@ -91,9 +92,10 @@ class Feed:
         self._told = watched.first
         self._heard = watched.first  # the object that was compared last
         self._is_left = self._is_refused = False
-        self._began_at = self._asked_at = time.monotonic()
+        self._began_at = time.monotonic()
+        self._asked_at = self._began_at - uniform(0, _ASK_S)  # a crowd that comes together asks one by one
         self._bell = Bell()
-        self._clock: asyncio.TimerHandle | None = None
+        self._clock: asyncio.TimerHandle
 
     def leave(self) -> None:
         """Nobody reads any more."""
@@ -102,7 +104,7 @@ class Feed:
 
     async def items(self, after: Position | None) -> AsyncGenerator[Item]:
         """From `after` on, if it is a place in the current attempt; else from that attempt's start."""
-        self._tick()
+        self._clock = asyncio.get_running_loop().call_later(uniform(0, _CLOCK_S), self._tick)
         try:
             with self._sights.watch(self._watched.subject, self._watched.first, self._bell) as view:
                 self._heard = view.sight
@@ -112,8 +114,7 @@ class Feed:
                     async for item in items:
                         yield item
         finally:
-            if self._clock is not None:
-                self._clock.cancel()
+            self._clock.cancel()
 
     async def _items(self, view: View, after: Position | None) -> AsyncGenerator[Item]:
         shown = 0
