@@ -84,8 +84,8 @@ def _printing(logs: list[Path], period_s: float) -> Iterator["subprocess.Popen[b
         writer.send_signal(signal.SIGTERM)
 
 
-def _watch(orders: Orders, pid: int) -> tuple[Seen, float, float]:
-    """What the crowd saw, and of the server CPU time and the most memory while all were there."""
+def _watch(orders: Orders, pid: int) -> tuple[Seen, float, float, float]:
+    """What the crowd saw; while all were there, the cores that the server used and waited for; its memory."""
     command = [sys.executable, "-m", "bench._logs_viewers"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as crowd:
         assert crowd.stdin is not None and crowd.stdout is not None
@@ -93,11 +93,17 @@ def _watch(orders: Orders, pid: int) -> tuple[Seen, float, float]:
             json.dump(vars(orders), orders_in)
         ready = crowd.stdout.readline()  # everybody is there
         assert ready, "the crowd did not come"
-        before = cost(pid)
+        before, waited_s = cost(pid), _waited_s(pid)
         time.sleep(orders.lasts_s - 1)
-        after = cost(pid)
+        after, waited_s = cost(pid), _waited_s(pid) - waited_s
         seen = Seen(**json.loads(crowd.stdout.read()))
-    return seen, (after.cpu_s - before.cpu_s) / (orders.lasts_s - 1), after.pss_mib
+    lasted_s = orders.lasts_s - 1
+    return seen, (after.cpu_s - before.cpu_s) / lasted_s, waited_s / lasted_s, after.pss_mib
+
+
+def _waited_s(pid: int) -> float:
+    """How long the main thread, which serves, could have run if there had been a core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
 
 
 def _measure(
@@ -117,7 +123,7 @@ def _measure(
     logs = [service.data / "logs" / "rank" / f"{rank}.1.log" for rank in ranks.values()]
     with _printing(logs, period_s) as writer:
         began = time.monotonic()
-        seen, cpu, memory = _watch(orders, pid)
+        seen, cpu, waited, memory = _watch(orders, pid)
         writer_cpu = cost(writer.pid).cpu_s / (time.monotonic() - began)
     wrong = f"{seen.wrong} out of order, {seen.lost} cut off"
     say(f"{viewers} viewers, {name} log: {seen.lines} lines read, {wrong}")
@@ -125,6 +131,7 @@ def _measure(
     figures.add(f"crowd_{name}_p50", percentile(seen.delays, 50), "s")
     figures.add(f"crowd_{name}_p95", percentile(seen.delays, 95), "s", most=1.0)
     figures.add(f"crowd_{name}_server_cpu", cpu, "cores")
+    figures.add(f"crowd_{name}_server_waited", waited, "cores")
     figures.add(f"crowd_{name}_crowd_cpu", seen.cpu_s / _WATCH_S, "cores")
     figures.add(f"crowd_{name}_writer_cpu", writer_cpu, "cores")
     figures.add(f"crowd_{name}_memory_more", memory - memory_before, "MiB")

@@ -20,6 +20,7 @@ _LOOKS_S = ((0.5, 0.01), (5.0, 0.05))  # (until so long after the last byte, eve
 _LOOK_IDLE_S = 0.25
 _LOOK_TOLD_S = 1.0  # in case that the kernel did not tell
 _REST = 10  # times as long as looking took, before the next looks: at most a tenth of a core
+_GATHER_S, _GATHER_EACH_S = 0.01, 0.0001  # for which the kernel's words gather; longer with each log
 _PACE_S, _MOST_PACE_S = 0.0006, 0.5  # between two pieces, for each who follows here: the next gathers more
 
 
@@ -94,6 +95,7 @@ class LogWatch:
         self._followed: dict[Path, Followed] = {}
         self._looking: asyncio.Task[None] | None = None
         self._sooner = Bell()
+        self._wakes_at = 0.0  # by itself
         self._count = 0  # of those who follow
 
     @contextmanager
@@ -137,6 +139,7 @@ class LogWatch:
                 began_s = time.thread_time()
                 soonest = self._look(writes)
                 await asyncio.sleep((time.thread_time() - began_s) * _REST)
+                self._wakes_at = soonest
                 await self._sooner.wait(max(soonest - time.monotonic(), 0.0))
         finally:
             writes.close()
@@ -146,7 +149,7 @@ class LogWatch:
         """At all that are due; when the next one is."""
         now = soonest = time.monotonic()
         soonest += _LOOK_TOLD_S
-        pace_s = min(self._count * _PACE_S, _MOST_PACE_S)
+        writes.gather_s = max(_GATHER_S, len(self._followed) * _GATHER_EACH_S)
         for followed in list(self._followed.values()):
             if not followed.bells:
                 writes.forget(followed.path)
@@ -154,17 +157,25 @@ class LogWatch:
                 continue
             if followed.due <= now:
                 followed.is_told = followed.is_told or writes.watch(followed.path)
-                if followed.look(now):
-                    followed.ring()
-                    followed.not_before = now + pace_s
-                    followed.due = max(followed.due, followed.not_before)
+                self._look_at(followed, now)
             soonest = min(soonest, followed.due)
         return soonest
 
     def _written(self, path: Path) -> None:
-        if followed := self._followed.get(path):
-            followed.due = min(followed.due, followed.not_before)
+        if (followed := self._followed.get(path)) is None:
+            return
+        if (now := time.monotonic()) >= followed.not_before:
+            self._look_at(followed, now)
+            return
+        followed.due = min(followed.due, followed.not_before)
+        if followed.due < self._wakes_at:
             self._sooner.ring()
+
+    def _look_at(self, followed: Followed, now: float) -> None:
+        if followed.look(now):
+            followed.ring()
+            followed.not_before = now + min(self._count * _PACE_S, _MOST_PACE_S)
+            followed.due = max(followed.due, followed.not_before)
 
 
 def _size(path: str) -> int:

@@ -11,13 +11,13 @@ from pathlib import Path
 from inotify_simple import INotify, flags
 
 _MASK = flags.MODIFY | flags.CLOSE_WRITE
-_GATHER_S = 0.01  # a program that prints without a pause wakes us so often, not with every write
 
 
 class Writes:
     """Of one event loop; to be closed."""
 
     def __init__(self, tell: Callable[[Path], None]) -> None:
+        self.gather_s = 0.01  # a program that prints without a pause wakes us so often, not with every write
         self._tell = tell
         self._paths: dict[int, Path] = {}
         self._loop = asyncio.get_running_loop()
@@ -66,4 +66,4 @@ class Writes:
         for path in heard:
             self._tell(path)
         self._loop.remove_reader(inotify.fileno())
-        self._pause = self._loop.call_later(_GATHER_S, self._listen)
+        self._pause = self._loop.call_later(self.gather_s, self._listen)
