@@ -127,7 +127,7 @@ def _measure(
         writer_cpu = cost(writer.pid).cpu_s / (time.monotonic() - began)
     wrong = f"{seen.wrong} out of order, {seen.lost} cut off"
     say(f"{viewers} viewers, {name} log: {seen.lines} lines read, {wrong}")
-    assert not seen.wrong and not seen.lost
+    assert not seen.wrong and not seen.lost, service.log[-3000:]
     figures.add(f"crowd_{name}_p50", percentile(seen.delays, 50), "s")
     figures.add(f"crowd_{name}_p95", percentile(seen.delays, 95), "s", most=1.0)
     figures.add(f"crowd_{name}_server_cpu", cpu, "cores")
