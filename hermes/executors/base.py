@@ -36,18 +36,12 @@ class Task:
     env: dict[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()  # UUIDs
     network: bool = False
+    packages: tuple[str, ...] = ()  # Debian's, that `layers` has put beside the image
     cache: Path | None = None  # compiler cache, kept across boxes: a disk image, or a directory
     checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
-
-
-@dataclass
-class Box:
-    """A started task; `handle` belongs to the executor. `unlogged_bytes`: what an adopted one has printed
-    and its log left out."""
-
-    task: Task
-    handle: Any = None
-    unlogged_bytes: int = 0
+    stdin: Path | None = None
+    inputs: tuple[tuple[str, Path], ...] = ()  # (name below its input directory, file), not to be changed
+    apart: bool = False  # its streams are told apart, which may cost their order where no engine does it
 
 
 @dataclass(frozen=True)
@@ -61,6 +55,22 @@ class Seen:
         """Bytes of this that are not in the other."""
         more = self.stdout_bytes - other.stdout_bytes, self.stderr_bytes - other.stderr_bytes
         return sum(max(size_bytes, 0) for size_bytes in more)
+
+    def with_all_of(self, other: "Seen") -> "Seen":
+        """Of each stream what is in either."""
+        stdout_bytes = max(self.stdout_bytes, other.stdout_bytes)
+        return Seen(stdout_bytes, max(self.stderr_bytes, other.stderr_bytes))
+
+
+@dataclass
+class Box:
+    """A started task; `handle` belongs to the executor. Of an adopted one: `unlogged_bytes` is what it has
+    printed and its log left out, `seen` is where `follow` goes on."""
+
+    task: Task
+    handle: Any = None
+    unlogged_bytes: int = 0
+    seen: Seen = Seen()
 
 
 @dataclass(frozen=True)
@@ -90,10 +100,19 @@ class Usage:
     peak_memory_bytes: int
 
 
+class Layers(Protocol):
+    """Debian packages in addition to what an image has."""
+
+    async def need(self, image: str, packages: Sequence[str], say: Callable[[str], None]) -> None:
+        """Return when boxes with these can start; `say` gets a line for each step that takes time. Abandoned,
+        it goes on for who asks next. Raises Refused for what cannot be had, and Unavailable."""
+
+
 class Executor(Protocol):
     """The interface; tests/test_executors.py is its contract. Faults of ours are raised as Unavailable."""
 
     name: str
+    layers: Layers
     outlives: bool  # whether a box can go on without this process (`leave`)
 
     async def check(self) -> str:
