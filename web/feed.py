@@ -171,7 +171,8 @@ class Feed:
         now = time.monotonic()
         if now - self._asked_at >= _ASK_S and not self._is_left:
             self._asked_at = now
-            self._is_refused = now - self._began_at > _LIFE_S or not await self._watched.may_watch()
+            async with self._sights.asking:
+                self._is_refused = now - self._began_at > _LIFE_S or not await self._watched.may_watch()
         return not (self._is_left or self._is_refused or view.is_gone or self._sights.closing.is_set())
 
     def _tick(self) -> None:

@@ -16,6 +16,7 @@ from web.glance import RowKey, glance
 _TICK_S = 1.0  # how soon streams notice that the service stops
 _LOOK_S = 5.0  # at the rows when no bell rings
 _GATHER_S = 0.05  # bells that ring within this time cause one look
+_MOST_ASK = 4  # viewers at a time, whether they may still watch: a crowd leaves the database to others
 _REST, _MOST_REST_S = 4, 2.0  # times as long as it took, before the next look
 
 
@@ -62,6 +63,7 @@ class Sights:
 
     def __init__(self, context: Context, closing: asyncio.Event) -> None:
         self.closing = closing
+        self.asking = asyncio.Semaphore(_MOST_ASK)
         self._context = context
         self._views: dict[Subject, View] = {}
         self._bell = Bell()
