@@ -78,8 +78,8 @@ class BuildWork:
         """Asked again here: the engine may have gone since the push was taken."""
         if self._executor.name != UNFENCED:
             return ""
-        async with self._context.database.read() as session:
-            return await distrust(session, self._context.settings, build.user_id)
+        settings = self._context.settings
+        return await self._context.database.read_at_once(lambda ask: distrust(ask, settings, build.user_id))
 
     async def _need_image(self, plan: Plan) -> None:
         if not await self._executor.has_image(plan.reference):

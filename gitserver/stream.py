@@ -18,8 +18,10 @@ from gitserver.voice import Voice
 from hermes.journal import log
 from hermes.plan import Plan
 from hermes.process import Context
+from hermes.pushes import BRANCHES
 from hermes.states import State
-from hermes.tables import Build, Push, Run
+from hermes.tables import Build, Push, Repo, Run
+from hermes.visibility import disagreement
 from hermes.words import bad_end
 
 _KEEP_ALIVE_S = (
@@ -50,16 +52,30 @@ class _Pulse:
         return b""
 
 
+def at_once(received: Received) -> bytes | None:
+    """All bytes of the response where nothing is waited for; None: they come from `answer`."""
+    if received.refused or not received.head.has_sideband:
+        return received.answer
+    if received.follow or any(change.plan is not None for change, _, _ in received.applied):
+        return None
+    voice, words = _voice(received), [change.words for change, _, _ in received.applied if change.words]
+    said = b"".join(band(PROGRESS, voice.say(each)) for each in words)
+    return received.answer.removesuffix(FLUSH) + said + FLUSH
+
+
+def _voice(received: Received) -> Voice:
+    return Voice(received.head.at_terminal, received.options.numbers.get("width", 0))
+
+
 async def answer(
     context: Context, received: Received, where: str, closing: asyncio.Event
 ) -> AsyncGenerator[bytes]:
     """All bytes of the response. `where` is `owner/name`; `closing` is set when the service stops."""
-    if received.refused or not received.head.has_sideband:
-        yield received.answer
+    if all_ := at_once(received):
+        yield all_
         return
     yield received.answer.removesuffix(FLUSH)
-    voice = Voice(received.head.at_terminal, received.options.numbers.get("width", 0))
-    follower = Follower(context, voice)
+    follower = Follower(context, _voice(received))
     try:
         pulse = _Pulse()
         async with aclosing(_words(context, follower, received, where)) as chunks:
@@ -109,6 +125,8 @@ async def _of_push(
     change, push, run = what
     for warning in change.plan.warnings if change.plan else ():
         yield follower.say(f"warning: {warning}")
+    if line := await _of_visibility(context, push, change.plan, where):
+        yield follower.say(line)
     build = await _build_of(context, push, change.plan)
     if build is None:
         if change.words:
@@ -127,6 +145,17 @@ async def _of_push(
                 yield data
     elif run is not None:
         yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
+
+
+async def _of_visibility(context: Context, push: Push, plan: Plan | None, where: str) -> str:
+    """That the settings decide, where the manifest of the default branch asks for something else."""
+    if plan is None or plan.public is None:
+        return ""
+    async with context.database.read() as session:
+        repo = await session.get_one(Repo, push.repo_id)
+    if push.ref != BRANCHES + repo.default_branch:
+        return ""
+    return disagreement(plan, repo, where, context.settings.public_url)
 
 
 async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | None:

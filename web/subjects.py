@@ -17,7 +17,7 @@ from web.details import build_words, run_words
 from web.feed import Feed, Watched
 from web.lookup import find_rank, see
 from web.sights import Sight, Subject
-from web.site import Site, number
+from web.site import Site, number, rank_asked
 
 Open = Callable[[Site, Request], Awaitable[Subject]]
 
@@ -50,7 +50,7 @@ class RankSubject:
 
     context: Context = field(compare=False)
     run_id: int
-    number: int
+    number: int | None  # of the rank; None: the first
 
     async def look(self) -> Sight:
         """Read the rows. Raises NotFound when there is no such rank."""
@@ -79,7 +79,7 @@ async def run_subject(site: Site, request: Request) -> Subject:
     user = await site.reader(request)
     async with site.context.database.read() as session:
         run_id = await see(session, user, Run, number(request.path_params, "run"))
-    return RankSubject(site.context, run_id, number(request.query_params, "rank"))
+    return RankSubject(site.context, run_id, rank_asked(request.query_params))
 
 
 async def build_subject(site: Site, request: Request) -> Subject:
