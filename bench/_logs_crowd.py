@@ -25,6 +25,7 @@ from bench._runner_runs import Runs
 from bench._tools import Figures, percentile, say, scratch, serving
 from bench.idle import cost
 from hermes.accounts import find_user
+from hermes.plan import Plan
 from hermes.process import open_context
 from hermes.requests import run_again
 from hermes.settings import load_settings
@@ -63,11 +64,12 @@ async def _begin(service: Service, run_id: int, runs: int) -> dict[int, int]:
         user = await find_user(session, service.user)
         build = await session.get_one(Build, run.build_id)
         assert user is not None
+        plan = Plan.model_validate(run.plan)
         lease: dict[str, Any] = {"lease_owner": "bench", "lease_until": time.time() + _HOUR_S}
         await move(session, build, Event.CLAIM, **lease)
         await move(session, build, Event.SUCCEED)
         for _ in range(runs - 1):
-            await run_again(session, run, user)
+            await run_again(session, run, user, plan)
         ranks = (await session.scalars(select(Rank).order_by(Rank.run_id))).all()
         slot = {"cpus": 1, "memory_bytes": 1 << 26, "gpus": [], "runner": "bench"}
         for rank in ranks:
