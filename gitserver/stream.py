@@ -149,7 +149,7 @@ async def _of_push(
 
 
 async def _remarks(context: Context, push: Push, plan: Plan | None, where: str) -> list[str]:
-    """What the manifest says that is not so: settings decide who may read, and versions stay what they are."""
+    """What the manifest says that is not so: settings decide who reads, and versions stay what they are."""
     if plan is None or (plan.public is None and not plan.version):
         return []
     async with context.database.read() as session:
