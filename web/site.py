@@ -13,11 +13,11 @@ from hermes.errors import NotFound
 from hermes.images import ImageTable
 from hermes.process import Context
 from hermes.tables import User
-from web.feed import Sights
 from web.lines import LineIndex, PerLog
 from web.look import Look
 from web.origin import Origin
 from web.outline import Outline
+from web.sights import Sights
 from web.streams import Streams
 from web.visitor import reader, visitor
 
@@ -32,7 +32,7 @@ class Site:
     look: Look
     origin: Origin | None
     streams: Streams
-    sights: Sights = field(default_factory=Sights)
+    sights: Sights
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
 
