@@ -10,13 +10,13 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.at_once import Ask, ask_in
-from hermes.columns import Base
 from hermes.errors import Refused
 from hermes.settings import Settings
 from hermes.states import State
+from hermes.tables import Rank, Run
 
 TURN_S = 60.0
-_RUN, _RANK = Base.metadata.tables["run"], Base.metadata.tables["rank"]
+_RUN, _RANK = Run.__table__, Rank.__table__
 _ALL = select(func.count()).select_from(_RANK).where(_RANK.c.state == State.QUEUED)
 _THEIRS = (
     select(func.count(), func.max(_RANK.c.queue_key))
