@@ -7,6 +7,7 @@ from typing import Any
 from hermes import logs
 from hermes.tables import Build, Rank
 from hermes.threads import in_thread
+from web.heads import Head, stage_heads
 from web.lines import LineIndex
 from web.outline import Outline
 from web.rows import sgr_before
@@ -29,6 +30,16 @@ class Excerpt:
     left_out_bytes: int
     size_bytes: int
     problems: dict[str, Any]
+    heads: list[Head]
+
+    def heads_at(self, line: int) -> list[Head]:
+        """Those before a line that is shown; before the first also those of lines that are left out."""
+        return [head for head in self.heads if max(head.first, self.first) == line]
+
+    @property
+    def last_heads(self) -> list[Head]:
+        """Those that no line follows."""
+        return [head for head in self.heads if head.first >= self.first + len(self.lines)]
 
 
 def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excerpt:
@@ -44,7 +55,8 @@ def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excer
     shown = render(b"\n".join(lines).decode("utf-8", "replace"), sgr_before(path, start))
     first = index.lines_before(start) + 1
     problems = outline.as_json(index) if size <= _READ_WHOLE_BYTES else _NOT_READ
-    return Excerpt(shown[:-1] if shown[-1] == [] else shown, first, attempt, start, size, problems)
+    lines_shown = shown[:-1] if shown[-1] == [] else shown
+    return Excerpt(lines_shown, first, attempt, start, size, problems, stage_heads(path, index))
 
 
 async def excerpt(site: Site, row: Build | Rank) -> Excerpt:

@@ -1,4 +1,4 @@
-"""The groups of a log, which a viewer can fold, and what compilers and checkers complain of.
+"""The groups and stages of a log, which a viewer can fold, and what compilers and checkers complain of.
 
 Groups as GitHub's `::group::title` … `::endgroup::` and Buildkite's `--- title` (folded), `+++ title` (open).
 Read once from start to end, and on from there when the log has grown."""
@@ -14,6 +14,7 @@ import re2
 from hermes import logs
 from hermes.marks import time_at, times
 from web.diagnostics import CANDIDATES, Diagnostic, read_diagnostic, read_frame
+from web.heads import stage_heads
 from web.lines import LineIndex
 from web.terminal import without_escapes
 
@@ -66,6 +67,7 @@ class Outline:
                     }
                     for each in self.groups
                 ],
+                "heads": [head.as_json() for head in stage_heads(self.path, index)],
                 "counts": self.counts,
                 "diagnostics": [each.as_json() for each in self.diagnostics],
                 "whole": whole,

@@ -3,7 +3,7 @@ import { Folds } from "./folds.js";
 import { Lines } from "./lines.js";
 import { outline } from "./logoutline.js";
 import { pick } from "./logpick.js";
-import { rowOf } from "./logrow.js";
+import { headRow, rowOf } from "./logrow.js";
 import { search } from "./logsearch.js";
 import { stream } from "./logstream.js";
 import { Window } from "./window.js";
@@ -36,7 +36,7 @@ export class Viewer {
     }
     this.window = new Window(this.box, {
       rows: () => this.folds.rows(this.lines.total),
-      draw: (row) => rowOf(this, this.folds.lineOf(row)),
+      draw: (row) => (this.folds.headOf(row) ? headRow(this, this.folds.headOf(row)) : rowOf(this, this.folds.lineOf(row))),
       seen: (first, last) => this.lines.need(this.folds.lineOf(first), this.folds.lineOf(Math.max(last - 1, 0))),
     });
     this.panel.classList.add("scripted");
@@ -56,8 +56,9 @@ export class Viewer {
   }
   empty() {
     this.box.style.setProperty("--numbers", `${Math.max(String(this.lines.total).length, 3)}ch`);
-    this.find("empty").hidden = this.lines.total > 0;
-    this.box.hidden = this.lines.total === 0;
+    const rows = this.folds.rows(this.lines.total);
+    this.find("empty").hidden = rows > 0;
+    this.box.hidden = rows === 0;
   }
   follow(on) {
     this.find("follow").checked = on;
@@ -98,10 +99,12 @@ export class Viewer {
   // Fold and unfold; what is seen stays where it is.
   refold(change) {
     const [row, offset] = this.window.anchor();
+    const head = this.folds.headOf(row);
     const number = this.folds.lineOf(row);
     change();
+    this.empty();
     if (this.window.atEnd) this.window.update();
-    else this.window.around(this.folds.rowOf(number), offset);
+    else this.window.around(head ? this.folds.rowOfHead(head.key) : this.folds.rowOf(number), offset);
   }
   // A line to where it can be seen, opened if it is folded.
   show(number) {

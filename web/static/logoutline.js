@@ -6,9 +6,9 @@ export function outline(viewer) {
   const look = async () => {
     const answer = await fetch(viewer.lines.url("log/outline", {})).catch(() => null);
     if (!answer?.ok) return;
-    const { groups, counts, diagnostics } = await answer.json();
+    const { groups, heads, counts, diagnostics } = await answer.json();
     const errors = diagnostics.filter((each) => each.severity === "error").map((each) => each.at);
-    viewer.refold(() => viewer.folds.update(groups, errors));
+    viewer.refold(() => viewer.folds.update(groups, errors, heads));
     say(counts, diagnostics);
   };
   const say = (counts, diagnostics) => {

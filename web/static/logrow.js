@@ -71,23 +71,53 @@ function fill(viewer, row, line, group) {
 }
 
 function groupHead(viewer, group) {
+  const button = foldButton(viewer, group.folded, () => viewer.folds.groups.get(group.first), `[data-line="${group.first}"]`);
+  button.textContent = group.title;
+  button.append(...took(group));
+  return button;
+}
+
+function took({ took_s }) {
+  return took_s === null || took_s === undefined ? [] : [note(took_s < 10 ? `${took_s.toFixed(took_s < 1 ? 2 : 1)} s` : span(took_s))];
+}
+
+function note(words) {
+  const element = document.createElement("span");
+  element.className = "note";
+  element.textContent = ` ${words}`;
+  return element;
+}
+
+// `fold()` is asked for at the click: an outline makes them anew.
+function foldButton(viewer, folded, fold, place) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "group";
-  button.setAttribute("aria-expanded", String(!group.folded));
-  button.textContent = group.title;
-  if (group.took_s !== null) {
-    const took = document.createElement("span");
-    took.className = "note";
-    took.textContent = ` ${group.took_s < 10 ? `${group.took_s.toFixed(1)} s` : span(group.took_s)}`;
-    button.append(took);
-  }
+  button.setAttribute("aria-expanded", String(!folded));
   button.addEventListener("click", () => {
     viewer.window.leave();
-    viewer.refold(() => viewer.folds.toggle(group.first));
-    viewer.box.querySelector(`[data-line="${group.first}"] button`)?.focus({ preventScroll: true });
+    viewer.refold(() => viewer.folds.toggle(fold()));
+    viewer.box.querySelector(`${place} button`)?.focus({ preventScroll: true });
   });
   return button;
+}
+
+// A row without a number: a stage of a build, a rank. What has no lines cannot be folded.
+export function headRow(viewer, head) {
+  const lines = Math.min(head.last, viewer.lines.total) - head.first + 1;
+  const stamp = [lines > 0, head.folded && lines, head.title, head.took_s, head.note].join();
+  const drawn = viewer.drawn.get(`head ${head.key}`);
+  if (drawn?.stamp === stamp) return drawn.row;
+  const row = document.createElement("span");
+  row.className = "l head";
+  row.dataset.head = head.key;
+  const title = lines > 0 ? foldButton(viewer, head.folded, () => viewer.folds.heads.find(({ key }) => key === head.key), `[data-head="${head.key}"]`) : document.createElement("span");
+  title.textContent = head.title;
+  title.append(...took(head), ...(head.note ? [note(head.note)] : []));
+  if (head.folded && lines > 0) title.append(note(`· ${lines} line${lines > 1 ? "s" : ""}`));
+  row.append(title, "\n");
+  viewer.drawn.set(`head ${head.key}`, { row, stamp });
+  return row;
 }
 
 function link(viewer, part, text) {
