@@ -1,6 +1,6 @@
 """The newest part of a log, rendered into its page: all there is without scripts, else there at once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from web.terminal import Span, render
 SHOWN_BYTES = 1 << 16
 _SHOWN_LINES = 400
 _READ_WHOLE_BYTES = 4 << 20  # of a larger log the browser asks for the outline later
-_NOT_READ: dict[str, Any] = {"counts": {}, "diagnostics": []}
+NOT_READ: dict[str, Any] = {"counts": {}, "diagnostics": []}
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class Excerpt:
     size_bytes: int
     problems: dict[str, Any]
     heads: list[Head]
+    labels: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # where all ranks are together: rank, its line
 
     def heads_at(self, line: int) -> list[Head]:
         """Those before a line that is shown; before the first also those of lines that are left out."""
@@ -54,7 +57,7 @@ def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excer
         lines = lines[-_SHOWN_LINES - 1 :]
     shown = render(b"\n".join(lines).decode("utf-8", "replace"), sgr_before(path, start))
     first = index.lines_before(start) + 1
-    problems = outline.as_json(index) if size <= _READ_WHOLE_BYTES else _NOT_READ
+    problems = outline.as_json(index) if size <= _READ_WHOLE_BYTES else NOT_READ
     lines_shown = shown[:-1] if shown[-1] == [] else shown
     return Excerpt(lines_shown, first, attempt, start, size, problems, stage_heads(path, index))
 

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from hermes.instance import gpu_names
 from hermes.states import TERMINAL
 from hermes.tables import Build, Event, Rank, Run
+from web.allranks import look_at_all
 from web.charts import charts
 from web.details import build_details
 from web.environment import variables
@@ -63,14 +64,18 @@ async def one_run(site: Site, request: Request) -> Response:
             "ranks": await look_at_ranks(session, run.id, rank.number) if details.rank_count > 1 else None,
             **await _telemetry(session, rank),
         }
+    shown, log = None, None
+    if details.rank_count > 1 and request.query_params.get("rank") == "all":
+        shown, log = await look_at_all(site, request)
     return site.page(
         request,
         "run.html",
+        shown=shown,
         details=details,
         rank=rank,
         letters=LETTERS,
         variables=variables(details.plan, run, rank, sha, settings.public_url),
-        log=await excerpt(site, rank),
+        log=log or await excerpt(site, rank),
         gallery=await gallery(site, details),
         **values,
     )

@@ -15,7 +15,7 @@ const clocked = (at) => {
 export function rowOf(viewer, number) {
   const line = viewer.lines.known.get(number);
   const group = viewer.folds.groups.get(number);
-  const picked = viewer.picked && number >= viewer.picked[0] && number <= viewer.picked[1];
+  const picked = viewer.isPicked(number, line);
   const stamp = [line?.version ?? Boolean(line), picked, viewer.matches.has(number), viewer.current === number, group && [group.folded, group.took_s, group.title]].join();
   const drawn = viewer.drawn.get(number);
   if (drawn?.stamp === stamp && drawn.line === line) return drawn.row;
@@ -32,17 +32,31 @@ function drawRow(viewer, number, line, group) {
   const row = document.createElement("span");
   row.className = "l";
   row.dataset.line = number;
-  const anchor = document.createElement("a");
-  anchor.className = "n";
-  anchor.href = `#${viewer.panel.dataset.anchor}${number}`;
-  anchor.tabIndex = -1;
-  anchor.dataset.n = number;
-  anchor.setAttribute("aria-label", `Line ${number}`);
-  row.append(anchor);
+  row.append(viewer.together ? rankAnchor(viewer, row, line) : lineAnchor(`#${viewer.panel.dataset.anchor}${number}`, number, `Line ${number}`));
   if (line) fill(viewer, row, line, group);
   else row.classList.add("missing");
   row.append("\n");
   return row;
+}
+
+function lineAnchor(href, words, label) {
+  const anchor = document.createElement("a");
+  anchor.className = "n";
+  anchor.href = href;
+  anchor.tabIndex = -1;
+  anchor.dataset.n = words;
+  anchor.setAttribute("aria-label", label);
+  return anchor;
+}
+
+// Where all ranks are together, the gutter has the rank; a bar in one of eight patterns makes neighbours differ.
+function rankAnchor(viewer, row, line) {
+  if (!line) return lineAnchor("#", "", "a line that is not there yet");
+  row.dataset.rank = line.rank;
+  const anchor = lineAnchor(viewer.lineAddress(line), line.rank, `Rank ${line.rank}, line ${line.n}`);
+  anchor.dataset.line = line.n;
+  anchor.classList.add(`r${line.rank % 8}`);
+  return anchor;
 }
 
 function fill(viewer, row, line, group) {
