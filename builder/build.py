@@ -58,7 +58,7 @@ class BuildWork:
                 writer.write(f"hermes: {why}; {NEXT_STEP}\n".encode())
                 await self._end(job, Event.FAIL, why)
                 return
-            await self._need_image(plan)
+            await self._need_image(plan, stages)
             stages.begin("tree", writer.position)
             try:
                 for warning in await in_thread(self._export, build, tree):
@@ -85,11 +85,13 @@ class BuildWork:
         async with self._context.database.read() as session:
             return await distrust(session, self._context.settings, build.user_id)
 
-    async def _need_image(self, plan: Plan) -> None:
+    async def _need_image(self, plan: Plan, stages: StageRecord) -> None:
         if not await self._executor.has_image(plan.reference):
             raise Unavailable(
                 f"the base image {plan.reference} is not on this machine: `make images` makes it"
             )
+        if facts := await self._executor.image_facts(plan.reference):
+            stages.note_base(facts.digest, facts.size_bytes)
 
     def _export(self, build: Build, target: Path) -> list[str]:
         settings = self._context.settings

@@ -1,4 +1,4 @@
-"""The stages of a build: where in its log each began, and when; a file beside the log (`.stages`).
+"""The stages of a build: where in its log each began, and when; and its base image. A file beside the log.
 
 Only the builder writes it, and nothing of it is in the log: no line that a program prints can be a stage, and
 the bytes of the log are the same wherever they are read."""
@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 #: In their order, each with what people read.
 STAGES = {
@@ -51,23 +52,41 @@ class StageRecord:
     def begin(self, stage: str, offset: int | None) -> None:
         """The stage before it, if there was one, has ended."""
         self.stage = stage
-        line = json.dumps({"stage": stage, "offset": offset, "at": time.time()})
-        with self._path.open("a") as file:
-            file.write(f"{line}\n")
+        self._write({"stage": stage, "offset": offset, "at": time.time()})
+
+    def note_base(self, digest: str, size_bytes: int) -> None:
+        """The base image that was used."""
+        self._write({"base": digest, "size": size_bytes})
 
     def close(self) -> None:
         """The last stage has ended."""
         if self.stage:
             self.begin("", None)  # a second call does nothing
 
+    def _write(self, record: dict[str, Any]) -> None:
+        with self._path.open("a") as file:
+            file.write(f"{json.dumps(record)}\n")
 
-def read_stages(log: Path) -> list[Stage]:
-    """In their order; none of a log that has no stages."""
+
+def _read(log: Path, key: str) -> list[dict[str, Any]]:
+    """The records that have it."""
     try:
         text = _stages_path(log).read_text()[:_MOST_BYTES]
     except OSError:
         return []
     records = [json.loads(line) for line in text.split("\n")[:-1]]
+    return [record for record in records if key in record]
+
+
+def read_base(log: Path) -> tuple[str, int] | None:
+    """Digest and size of the base image; None where boxes have none, or the build did not come so far."""
+    found = _read(log, "base")
+    return (found[0]["base"], found[0]["size"]) if found else None
+
+
+def read_stages(log: Path) -> list[Stage]:
+    """In their order; none of a log that has no stages."""
+    records = _read(log, "stage")
     ends = [record["at"] for record in records[1:]]
     return [
         Stage(record["stage"], record["offset"], record["at"], ends[at] if at < len(ends) else None)

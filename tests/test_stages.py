@@ -148,3 +148,16 @@ def test_stages_fold_by_hand_and_by_key(service: Service, build: dict[str, Any],
     browser_page.goto(f"/builds/{build['id']}#L1")
     expect(line).to_be_visible()
     expect(line).to_have_class(re.compile("picked"))
+
+
+def test_a_build_says_what_its_image_is_made_of(service: Service, build: dict[str, Any]) -> None:
+    with service.client() as client:
+        pages = [
+            client.get(f"/builds/{build['id']}").text,
+            client.get(f"/{build['repo']}/commit/{build['commit']}").text,
+        ]
+    for page in pages:
+        rows = re.findall(r"<tr><td>(.*?)</td>.*?</tr>", page)
+        assert "Base image" in rows and "/app" in rows
+        assert re.search(r'<code title="sha256:[0-9a-f]{64}">sha256:', page)
+        assert "cached: on this machine before" in page and "made by this build in" in page

@@ -12,11 +12,13 @@ from starlette.routing import Route
 from hermes.instance import gpu_names
 from hermes.states import TERMINAL
 from hermes.tables import Build, Event, Rank, Run
+from hermes.threads import in_thread
 from web.allranks import look_at_all
 from web.charts import charts
 from web.details import build_details
 from web.environment import variables
 from web.excerpt import excerpt
+from web.layers import image_layers
 from web.lookup import find_build, find_rank, find_run, subjects
 from web.metrics import metrics_of_rank
 from web.phases import phases
@@ -103,6 +105,7 @@ async def one_build(site: Site, request: Request) -> Response:
             "events": (await session.scalars(history.order_by(Event.id).limit(_EVENTS))).all(),
             "runs": (await session.scalars(runs)).all(),
             "subject": await _subject(session, build),
+            "layers": await in_thread(image_layers, site.context.paths, build),
         }
     return site.page(request, "build.html", log=await excerpt(site, build), **values)
 

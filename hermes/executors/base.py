@@ -82,6 +82,14 @@ class Exit:
 
 
 @dataclass(frozen=True)
+class ImageFacts:
+    """What an engine knows of a base image: its id (a digest), and its size as it lies on this machine."""
+
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class Usage:
     """What a box uses now."""
 
@@ -101,6 +109,9 @@ class Executor(Protocol):
 
     async def has_image(self, reference: str) -> bool:
         """Whether a base image is there."""
+
+    async def image_facts(self, reference: str) -> ImageFacts | None:
+        """What a base image is; None if it is not there, or if boxes have none."""
 
     async def start(self, task: Task) -> Box:
         """Make the box and start the command; leaves nothing behind if it raises."""

@@ -18,7 +18,7 @@ from docker.errors import NotFound as NoContainer
 from hermes.errors import Unavailable
 from hermes.executors import disks, volumes
 from hermes.executors.ahead import Ahead
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
+from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, ImageFacts, Seen, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_processes, read_usage
 from hermes.executors.container import FOLDERS, Ground, create
 from hermes.executors.engine import (
@@ -26,7 +26,7 @@ from hermes.executors.engine import (
     check_ground,
     connect,
     engine_socket,
-    has_image,
+    image_facts,
     in_words,
     remove_container,
     save_archive,
@@ -80,7 +80,10 @@ class DockerExecutor:
         return f"Docker engine {await self._call(self._ping)}"
 
     async def has_image(self, reference: str) -> bool:
-        return await self._call(lambda: has_image(self._client(), reference))
+        return await self.image_facts(reference) is not None
+
+    async def image_facts(self, reference: str) -> ImageFacts | None:
+        return await self._call(lambda: image_facts(self._client(), reference))
 
     async def start(self, task: Task) -> Box:
         try:
@@ -152,9 +155,8 @@ class DockerExecutor:
     def _close(self) -> None:
         for name in list(self._handles):
             self._forget(name)
-        for opened in (self._keeper, self._api):
-            if opened is not None:
-                opened.close()
+        for opened in filter(None, (self._keeper, self._api)):
+            opened.close()
 
     async def _call(self, function: Callable[..., T], *args: Any, deadline_s: float = _CALL_S) -> T:
         """An engine call in a thread, with a deadline, its errors as ours."""
@@ -192,10 +194,9 @@ class DockerExecutor:
         return self._launch(self._make(task))
 
     def _launch(self, container: str) -> _Handle:
-        api = self._client()
-        output = self._keeper.attach(container) if self._keeper else Direct(api, container)
+        output = self._keeper.attach(container) if self._keeper else Direct(self._client(), container)
         try:
-            api.start(container)
+            self._client().start(container)
         except BaseException:
             output.close()
             raise
@@ -203,8 +204,7 @@ class DockerExecutor:
 
     def _make(self, task: Task) -> str:
         """All but the start; returns the container."""
-        may_have_lived = not self._find_disks() or (self._base / task.name).exists()
-        if may_have_lived:  # with the same name
+        if not self._find_disks() or (self._base / task.name).exists():  # one of this name may have lived
             self._remove(task.name)
         binds, api = self._binds(task), self._client()
         container: str = create(api, task, binds, self._labels, self._ground)

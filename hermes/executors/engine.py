@@ -12,6 +12,7 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.utils import kwargs_from_env
 
 from hermes.errors import Unavailable
+from hermes.executors.base import ImageFacts
 from hermes.executors.container import Ground
 from hermes.executors.tars import write_bounded
 
@@ -57,13 +58,13 @@ def save_archive(api: Any, container: str, path: str, target: Path, limit_bytes:
         raise Unavailable(in_words(error)) from error
 
 
-def has_image(api: Any, reference: str) -> bool:
-    """Whether it is there."""
+def image_facts(api: Any, reference: str) -> ImageFacts | None:
+    """Its id and size; None if it is not there."""
     try:
-        api.inspect_image(reference)
+        found = api.inspect_image(reference)
     except ImageNotFound:
-        return False
-    return True
+        return None
+    return ImageFacts(str(found["Id"]), int(found["Size"]))
 
 
 def box_names(api: Any, labels: Mapping[str, str], base: Path) -> set[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hermes.errors import Unavailable
 from hermes.executors import disks
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
+from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, ImageFacts, Seen, Sink, Task, Usage
 from hermes.executors.bubblewrap import CUDA, CUDA_INSIDE, Fence, environment_file, find_fence
 from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS
 from hermes.executors.cores import Cores
@@ -80,6 +80,9 @@ class LocalExecutor:
 
     async def has_image(self, reference: str) -> bool:
         return True  # the machine itself is the image
+
+    async def image_facts(self, reference: str) -> ImageFacts | None:
+        return None
 
     async def start(self, task: Task) -> Box:
         try:

@@ -65,6 +65,7 @@ export class Viewer {
     const rows = this.folds.rows(this.lines.total);
     this.find("empty").hidden = rows > 0;
     this.box.hidden = rows === 0;
+    if (this.together) this.find("left-out").hidden = !this.lines.leftOut;
   }
   follow(on) {
     this.find("follow").checked = on;
