@@ -138,6 +138,9 @@ def test_stages_fold_by_hand_and_by_key(service: Service, build: dict[str, Any],
     expect(heads).to_have_count(6)
     expect(heads.nth(3)).to_have_text(re.compile(r"^make [\d.]+ s\s*$"))
     assert browser_page.locator(".l.head button").count() == 1, "what has no lines cannot be folded"
+    browser_page.set_viewport_size({"width": 360, "height": 800})
+    tops = "rows => new Set(rows.map((row) => row.getBoundingClientRect().top)).size"
+    assert heads.evaluate_all(tops) == 6, "each on a line of its own"
     button = browser_page.get_by_role("button", name=re.compile("^make "))
     line = browser_page.locator('.l[data-line="1"]')
     expect(line).to_contain_text("compiling")
