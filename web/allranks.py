@@ -97,12 +97,21 @@ class Together:
             for at in range(len(piece["lines"]))
         ]
         left_out = rows["first"] > 1 or rows["left_out"]
-        return Excerpt(lines, rows["first"], 0, left_out, 0, NOT_READ, self.order.heads(), labels)
+        numbers = list(range(rows["first"], rows["first"] + len(lines)))
+        return Excerpt(lines, numbers, 0, left_out, 0, NOT_READ, self.order.heads(), labels)
 
     def outline(self) -> dict[str, Any]:
         """Only what divides the rows: groups and diagnostics are with each rank."""
         heads = [head.as_json() for head in self.order.heads()]
-        return {"groups": [], "heads": heads, "counts": {}, "diagnostics": [], "whole": True}
+        return {
+            "groups": [],
+            "heads": heads,
+            "counts": {},
+            "diagnostics": [],
+            "drawn": [],
+            "drawn_to": None,
+            "whole": True,
+        }
 
 
 async def together(site: Site, request: Request) -> Together:

@@ -1,4 +1,4 @@
-"""Heads in a log: rows without a number between its lines. Those of a build's log are its stages."""
+"""Heads in a log: rows without a number between its lines, such as the stages of a build."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,13 +11,16 @@ from web.lines import LineIndex
 
 @dataclass(frozen=True)
 class Head:
-    """It stands before the line `first`, counted from 1; all lines up to the next head belong to it."""
+    """It stands before the line `first`, counted from 1; lines up to `last` belong to it, or up to the next
+    head that has no last one."""
 
     key: str
     title: str
     first: int
     took_s: float | None = None
     note: str = ""
+    last: int | None = None
+    folded: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For `static/folds.js`."""

@@ -4,12 +4,14 @@ export class Folds {
   constructor() {
     this.groups = new Map(); // by the number of their first line
     this.heads = [];
+    this.drawnTo = null; // lines after this one are not looked at yet: they may draw over others
     this.total = 0; // lines
     this.count = 0; // rows
     this.parts = []; // [{row, first, last, head}]: lines in one piece, or a head, in order
   }
   // Take in the outline; who opened or folded something keeps it so.
-  update(groups, errors, heads = []) {
+  update(groups, errors, heads = [], drawnTo = null) {
+    this.drawnTo = drawnTo;
     for (const fresh of groups) {
       const old = this.groups.get(fresh.first);
       const last = fresh.last ?? Infinity;
@@ -19,14 +21,16 @@ export class Folds {
     }
     const before = new Map(this.heads.map((head) => [head.key, head.folded]));
     this.heads = heads.map((head, at) => {
-      const last = at + 1 < heads.length ? heads[at + 1].first - 1 : Infinity;
-      return { ...head, last, folded: before.get(head.key) || false };
+      const next = heads.slice(at + 1).find((other) => !other.last);
+      const last = head.last ?? (next ? next.first - 1 : Infinity);
+      return { ...head, last, inner: head.last !== null && head.last !== undefined, folded: before.get(head.key) ?? head.folded ?? false };
     });
     this.lay();
   }
   clear() {
     this.groups.clear();
     this.heads = [];
+    this.drawnTo = null;
     this.lay();
   }
   toggle(fold) {
@@ -44,10 +48,12 @@ export class Folds {
   hidden() {
     const ranges = [...this.groups.values()].filter((one) => one.folded).map(({ first, last }) => ({ first: first + 1, last: last ?? Infinity }));
     ranges.push(...this.heads.filter((one) => one.folded));
+    if (this.drawnTo !== null) ranges.push({ first: this.drawnTo + 1, last: Infinity });
     return ranges.filter(({ first, last }) => last >= first).sort((one, other) => one.first - other.first);
   }
   lay() {
     const hidden = this.hidden();
+    const outer = this.heads.filter((one) => one.folded && !one.inner);
     this.parts = [];
     let [row, at, next] = [0, 1, 0];
     for (const head of [...this.heads, null]) {
@@ -63,6 +69,7 @@ export class Folds {
         at = range ? Math.min(range.last, until) + 1 : until + 1;
       }
       if (!head) break;
+      if (head.inner && outer.some(({ first, last }) => first <= head.first && head.first <= last)) continue;
       this.parts.push({ row, first: at, last: at, head });
       row += 1;
     }

@@ -27,6 +27,7 @@ export class Viewer {
     this.picked = null; // [first, last] of a permalink; where all ranks are together: {rank, n}
     this.matches = new Set(); // lines that hold what was searched for
     this.drawn = new Map(); // elements of lines
+    this.drawnOver = new Map(); // how lines look in the end that later ones have drawn over (web/screen.py)
     this.current = 0; // the one of them that was gone to
     this.lines.changed = () => this.redraw();
     this.lines.told = ({ heads }) => this.window && heads.length && this.folds.update([], [], heads);

@@ -1,6 +1,6 @@
 // One line of a log as an element: its number (a link), its time, its text; places in the source are links.
 import { span } from "./logstream.js";
-import { paint, render } from "./terminal.js";
+import { PLAIN, paint, render } from "./terminal.js";
 
 const STDERR = 2;
 const MOST_DRAWN = 2000;
@@ -16,7 +16,7 @@ export function rowOf(viewer, number) {
   const line = viewer.lines.known.get(number);
   const group = viewer.folds.groups.get(number);
   const picked = viewer.isPicked(number, line);
-  const stamp = [line?.version ?? Boolean(line), picked, viewer.matches.has(number), viewer.current === number, group && [group.folded, group.took_s, group.title]].join();
+  const stamp = [line?.version ?? Boolean(line), picked, viewer.matches.has(number), viewer.current === number, viewer.drawnOver.get(number), group && [group.folded, group.took_s, group.title]].join();
   const drawn = viewer.drawn.get(number);
   if (drawn?.stamp === stamp && drawn.line === line) return drawn.row;
   const row = drawRow(viewer, number, line, group);
@@ -69,7 +69,8 @@ function fill(viewer, row, line, group) {
     row.append(time);
   }
   if (group) return row.append(groupHead(viewer, group));
-  for (const { pen, text } of render(line.text, line.pen)) {
+  const over = viewer.drawnOver.get(Number(row.dataset.line));
+  for (const { pen, text } of over === undefined ? render(line.text, line.pen) : render(over, PLAIN)) {
     const part = document.createElement("span");
     paint(part, pen);
     link(viewer, part, text);
