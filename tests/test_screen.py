@@ -125,11 +125,11 @@ def test_bars_move_in_the_viewer_and_stand_still_without_scripts(
     browser_page.goto(f"/runs/{run['id']}")
     log, row = browser_page.locator("[data-lines]"), '.l[data-line="{}"]'
     expect(browser_page.locator(row.format(2))).to_contain_text(re.compile(r"one \d\d"), timeout=30_000)
-    expect(browser_page.locator(row.format(43))).to_contain_text("the end", timeout=30_000)
+    expect(browser_page.locator(row.format(44))).to_contain_text("the end", timeout=30_000)
     expect(browser_page.locator(row.format(2))).to_contain_text("one 40")
     expect(browser_page.locator(row.format(3))).to_contain_text("two 40")
     expect(browser_page.locator(row.format(20))).to_have_count(0)
-    fold = browser_page.get_by_role("button", name=re.compile("^39 lines drew over those above"))
+    fold = browser_page.get_by_role("button", name=re.compile("^40 lines drew over those above"))
     fold.click()
     expect(browser_page.locator(row.format(20))).to_be_visible()
     assert "one 40" in log.inner_text()
@@ -143,7 +143,7 @@ def test_bars_move_in_the_viewer_and_stand_still_without_scripts(
         "data-lines>go",
         "one 40",
         "two 40",
-        "39 lines drew over those above",
+        "40 lines drew over those above",
         "the end",
     ]
     assert raw.count("\x1b[A") == 40, "the log stays as it is"

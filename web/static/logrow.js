@@ -129,7 +129,7 @@ export function headRow(viewer, head) {
   const title = lines > 0 ? foldButton(viewer, head.folded, () => viewer.folds.heads.find(({ key }) => key === head.key), `[data-head="${head.key}"]`) : document.createElement("span");
   title.textContent = head.title;
   title.append(...took(head), ...(head.note ? [note(head.note)] : []));
-  if (head.folded && lines > 0) title.append(note(`· ${lines} line${lines > 1 ? "s" : ""}`));
+  if (head.folded && lines > 0 && !head.inner) title.append(note(`· ${lines} line${lines > 1 ? "s" : ""}`));
   row.append(title, "\n");
   viewer.drawn.set(`head ${head.key}`, { row, stamp });
   return row;
