@@ -86,11 +86,12 @@ class BuildWork:
             return await distrust(session, self._context.settings, build.user_id)
 
     async def _need_image(self, plan: Plan, stages: StageRecord) -> None:
-        if not await self._executor.has_image(plan.reference):
+        facts = await self._executor.image_facts(plan.reference)
+        if facts is None:
             raise Unavailable(
                 f"the base image {plan.reference} is not on this machine: `make images` makes it"
             )
-        if facts := await self._executor.image_facts(plan.reference):
+        if facts.digest:
             stages.note_base(facts.digest, facts.size_bytes)
 
     def _export(self, build: Build, target: Path) -> list[str]:

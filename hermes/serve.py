@@ -21,6 +21,7 @@ from hermes.checks import open_sockets
 from hermes.errors import HermesError
 from hermes.http import http_protocol
 from hermes.images import load_images
+from hermes.inputs import keep_sweeping_inputs
 from hermes.journal import log
 from hermes.pools import load_pools
 from hermes.process import open_context, watch_children
@@ -55,8 +56,11 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        always = [keep_reconciling(context), keep_maintaining(context, door.git)]
+        sweeping = keep_sweeping_inputs(context.database, context.paths)
+        always = [keep_reconciling(context), keep_maintaining(context, door.git), sweeping, *pages.always()]
         tasks = [asyncio.create_task(each) for each in always]
+        for task in tasks:
+            task.add_done_callback(_say_why)
         yield
         for task in tasks:
             task.cancel()
@@ -67,6 +71,12 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
         middleware=pages.middleware(),
         lifespan=lifespan,
     )
+
+
+def _say_why(task: "asyncio.Task[None]") -> None:
+    """What is to go on always has ended: a mistake of ours."""
+    if not task.cancelled():
+        log.error("a task broke", task=str(task.get_coro()), error=repr(task.exception()))
 
 
 async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | None) -> None:
@@ -81,6 +91,7 @@ async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | No
         config = uvicorn.Config(
             make_app(door, closing),
             loop="asyncio",
+            lifespan="on",
             http=http_protocol(),
             ws="none",
             log_config=None,

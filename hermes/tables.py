@@ -6,6 +6,11 @@ from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
+from hermes.invoked import STDIN as STDIN
+from hermes.invoked import IdempotencyKey as IdempotencyKey
+from hermes.invoked import Input as Input
+from hermes.messages import Outbox as Outbox
+from hermes.messages import WebhookDelivery as WebhookDelivery
 from hermes.remains import Artifact as Artifact
 from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
@@ -134,6 +139,7 @@ class Build(Work, Base):
     plan: Mapped[Json] = mapped_column(JSON)
     image_bytes: Mapped[int | None]
     cancel_requested_at: Mapped[float | None]
+    deleted_at: Mapped[float | None]  # as a function: nobody can invoke it any more
 
 
 class Run(Base):
@@ -162,6 +168,7 @@ class Run(Base):
     ended_at: Mapped[float | None]
     cancel_requested_at: Mapped[float | None]
     cancelled_by: Mapped[str] = mapped_column(default="")
+    callback_url: Mapped[str] = mapped_column(default="")  # gets the record when it ends
 
 
 class Rank(Work, Base):
@@ -216,26 +223,3 @@ class Runner(Base):
     uses: Mapped[Json] = mapped_column(JSON, default=dict)  # {UUID: runner.gpus.GpuUse} at `seen_at`
     bounds: Mapped[Json] = mapped_column(JSON, default=dict)  # hermes.waiting.Bounds
     seen_at: Mapped[float]
-
-
-class WebhookDelivery(Base):
-    """A delivery that was seen, so that a second one does nothing."""
-
-    __tablename__ = "webhook_delivery"
-    source: Mapped[str] = mapped_column(primary_key=True)
-    delivery_id: Mapped[str] = mapped_column(primary_key=True)
-    body_sha256: Mapped[str]
-    received_at: Mapped[float]
-
-
-class Outbox(Base):
-    """A message to somebody else, sent at least once."""
-
-    __tablename__ = "outbox"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    topic: Mapped[str]
-    key: Mapped[str] = mapped_column(unique=True)
-    payload: Mapped[Json] = mapped_column(JSON)
-    created_at: Mapped[float]
-    sent_at: Mapped[float | None]
-    tries: Mapped[int] = mapped_column(Integer, default=0)

@@ -7,11 +7,13 @@ from sqlalchemy import select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes import outbox
 from hermes.journal import log
 from hermes.states import LIVE, TERMINAL, Event, State, next_state, run_state
 from hermes.tables import Build, Rank, Run
 from hermes.tables import Event as EventRow
 
+CALLBACK = "callback"  # a topic of the outbox
 _BUILD_END = {
     State.FAILED: Event.FAIL,
     State.TIMED_OUT: Event.FAIL,
@@ -113,3 +115,5 @@ async def _settle_run(session: AsyncSession, run_id: int) -> None:
     if new in TERMINAL:
         run.ended_at = time.time()
     note(session, "run", run.id, (old, new), run.reason)
+    if new in TERMINAL and run.callback_url:
+        outbox.put(session, CALLBACK, f"run-{run.id}", {"run": run.id})

@@ -135,9 +135,12 @@ TABLE = {
     "POST /builds/{build}/cancel": changed(303),
     "GET /api/v1/runs": account(200),
     "GET /api/v1/gpus": account(200),
+    "GET /api/v1/callback-secret": account(200),
     "GET /api/v1/runs/{run}": of_members(200),
     "POST /api/v1/runs/{run}/cancel": changed(202),
     "POST /api/v1/runs/{run}/again": again(201),
+    "GET /api/v1/runs/{run}/result": of_members(404),  # it was not invoked
+    "POST /api/v1/functions/{owner}/{name:path}/runs": again(202),
     "GET /api/v1/builds/{build}": of_members(200),
     "POST /api/v1/builds/{build}/cancel": changed(202),
     "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),

@@ -1,7 +1,7 @@
 """Pages, the API and live logs: rows and files in, HTTP answers out. `hermes.serve` mounts what is here."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -21,11 +21,13 @@ from web import (
     allranks,
     artifacts,
     badge,
+    callbacks,
     commit,
     dashboard,
     files,
     gpus,
     health,
+    invoke,
     keys,
     latest,
     live,
@@ -62,13 +64,30 @@ class Pages:
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
-        work = (actions, again, live, logparts, rawlog, merged, allranks, files, artifacts, run)
+        work = (
+            invoke,
+            callbacks,
+            actions,
+            again,
+            live,
+            logparts,
+            rawlog,
+            merged,
+            allranks,
+            files,
+            artifacts,
+            run,
+        )
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine
+
+    def always(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on for as long as the service does."""
+        return [callbacks.keep_sending(self.site)]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
         """How errors look."""

@@ -2,8 +2,8 @@
 
 Of escape sequences, colours and styles (SGR) and movements within a line mean something (ECMA-48). A carriage
 return goes back to the start of the line and what follows overwrites it. Movements between lines are left to
-`web.screen`: a line of a log keeps its number. Colours beyond the 16 become the nearest of these; the browser shows
-them all."""
+`web.screen`: a line of a log keeps its number. Colours beyond the 16 become the nearest of these; the browser
+shows them all."""
 
 import re
 from collections.abc import Iterator
