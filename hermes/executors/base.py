@@ -92,7 +92,7 @@ class Exit:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """A base image as it lies here: its id (a digest) and its size; neither where it is the machine itself."""
+    """A base image as it lies here: its id (a digest) and its size; neither where it is the machine."""
 
     digest: str = ""
     size_bytes: int = 0
