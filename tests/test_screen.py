@@ -101,6 +101,16 @@ def test_a_line_without_an_end_counts(tmp_path: Path) -> None:
     assert outline.look(LineIndex(path)).drawn_to is None
 
 
+def test_what_wants_to_be_very_wide_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    writer, outline = LogWriter(path, 1 << 24), Outline(path)
+    writer.write(
+        b"\n" * 60 + b"\x1b[99A" + b"\x1b[16000Gx\x1b[B" * 60 + b"\x1b[1;31m" * 500 + b"\x1b[Jy\n", STDOUT
+    )
+    shown = outline.look(LineIndex(path))
+    assert sum(map(len, shown.drawn.values())) < 70 * 1300
+
+
 def test_a_screen_that_nothing_moves_on_any_more_is_given_up(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     writer, outline = LogWriter(path, 1 << 20), Outline(path)

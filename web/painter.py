@@ -1,6 +1,5 @@
 """Finds where a program draws over lines that it printed before, and what is to be seen there in the end."""
 
-import copy
 from pathlib import Path
 
 import re2
@@ -64,7 +63,7 @@ class Painter:
         rest = logs.read(self._path, offset, _BEFORE_BYTES)
         if end := rest.find(b"\n") + 1:
             rest = rest[: end - 1]
-        screen = copy.deepcopy(self._screen)
+        screen = self._screen.copy()
         screen.take(rest.decode("utf-8", "replace"))
         lines = screen.line + screen.begun
         paint = screen.finish()

@@ -5,13 +5,15 @@ an earlier row, which later bytes overwrite; a line end leads to the row below. 
 the line that first wrote on it; a line that has written only on rows of others has none. Other movements
 (H, whole screens) are left out: what was printed before would be gone."""
 
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 
 from web.terminal import HIDDEN, TOKEN, Row
 
 MOST_ROWS = 64  # that a movement reaches
 MOST_PAINTED = 1000
 _MOST_SGR = 200
+_MOST_SHOWN = 1024  # columns of a row that was drawn over
 
 
 @dataclass
@@ -92,6 +94,13 @@ class Screen:
             self._paint.row(self._rows.pop(0))
             self._at -= 1
 
+    def copy(self) -> "Screen":
+        """Another one that goes its own way."""
+        other = copy(self)
+        other._paint = replace(self._paint, rows=dict(self._paint.rows), hidden=list(self._paint.hidden))
+        other._rows = [replace(each, row=Row(list(each.row.cells), each.row.at)) for each in self._rows]
+        return other
+
     def finish(self) -> Paint:
         """What came of it until now; the screen is not to be used any more."""
         for drawn in (
@@ -144,6 +153,5 @@ class Screen:
 
 
 def _text(drawn: _Drawn) -> str:
-    return "".join(
-        f"\x1b[m{span.style}{span.text}" if span.style else f"\x1b[m{span.text}" for span in drawn.row.spans()
-    )
+    cells = drawn.row.cells[:_MOST_SHOWN]
+    return "".join(f"\x1b[m{span.style}{span.text}" for span in Row(cells).spans())
