@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from builder.script import NO_PROGRAM, build_command, build_env
 from builder.stages import StagedLog
 from hermes import logs
-from hermes.attempt import Ending, follow_to_end, open_box
+from hermes.attempt import Ending, before_stop, follow_to_end, open_box
 from hermes.boxes import box_name
 from hermes.errors import Refused, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
@@ -23,7 +23,7 @@ from hermes.objects import open_objects
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED, RANKS
-from hermes.stages import StageRecord
+from hermes.stages import Layer, StageRecord
 from hermes.states import Event
 from hermes.supervisor import Job, Stop
 from hermes.tables import Build
@@ -59,11 +59,15 @@ class BuildWork:
                 await self._end(job, Event.FAIL, why)
                 return
             await self._need_image(plan, stages)
-            stages.begin("tree", writer.position)
             try:
+                if not await before_stop(job, self._need_packages(plan, writer, stages)):
+                    await self._end(job, Event.CANCEL, "cancelled")
+                    return
+                stages.begin("tree", writer.position)
                 for warning in await in_thread(self._export, build, tree):
                     writer.write(f"hermes: {warning}\n".encode())
             except Refused as error:
+                writer.write(f"hermes: {error}{f'; {error.hint}' if error.hint else ''}\n".encode())
                 await self._end(job, Event.FAIL, str(error))
                 return
             stages.begin("box", writer.position)
@@ -82,17 +86,34 @@ class BuildWork:
         """Asked again here: the engine may have gone since the push was taken."""
         if self._executor.name != UNFENCED:
             return ""
-        async with self._context.database.read() as session:
-            return await distrust(session, self._context.settings, build.user_id)
+        settings = self._context.settings
+        return await self._context.database.read_at_once(lambda ask: distrust(ask, settings, build.user_id))
 
     async def _need_image(self, plan: Plan, stages: StageRecord) -> None:
-        facts = await self._executor.image_facts(plan.reference)
-        if facts is None:
+        if not await self._executor.has_image(plan.reference):
             raise Unavailable(
                 f"the base image {plan.reference} is not on this machine: `make images` makes it"
             )
-        if facts.digest:
-            stages.note_base(facts.digest, facts.size_bytes)
+        if base := await self._executor.layers.facts(plan.reference, ()):
+            stages.note_layer(Layer(plan.image, base.digest, base.size_bytes, made=False))
+
+    async def _need_packages(self, plan: Plan, writer: LogWriter, stages: StageRecord) -> None:
+        if not plan.packages:
+            return
+        made = False
+
+        def say(line: str) -> None:
+            nonlocal made
+            made = True
+            writer.write(f"hermes: {line}\n".encode())
+
+        stages.begin("packages", writer.position)
+        layers = self._executor.layers
+        await layers.need(plan.reference, plan.packages, say)
+        below, with_them = [await layers.facts(plan.reference, each) for each in ((), plan.packages)]
+        if below and with_them:
+            more_bytes = max(with_them.size_bytes - below.size_bytes, 0)
+            stages.note_layer(Layer(", ".join(plan.packages), with_them.digest, more_bytes, made))
 
     def _export(self, build: Build, target: Path) -> list[str]:
         settings = self._context.settings
@@ -112,6 +133,7 @@ class BuildWork:
         return Task(
             name=box_name(self._context, build),
             image=plan.reference,
+            packages=tuple(plan.packages),
             command=build_command(plan, key),
             tree=tree,
             limits=Limits(cpus=2, memory_bytes=MEMORY_BYTES, disk_bytes=settings.disk, pids=_PIDS),

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 
 from gitserver.app import GitServer
 from gitserver.child import Git
+from gitserver.door import Door
 from gitserver.maintenance import keep_maintaining
-from gitserver.push import Door
 from gitserver.ssh import serving
 from hermes import journal
 from hermes.checks import open_sockets

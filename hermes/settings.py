@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hermes.errors import SettingsError
+from hermes.packages import parse_allowed
 from hermes.units import parse_size_bytes, parse_span_s, show_limit
 
 Parse = Callable[[str], Any]
@@ -90,6 +91,9 @@ class Settings:
     database_url: str = _setting("", str, "SQLAlchemy URL; default: SQLite in the data directory; postgresql://… for PostgreSQL")
     log: str = _setting("text", _one_of("text", "json"), "form of the service's own log lines on stderr")
     images: Path = _setting(Path(), Path, "TOML table of base images; default: the one that comes with Hermes")
+    templates: Path = _setting(Path(), Path, "folder of templates for `hermes init`, besides those that come with Hermes")
+    packages: str = _setting("on", parse_allowed, "Debian packages that manifests may ask for (`build.packages`): on, all of them; off, none; or names, with `*`, by blanks")
+    packages_network: str = _setting("bridge", str, "network of the engine through which packages are fetched: bridge, host, or one of your own")
     gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
     without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
     gpu_settle: float = _setting(10.0, parse_span_s, "how long a GPU may take after a run until its memory is free again; then it is put into quarantine")

@@ -1,16 +1,17 @@
-"""The stages of a build: where in its log each began, and when; and its base image. A file beside the log.
+"""The stages of a build: where in its log each began, and when; and what it stands on. A file beside it.
 
 Only the builder writes it, and nothing of it is in the log: no line that a program prints can be a stage, and
 the bytes of the log are the same wherever they are read."""
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 #: In their order, each with what people read.
 STAGES = {
+    "packages": "Install the packages",
     "tree": "Export the tree",
     "box": "Start the box",
     "clean": "make clean",
@@ -36,6 +37,16 @@ class Stage:
         return None if self.ended_at is None else round(max(self.ended_at - self.began_at, 0.0), 3)
 
 
+@dataclass(frozen=True)
+class Layer:
+    """A layer of an engine below the built tree; `made`: by this build, else it was there."""
+
+    name: str
+    digest: str
+    size_bytes: int
+    made: bool
+
+
 def _stages_path(log: Path) -> Path:
     return log.with_suffix(".stages")
 
@@ -54,9 +65,9 @@ class StageRecord:
         self.stage = stage
         self._write({"stage": stage, "offset": offset, "at": time.time()})
 
-    def note_base(self, digest: str, size_bytes: int) -> None:
-        """The base image that was used."""
-        self._write({"base": digest, "size": size_bytes})
+    def note_layer(self, layer: Layer) -> None:
+        """One that was used."""
+        self._write({"layer": asdict(layer)})
 
     def close(self) -> None:
         """The last stage has ended."""
@@ -78,10 +89,9 @@ def _read(log: Path, key: str) -> list[dict[str, Any]]:
     return [record for record in records if key in record]
 
 
-def read_base(log: Path) -> tuple[str, int] | None:
-    """Digest and size of the base image; None where boxes have none, or the build did not come so far."""
-    found = _read(log, "base")
-    return (found[0]["base"], found[0]["size"]) if found else None
+def read_layers(log: Path) -> list[Layer]:
+    """From below; none where boxes have no image, or the build did not come so far."""
+    return [Layer(**record["layer"]) for record in _read(log, "layer")]
 
 
 def read_stages(log: Path) -> list[Stage]:

@@ -35,7 +35,7 @@ class Machine:
             if self._executor is None:
                 self._executor, _ = await choose_executor(self.site.context.settings)
             for name, image in self.site.images.items():
-                there[name] = await self._executor.image_facts(image.reference) is not None
+                there[name] = await self._executor.has_image(image.reference)
         except Unavailable as error:
             trouble = str(error)
         return self.site.page(

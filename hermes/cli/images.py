@@ -19,9 +19,7 @@ def images(as_json: bool) -> None:
 
     async def look() -> dict[str, bool]:
         executor, _ = await choose_executor(settings)
-        return {
-            name: await executor.image_facts(image.reference) is not None for name, image in table.items()
-        }
+        return {name: await executor.has_image(image.reference) for name, image in table.items()}
 
     there = asyncio.run(look())
     if as_json:

@@ -36,6 +36,7 @@ class Task:
     env: dict[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()  # UUIDs
     network: bool = False
+    packages: tuple[str, ...] = ()  # Debian's, that `layers` has put beside the image
     cache: Path | None = None  # compiler cache, kept across boxes: a disk image, or a directory
     checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
     stdin: Path | None = None
@@ -91,14 +92,6 @@ class Exit:
 
 
 @dataclass(frozen=True)
-class ImageFacts:
-    """A base image as it lies here: its id (a digest) and its size; neither where it is the machine."""
-
-    digest: str = ""
-    size_bytes: int = 0
-
-
-@dataclass(frozen=True)
 class Usage:
     """What a box uses now."""
 
@@ -107,17 +100,37 @@ class Usage:
     peak_memory_bytes: int
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image as it lies on this machine: its id (a digest) and its size."""
+
+    digest: str
+    size_bytes: int
+
+
+class Layers(Protocol):
+    """Debian packages in addition to what an image has."""
+
+    async def need(self, image: str, packages: Sequence[str], say: Callable[[str], None]) -> None:
+        """Return when boxes with these can start; `say` gets a line for each step that takes time. Abandoned,
+        it goes on for who asks next. Raises Refused for what cannot be had, and Unavailable."""
+
+    async def facts(self, image: str, packages: Sequence[str]) -> ImageFacts | None:
+        """What an image is with these; None if it is not there, or if boxes have no image."""
+
+
 class Executor(Protocol):
     """The interface; tests/test_executors.py is its contract. Faults of ours are raised as Unavailable."""
 
     name: str
+    layers: Layers
     outlives: bool  # whether a box can go on without this process (`leave`)
 
     async def check(self) -> str:
         """One line about the engine. Raises Unavailable with the next step."""
 
-    async def image_facts(self, reference: str) -> ImageFacts | None:
-        """What a base image is; None if it is not there."""
+    async def has_image(self, reference: str) -> bool:
+        """Whether a base image is there."""
 
     async def start(self, task: Task) -> Box:
         """Make the box and start the command; leaves nothing behind if it raises."""
