@@ -15,11 +15,14 @@ from gitserver.policy import Change
 from gitserver.protocol import FATAL, FLUSH, KEEP_ALIVE, PROGRESS, band
 from gitserver.push import Received
 from gitserver.voice import Voice
+from hermes.functions import taken_version
 from hermes.journal import log
 from hermes.plan import Plan
 from hermes.process import Context
+from hermes.pushes import BRANCHES
 from hermes.states import State
-from hermes.tables import Build, Push, Run
+from hermes.tables import Build, Push, Repo, Run
+from hermes.visibility import disagreement
 from hermes.words import bad_end
 
 _KEEP_ALIVE_S = (
@@ -123,6 +126,8 @@ async def _of_push(
     change, push, run = what
     for warning in change.plan.warnings if change.plan else ():
         yield follower.say(f"warning: {warning}")
+    for line in await _remarks(context, push, change.plan, where):
+        yield follower.say(line)
     build = await _build_of(context, push, change.plan)
     if build is None:
         if change.words:
@@ -141,6 +146,24 @@ async def _of_push(
                 yield data
     elif run is not None:
         yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
+
+
+async def _remarks(context: Context, push: Push, plan: Plan | None, where: str) -> list[str]:
+    """What the manifest says that is not so: settings decide who reads, and versions stay what they are."""
+    if plan is None or (plan.public is None and not plan.version):
+        return []
+    async with context.database.read() as session:
+        repo = await session.get_one(Repo, push.repo_id)
+        taken = await taken_version(session, repo, plan, push.new_sha)
+    lines = []
+    if plan.public is not None and push.ref == BRANCHES + repo.default_branch:
+        lines.append(disagreement(plan, repo, where, context.settings.public_url))
+    if taken:
+        lines.append(
+            f"version {plan.version} was built from {taken[:7]} and stays that; this commit is "
+            f"{where}@{push.new_sha[:7]} (raise `version` to give it one)"
+        )
+    return [line for line in lines if line]
 
 
 async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | None:

@@ -1,7 +1,7 @@
 """`/runs/{n}/logs/…`: the logs of all ranks as one for the viewer; asked again and again while they grow.
 
 Rows have numbers in an order (`order=rank|time`), lines have their rank and their own number, which stays.
-Of very many ranks, 256 are shown together, from `first` on."""
+Of very many ranks, 256 are shown together, from the position `first` on."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -37,13 +37,14 @@ class Shown:
     """What a page says of the ranks that it shows together."""
 
     order: str
+    start: int  # the position of the first
     first: int
     last: int
 
     @property
     def query(self) -> str:
         """For the parts of it."""
-        return f"order={self.order}&first={self.first}"
+        return f"order={self.order}&first={self.start}"
 
 
 class Together:
@@ -122,9 +123,9 @@ async def together(site: Site, request: Request) -> Together:
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
         of_run = select(Rank.number, Rank.id, Rank.attempt, Rank.state).where(
-            Rank.run_id == run.id, Rank.number >= first, Rank.number < first + MOST_RANKS
+            Rank.run_id == run.id, Rank.position >= first, Rank.position < first + MOST_RANKS
         )
-        rows = (await session.execute(of_run.order_by(Rank.number))).all()
+        rows = (await session.execute(of_run.order_by(Rank.position))).all()
     log = partial(site.context.paths.log, "rank")
     ranks = [RankLog(at, log(row_id, attempt), str(state)) for at, row_id, attempt, state in rows]
     orders = site.by_rank if asked.get("order") == "rank" else site.by_time
@@ -135,7 +136,8 @@ async def look_at_all(site: Site, request: Request) -> tuple[Shown, Excerpt]:
     """What a page shows of them."""
     all_of_them = await together(site, request)
     order = "rank" if request.query_params.get("order") == "rank" else "time"
-    shown = Shown(order, min(all_of_them.ranks, default=0), max(all_of_them.ranks, default=0))
+    start = number(request.query_params, "first") // MOST_RANKS * MOST_RANKS
+    shown = Shown(order, start, min(all_of_them.ranks, default=0), max(all_of_them.ranks, default=0))
     return shown, await in_thread(all_of_them.excerpt)
 
 

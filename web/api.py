@@ -13,6 +13,7 @@ from hermes.manifest import json_schema
 from hermes.repos import get_readable, visible_to
 from hermes.tables import Build, Run, User
 from hermes.threads import in_thread
+from web import visibility
 from web.actions import actions_of
 from web.answers import CommitAnswer, RunAnswer, RunPage
 from web.commit import full_sha
@@ -53,6 +54,7 @@ class Api:
             Route(f"{v1}/builds/{{build}}", self.build),
             Route(f"{v1}/builds/{{build}}/cancel", self.cancel_build, methods=["POST"]),
             Route(f"{v1}/repos/{{owner}}/{{repo}}/commits/{{sha}}", self.commit),
+            *visibility.routes(self.site, f"{v1}/repos/{{owner}}/{{repo}}/visibility"),
             Route(f"{v1}/gpus", self.gpus),
             Route(f"{v1}/manifest.schema.json", self.manifest_schema),
         ]

@@ -48,6 +48,7 @@ from web.guard import BodyLimit, SafeHeaders, SameOrigin
 from web.isolated import OnlyPreviews
 from web.look import make_look
 from web.origin import open_origin
+from web.sights import Sights
 from web.site import Site
 from web.streams import Streams
 
@@ -58,7 +59,7 @@ class Pages:
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
         origin = open_origin(context.settings, context.paths.preview_key)
         look, streams = make_look(context.settings), Streams(context.settings)
-        self.site = Site(context, images, closing, look, origin, streams)
+        self.site = Site(context, images, closing, look, origin, streams, Sights(context, closing))
         self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:

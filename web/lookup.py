@@ -34,6 +34,14 @@ async def find_build(session: AsyncSession, user: User | None, build_id: int) ->
     return await _find(session, user, Build, build_id)
 
 
+async def see(session: AsyncSession, user: User | None, table: type[R], row_id: int) -> int:
+    """The id of a run or a build that is there for them. Cheap. Raises NotFound."""
+    found = select(table.id).join(Repo, Repo.id == table.repo_id)
+    if await session.scalar(found.where(table.id == row_id, visible_to(user))) is None:
+        raise _not_found(table)
+    return row_id
+
+
 async def _find(session: AsyncSession, user: User | None, table: type[R], row_id: int) -> tuple[R, Place]:
     found = await session.execute(
         select(table, Repo, User.name)
@@ -43,8 +51,12 @@ async def _find(session: AsyncSession, user: User | None, table: type[R], row_id
     )
     row = found.first()
     if row is None:
-        raise NotFound(f"there is no such {table.__tablename__} that you may see")
+        raise _not_found(table)
     return row[0], Place(row[1], row[2])
+
+
+def _not_found(table: type[Run] | type[Build]) -> NotFound:
+    return NotFound(f"there is no such {table.__tablename__} that you may see")
 
 
 async def find_artifact(session: AsyncSession, user: User | None, artifact_id: int) -> Artifact:
@@ -66,9 +78,10 @@ def artifacts_by_rank() -> "Select[Artifact, int]":
     return found.order_by(Rank.number, Artifact.path)
 
 
-async def find_rank(session: AsyncSession, run_id: int, number: int) -> Rank:
-    """Raises NotFound."""
-    rank = await session.scalar(select(Rank).where(Rank.run_id == run_id, Rank.number == number))
+async def find_rank(session: AsyncSession, run_id: int, asked: int | None) -> Rank:
+    """By its number. Raises NotFound."""
+    which = Rank.position == 0 if asked is None else Rank.number == asked
+    rank = await session.scalar(select(Rank).where(Rank.run_id == run_id, which))
     if rank is None:
         raise NotFound(f"run {run_id} has no such rank")
     return rank

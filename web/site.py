@@ -15,11 +15,11 @@ from hermes.process import Context
 from hermes.tables import User
 from web.byrank import ByRank
 from web.bytime import ByTime
-from web.feed import Sights
 from web.lines import LineIndex, PerLog, Recent
 from web.look import Look
 from web.origin import Origin
 from web.outline import Outline
+from web.sights import Sights
 from web.streams import Streams
 from web.visitor import reader, visitor
 
@@ -34,7 +34,7 @@ class Site:
     look: Look
     origin: Origin | None
     streams: Streams
-    sights: Sights = field(default_factory=Sights)
+    sights: Sights
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
     by_time: Recent[tuple[int, int], ByTime] = field(init=False)  # by a run and its first rank that is shown
@@ -72,6 +72,11 @@ class Site:
 def number(params: Mapping[str, Any], name: str) -> int:
     """A row's id in a path; what cannot be one is 0, which no row has."""
     return as_number(str(params.get(name, "")))
+
+
+def rank_asked(query: Mapping[str, str]) -> int | None:
+    """The number in `?rank=`; None: the first that there is."""
+    return number(query, "rank") if "rank" in query else None
 
 
 def as_number(text: str) -> int:

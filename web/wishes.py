@@ -9,7 +9,7 @@ from starlette.requests import Request
 from hermes.again import Wrong
 from hermes.errors import UserError
 
-_SHAPE = '{"run": {"args": ["5"]}, "gpu": {"count": 1}, "ranks": {"repeat": 2, "parameters": [{"n": "1"}]}}'
+_SHAPE = '{"run": {"args": ["5"]}, "gpu": {"count": 1}, "ranks": {"only": [3, 7]}}'
 
 
 async def other_values(request: Request) -> dict[str, Any]:

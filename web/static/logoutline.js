@@ -4,6 +4,7 @@ const DRAWN_MS = 700; // while lines are drawn over
 
 export function outline(viewer) {
   let timer = null;
+  let isFirst = true;
   const look = async () => {
     const answer = await fetch(viewer.lines.url("log/outline", {})).catch(() => null);
     if (!answer?.ok) return;
@@ -11,6 +12,9 @@ export function outline(viewer) {
     const errors = diagnostics.filter((each) => each.severity === "error").map((each) => each.at);
     viewer.drawnOver = new Map(drawn);
     viewer.refold(() => viewer.folds.update(groups, errors, heads, viewer.live ? drawnTo : null));
+    const linked = isFirst && viewer.picked?.[0]; // groups are folded now: it may be in one
+    if (linked) viewer.show(linked);
+    isFirst = false;
     say(counts, diagnostics);
   };
   const say = (counts, diagnostics) => {
