@@ -82,6 +82,8 @@ _VISIBILITY = Rule(  # nothing is asked for: whoever may ask is told how
     missing=_GONE,
 )
 
+_VALUE = b'{"value": "long enough"}'
+
 TABLE = {
     "GET /healthz": everybody(200),
     "GET /signin": everybody(200),
@@ -103,6 +105,8 @@ TABLE = {
     "GET /settings/keys": account(200),
     "POST /settings/keys": account(400, key="no key"),
     "POST /settings/keys/{key}/remove": mine(303),
+    "GET /settings/secrets": account(200),
+    "POST /settings/secrets": account(303, do="set-secret", name="OWN_KEY", value="long enough"),
     "GET /{owner}/{repo}": shown(200),
     "GET /{owner}/{repo}/latest": shown(302),
     "GET /{owner}/{repo}/latest/log": shown(302),
@@ -149,6 +153,14 @@ TABLE = {
     "GET /api/v1/builds/{build}": of_members(200),
     "POST /api/v1/builds/{build}/cancel": changed(202),
     "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),
+    "PUT /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(201)._replace(body=_VALUE),  # deleted below
+    "GET /api/v1/repos/{owner}/{repo}/secrets": managed(200),
+    "GET /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(200),
+    "DELETE /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(204),
+    "PUT /api/v1/user/secrets/{name}": account(201)._replace(body=_VALUE),
+    "GET /api/v1/user/secrets": account(200),
+    "GET /api/v1/user/secrets/{name}": account(200),
+    "DELETE /api/v1/user/secrets/{name}": account(204),
     "GET /api/v1/repos/{owner}/{repo}/visibility": of_members(200),
     "PUT /api/v1/repos/{owner}/{repo}/visibility": _VISIBILITY,
     "GET /{owner}/{name}.git/info/refs": _FETCH,

@@ -73,12 +73,17 @@ def paths(house: Service, root: str) -> dict[str, str]:
     assert run["state"] == "failed", run
     build, source = house.settled(failed)["builds"][0], f"/alice/several/source/{done.sha}"
     live = waiting(house, root)
+    with house.client() as client:
+        for whose in ("user", "repos/alice/several"):
+            body = {"value": "long enough", "branches": ["release/*"]}
+            assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
     return {
         "dashboard": "/",
         "gpus": "/gpus",
         "queue": "/queue",
         "tokens": "/settings/tokens",
         "keys": "/settings/keys",
+        "secrets": "/settings/secrets?secret=API_TOKEN",
         "a repository": "/alice/several",
         "a repository with trends": "/alice/measured",
         "its settings": "/alice/several/settings",

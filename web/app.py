@@ -38,6 +38,8 @@ from web import (
     repository,
     repository_settings,
     run,
+    secret_api,
+    secrets,
     signin,
     source,
     tokens,
@@ -64,7 +66,7 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
+        fixed = (health, signin, dashboard, gpus, queue, tokens, keys, secrets, secret_api)
         work = (
             invoke,
             callbacks,

@@ -94,6 +94,7 @@ async def one_run(site: Site, request: Request) -> Response:
         rank=rank,
         letters=LETTERS,
         variables=variables(details.plan, run, rank, sha, settings.public_url),
+        secrets=rank.secrets or [] if details.may_write else [],
         log=log or await excerpt(site, rank),
         gallery=await gallery(site, details),
         **values,

@@ -34,6 +34,7 @@ class Task:
     tree: Path
     limits: Limits
     env: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)  # likewise, and masked in its output
     gpus: tuple[str, ...] = ()  # UUIDs
     network: bool = False
     packages: tuple[str, ...] = ()  # Debian's, that `layers` has put beside the image
@@ -147,7 +148,7 @@ class Executor(Protocol):
         """Let go of a box that goes on: nothing more is read, and `adopt` of another process finds it."""
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
-        """Hand every byte to `sink`, in order, until the command has ended."""
+        """Hand every byte to `sink`, in order and without the task's secrets, until the command has ended."""
 
     async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
         """SIGTERM, wait, SIGKILL. Returns when it is dead or beyond our reach."""
