@@ -52,6 +52,11 @@ class LogWriter:
         self.printed_bytes = self._offset  # all that came, kept or not
         self.last_write_at = time.time()
 
+    @property
+    def position(self) -> int | None:
+        """Where the next byte goes; None when the head is full: what is kept of the rest has no place yet."""
+        return None if self._is_full else self._offset
+
     def write(self, data: bytes, stream: int = MIXED) -> None:
         """Append what the program printed."""
         with self._lock:

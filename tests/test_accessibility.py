@@ -94,6 +94,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "a file": f"{source}/src/pi.py",
         "a run": f"/runs/{run['id']}",
         "another rank": f"/runs/{run['id']}?rank=2",
+        "all ranks": f"/runs/{run['id']}?rank=all",
+        "all ranks one after another": f"/runs/{run['id']}?rank=all&order=rank",
         "artifacts": f"/runs/{run['id']}/artifacts",
         "no such artifact": f"/runs/{run['id']}/artifacts?name=nothing",
         "again": f"/runs/{run['id']}/again",

@@ -18,6 +18,7 @@ from web import (
     admin_audit,
     admin_machine,
     again,
+    allranks,
     artifacts,
     badge,
     callbacks,
@@ -66,7 +67,20 @@ class Pages:
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, queue, tokens, keys, secrets, secret_api)
-        work = (invoke, callbacks, actions, again, live, logparts, rawlog, merged, files, artifacts, run)
+        work = (
+            invoke,
+            callbacks,
+            actions,
+            again,
+            live,
+            logparts,
+            rawlog,
+            merged,
+            allranks,
+            files,
+            artifacts,
+            run,
+        )
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]

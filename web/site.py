@@ -13,7 +13,9 @@ from hermes.errors import NotFound
 from hermes.images import ImageTable
 from hermes.process import Context
 from hermes.tables import User
-from web.lines import LineIndex, PerLog
+from web.byrank import ByRank
+from web.bytime import ByTime
+from web.lines import LineIndex, PerLog, Recent
 from web.look import Look
 from web.origin import Origin
 from web.outline import Outline
@@ -35,6 +37,13 @@ class Site:
     sights: Sights
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
+    by_time: Recent[tuple[int, int], ByTime] = field(init=False)  # by a run and its first rank that is shown
+    by_rank: Recent[tuple[int, int], ByRank] = field(init=False)
+
+    def __post_init__(self) -> None:
+        indexes = self.line_indexes
+        object.__setattr__(self, "by_time", Recent(lambda _key: ByTime(indexes), 4))
+        object.__setattr__(self, "by_rank", Recent(lambda _key: ByRank(indexes), 50))
 
     async def visitor(self, request: Request) -> Identity:
         """Raises SignInNeeded."""

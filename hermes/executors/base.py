@@ -101,12 +101,23 @@ class Usage:
     peak_memory_bytes: int
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image as it lies on this machine: its id (a digest) and its size."""
+
+    digest: str
+    size_bytes: int
+
+
 class Layers(Protocol):
     """Debian packages in addition to what an image has."""
 
     async def need(self, image: str, packages: Sequence[str], say: Callable[[str], None]) -> None:
         """Return when boxes with these can start; `say` gets a line for each step that takes time. Abandoned,
         it goes on for who asks next. Raises Refused for what cannot be had, and Unavailable."""
+
+    async def facts(self, image: str, packages: Sequence[str]) -> ImageFacts | None:
+        """What an image is with these; None if it is not there, or if boxes have no image."""
 
 
 class Executor(Protocol):
