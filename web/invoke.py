@@ -2,10 +2,12 @@
 
 import json
 import shlex
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,20 +15,21 @@ from starlette.routing import Route
 
 from hermes.accounts import Identity
 from hermes.again import Wrong
+from hermes.at_once import Ask
 from hermes.errors import NotFound, Refused, UserError
-from hermes.fairness import check_queue
 from hermes.functions import Function, FunctionName, find_function, parse_function
 from hermes.inputs import Intake
 from hermes.instance import look_at_instance
-from hermes.invocations import Invocation, earlier, invoke
+from hermes.invocations import Conflict, Invocation, Queued, invoke
 from hermes.options import PARAMETER
 from hermes.outward import check_url, parse_networks
-from hermes.plan import Plan
+from hermes.plan import Instance, Plan
 from hermes.pools import PoolTable, load_pools
 from hermes.queue import RANKS
+from hermes.ready import find_ready
 from hermes.repos import may_write
-from hermes.tables import Run, User
-from hermes.trust import check_trusted
+from hermes.tables import User
+from hermes.trust import NEXT_STEP, distrust
 from web.answers import RunAnswer
 from web.intake import read_body
 from web.lookup import find_rank, find_run
@@ -41,6 +44,7 @@ _NUMBERS = ("run.cpus", "gpu.count", "ranks.repeat")
 _KNOWN = {*_KEYS, "arg", "env", "parameter", "mode", "wait"}
 _MODES = ("async", "sync")
 _MOST_WAIT_S = 600.0
+_GOOD_FOR_S = 1.0
 
 
 class Invoke:
@@ -50,6 +54,7 @@ class Invoke:
         self.site, self.context = site, site.context
         self.pools: PoolTable = load_pools(site.context.settings.pools)
         self.outcomes = Outcomes(site.context)
+        self._seen, self._seen_until = Instance({}, 0.0), 0.0
 
     async def __call__(self, request: Request) -> Response:
         """A run; its output as it comes (mode=sync), or its record at once or after `wait` seconds."""
@@ -57,14 +62,14 @@ class Invoke:
         mode, wait_s = _mode(request)
         if mode == "sync":
             check_room(self.site, self.outcomes, identity.user)
-        run = await self.start(request, identity)
+        run_id = (await self.start(request, identity)).run_id
         if mode == "sync":
-            return Call(self.site, self.outcomes, identity.user, run).answer(request)
-        ended = bool(wait_s) and await self.outcomes.wait(run.id, wait_s)
-        record = await record_of(self.site, identity.user, run.id)
+            return Call(self.site, self.outcomes, identity.user, run_id).answer(request)
+        ended = bool(wait_s) and await self.outcomes.wait(run_id, wait_s)
+        record = await record_of(self.site, identity.user, run_id)
         return accepted(record, 200 if ended else 202)
 
-    async def start(self, request: Request, identity: Identity) -> Run:
+    async def start(self, request: Request, identity: Identity) -> Queued:
         """Read the whole request and queue what it asks for. Raises UserError."""
         name = parse_function("{owner}/{name}".format(**request.path_params))
         function = await self._function(identity.user, name)  # before its input is read
@@ -82,14 +87,27 @@ class Invoke:
                 callback_url=callback_url,
                 key=request.headers.get("idempotency-key", ""),
             )
-            run, is_taken = await self._queue(identity.user, function, asked)
+            queued = await self._queue(identity.user, function, asked)
+            is_taken = queued.is_new
         finally:
             if not is_taken:
                 await intake.discard()
         await self.context.doorbell.ring(RANKS)
-        return run
+        return queued
 
     async def _function(self, user: User, name: FunctionName) -> Function:
+        """Raises NotFound, Refused. Mostly one visit to the database."""
+        settings = self.context.settings
+        is_unfenced = (await self._here()).is_unfenced
+
+        def look(ask: Ask) -> tuple[Function | None, str]:
+            return find_ready(ask, user, name), distrust(ask, settings, user.id) if is_unfenced else ""
+
+        ready, why = await self.context.database.read_at_once(look)
+        if why:
+            raise Refused(why, NEXT_STEP)
+        if ready is not None:
+            return ready
         async with self.context.database.read() as session:
             function = await find_function(session, user, name, self.context.paths)
             await self._check(session, user, function)
@@ -101,18 +119,24 @@ class Invoke:
                 f"you may read {function.owner}/{function.repo.name}, but not run it",
                 f"ask {function.owner} to make you a collaborator who may write",
             )
-        await check_trusted(session, self.context.settings, user)
 
-    async def _queue(self, user: User, function: Function, asked: Invocation) -> tuple[Run, bool]:
-        """The run, and whether it is a new one, which has the files."""
-        async with self.context.database.write() as session:
-            if (before := await earlier(session, user, function, asked)) is not None:
-                return before, False
-            here = await look_at_instance(session, self.context.settings, self.site.images, self.pools)
-            run = await invoke(session, user, function, asked, here.as_seen_by(user.name))
-            ranks = len(Plan.model_validate(run.plan).ranks)
-            await check_queue(session, self.context.settings, user.id, 0, f"this run of {ranks} ranks")
-        return run, True
+    async def _queue(self, user: User, function: Function, asked: Invocation) -> Queued:
+        settings, here = self.context.settings, (await self._here()).as_seen_by(user.name)
+        try:
+            return await self.context.database.write_at_once(
+                lambda ask: invoke(ask, settings, user, function, asked, here)
+            )
+        except IntegrityError:  # where writers are not one after another: the same key at this moment
+            raise Conflict("a request with this Idempotency-Key is being taken", "ask again") from None
+
+    async def _here(self) -> Instance:
+        """What this instance has; a runner's word is good for a second."""
+        if time.monotonic() > self._seen_until:
+            async with self.context.database.read() as session:
+                settings = self.context.settings
+                self._seen = await look_at_instance(session, settings, self.site.images, self.pools)
+            self._seen_until = time.monotonic() + _GOOD_FOR_S
+        return self._seen
 
 
 async def result(site: Site, request: Request) -> Response:
