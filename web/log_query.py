@@ -8,7 +8,10 @@ from web.endpoint import Content
 from web.reading import Query
 
 LOG = Content(("text/plain",), "the bytes")
-EVENTS = Content(("text/event-stream",), "server-sent events: state, attempt, log, lines, end, reconnect")
+_EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("event", "data", "id")}}
+EVENTS = Content(
+    ("text/event-stream",), "server-sent events: state, attempt, log, lines, end, reconnect", _EVENT
+)
 BYTES = Content(("application/octet-stream",), "the bytes")
 Rank = Annotated[int, Field(ge=0, le=9999, description="of which rank")]
 Flag = Literal["0", "1"]
