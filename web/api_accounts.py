@@ -19,7 +19,6 @@ from web.lookup import places
 from web.reading import Body, Query
 from web.site import Site
 
-
 _LIFE = {
     "description": "seconds, or `90s`, `15m`, `1h30m`, `90d`; null: until it is revoked",
     "anyOf": [
