@@ -27,6 +27,8 @@ from tests.reach import ROLES, SIGN_IN, TABLE, Rule
 from tests.service import Service
 from tests.ssh import make_key, public
 
+#: Of names that may be seen; how like that which was asked for they are depends on that alone.
+NEAR = "did you mean [^?]+[?]|`hermes functions` lists what you may invoke"
 LEAVES = 'echo words; echo file >"$HERMES_OUTPUT_DIR/out.txt"'
 GIT = "/{owner}/{name}"
 RAW = re.compile(" /api/|/logs?$|/log/|/events$|zip$|^GET /artifacts/")
@@ -147,7 +149,7 @@ def address(key: str, where: Objects) -> tuple[str, str]:
     method, _, path = key.partition(" ")
     if path.endswith(".git/info/refs"):
         path += "?service=git-upload-pack"
-    name = where["repo"] if GIT in key else "out.txt"
+    name = where["repo"] if GIT in key or "/functions/" in key else "out.txt"
     file = "objects/batch" if GIT in key else "main.sh" if "/source/" in key else "out.txt"
     function = f"{where['function']}:9.9.9" if method == "DELETE" else where["function"]
     values = where | {"name": name, "path": file, "function": function}
@@ -188,7 +190,7 @@ def plain(answer: httpx.Response, path: str, where: Objects) -> tuple[Any, ...]:
     def without(text: str) -> str:
         for name in (path, where["repo"], where["sha"], where["sha"][:12]):
             text = text.replace(name, "NAME")
-        return text
+        return re.sub(NEAR, "NEAR", text)
 
     return (
         answer.status_code,

@@ -1,6 +1,6 @@
 """What may be asked of a log and of a stream of events: the same of runs and of builds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -8,7 +8,10 @@ from web.endpoint import Content
 from web.reading import Query
 
 LOG = Content(("text/plain",), "the bytes")
-_EVENT = {"type": "object", "properties": {name: {"type": "string"} for name in ("event", "data", "id")}}
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
+}
 EVENTS = Content(
     ("text/event-stream",), "server-sent events: state, attempt, log, lines, end, reconnect", _EVENT
 )

@@ -40,9 +40,10 @@ class WrongType(UserError):
 def read_query(request: Request, model: type[M]) -> M:
     """Raises UserError."""
     values: dict[str, Any] = {}
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for name in request.query_params:
         given = request.query_params.getlist(name)
-        field = model.model_fields.get(name)
+        field = fields.get(name)
         is_list = field is not None and get_origin(field.annotation) is list
         if not is_list and len(given) > 1:
             raise UserError(f"{name[:80]} stands {len(given)} times in the query", "name it once")
