@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from tests.access_tools import browsing
 from tests.browsing import sign_in
@@ -109,9 +109,10 @@ def test_a_file_is_stdin_and_others_lie_in_their_folder(page: Page, function: Pu
     page.get_by_label("Or a file as standard input").set_input_files(
         {"name": "in.txt", "mimeType": "text/plain", "buffer": b"from a file\n"}
     )
-    page.get_by_label("More files").set_input_files(
-        [{"name": f"{name}.dat", "mimeType": "", "buffer": b"x"} for name in ("a", "b")]
-    )
+    files: list[FilePayload] = [
+        {"name": name, "mimeType": "application/octet-stream", "buffer": b"x"} for name in ("a.dat", "b.dat")
+    ]
+    page.get_by_label("More files").set_input_files(files)
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.locator("[data-text]")).to_have_text(
         "words: first\nfrom a file\na.dat\nb.dat\n", timeout=30_000
@@ -142,6 +143,8 @@ def test_without_scripts_the_form_leads_to_the_run(local_service: Service, funct
         assert wrong.status_code == 400 and "run.cpus: input should be a valid number" in wrong.text
         assert ">plain</textarea>" in wrong.text.replace("\n", ""), "what was typed stays"
         assert client.post(address, data={"text": "x"}).status_code == 415
+        large = client.post(address, files={"upload": ("in.bin", b"x" * (2 << 20))})
+        assert large.status_code == 303, "files are not bounded as other forms are"
 
 
 def test_strangers_and_readers_are_told_what_is_missing(local_service: Service, function: Pushed) -> None:

@@ -9,7 +9,7 @@ from hermes import __version__
 from hermes.errors import HermesError, UserError
 
 # each in a module of its name, imported when it is called
-COMMANDS = ("up", "demo", "admin", "images", "gpus", "doctor")
+COMMANDS = ("init", "templates", "up", "demo", "admin", "images", "gpus", "doctor")
 
 
 class _Commands(click.Group):
