@@ -24,6 +24,7 @@ ACTS = (
     "secret key rotated",
     "run cancelled",
     "build cancelled",
+    "function deleted",
     "user made",
     "user disabled",
     "user enabled",

@@ -66,6 +66,7 @@ class Queued(NamedTuple):
 
     run_id: int
     plan: Plan
+    at: float
     is_new: bool
 
 
@@ -94,7 +95,7 @@ def invoke(
     plan = Plan.model_validate(function.build.plan).model_copy(update={"runs": True, "keeps_result": True})
     plan = change(plan, _values(plan, asked), here)
     if (before := _earlier(ask, user, function, asked)) is not None:
-        return Queued(before, plan, is_new=False)
+        return Queued(before, plan, time.time(), is_new=False)
     check_room(ask, settings, user.id, len(plan.ranks), "this run")
     run_id = queue(ask, function.build, plan, user.id, TRIGGER, callback=asked.callback_url)
     for each in asked.inputs:
@@ -103,7 +104,7 @@ def invoke(
         ask(_FORGET, user=user.id, since=time.time() - KEY_LIFE_S)
         row = {"user_id": user.id, "key": asked.key, "run_id": run_id, "created_at": time.time()}
         ask(_REMEMBER, request_sha256=asked.digest(function), **row)
-    return Queued(run_id, plan, is_new=True)
+    return Queued(run_id, plan, time.time(), is_new=True)
 
 
 def _values(plan: Plan, asked: Invocation) -> dict[str, Any]:

@@ -56,6 +56,8 @@ def _environment(env: dict[str, str]) -> dict[str, str]:
 def _to_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str) and "\0" in value:  # no program can be given one
+        raise ValueError("must not hold a NUL")
     return str(value) if isinstance(value, int | float) else value
 
 

@@ -19,6 +19,7 @@ from web.details import RunDetails
 from web.environment import MASK, masked
 from web.forms import read_form
 from web.lookup import find_run
+from web.rates import check_rate
 from web.runs import PAGE, run_details
 from web.site import Site, number
 
@@ -111,6 +112,7 @@ def routes(site: Site) -> list[Route]:
     async def again(request: Request) -> Response:
         user, typed = await site.user(request), await read_form(request)
         run_id = number(request.path_params, "run")
+        check_rate(site, user)
         if not typed:
             return RedirectResponse(f"/runs/{(await actions.run_again(user, run_id, {})).id}", 303)
         details = await find(request, user)

@@ -19,15 +19,16 @@ from web import (
     admin_machine,
     again,
     allranks,
+    api,
     artifacts,
     badge,
     callbacks,
     commit,
     dashboard,
     files,
+    functions,
     gpus,
     health,
-    invoke,
     keys,
     latest,
     live,
@@ -37,19 +38,19 @@ from web import (
     rawlog,
     repository,
     repository_settings,
+    result,
     run,
-    secret_api,
     secrets,
     signin,
     source,
     tokens,
 )
-from web.api import Api
 from web.failures import Failures
 from web.guard import BodyLimit, SafeHeaders, SameOrigin
 from web.isolated import OnlyPreviews
 from web.look import make_look
 from web.origin import open_origin
+from web.rates import Rates
 from web.sights import Sights
 from web.site import Site
 from web.streams import Streams
@@ -61,29 +62,18 @@ class Pages:
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
         origin = open_origin(context.settings, context.paths.preview_key)
         look, streams = make_look(context.settings), Streams(context.settings)
-        self.site = Site(context, images, closing, look, origin, streams, Sights(context, closing))
+        rates, sights = Rates(context.settings), Sights(context, closing)
+        self.site = Site(context, images, closing, look, origin, streams, rates, sights)
         self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, queue, tokens, keys, secrets, secret_api)
-        work = (
-            invoke,
-            callbacks,
-            actions,
-            again,
-            live,
-            logparts,
-            rawlog,
-            merged,
-            allranks,
-            files,
-            artifacts,
-            run,
-        )
+        fixed = (health, signin, dashboard, gpus, queue, functions, tokens, keys, secrets)
+        logs = (live, logparts, rawlog, merged, allranks)
+        work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
-        mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
+        mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine

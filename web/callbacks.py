@@ -8,10 +8,6 @@ import hmac
 import time
 from functools import partial
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
-
 from hermes import __version__, outbox
 from hermes.errors import Unavailable
 from hermes.journal import log
@@ -20,9 +16,10 @@ from hermes.queue import CHANGED
 from hermes.secret_file import key_in
 from hermes.tables import Outbox, Run, User
 from hermes.transitions import CALLBACK, note
+from web.account_answers import SecretAnswer
+from web.endpoint import Asked, Endpoint
 from web.site import Site
 from web.sync import record_of
-from web.visitor import program
 
 _LOOK_S = 1.0
 
@@ -82,12 +79,11 @@ async def keep_sending(site: Site) -> None:
             task.add_done_callback(sending.discard)
 
 
-def routes(site: Site) -> list[Route]:
+def endpoints(site: Site) -> list[Endpoint]:
     """For programs that check what they get."""
 
-    async def show(request: Request) -> Response:
+    async def get_callback_secret(asked: Asked) -> SecretAnswer:
         """The secret that signs your callbacks."""
-        user = (await program(request, site.context)).user
-        return JSONResponse({"secret": secret_of(site, user)})
+        return SecretAnswer(secret=secret_of(site, asked.user))
 
-    return [Route("/api/v1/callback-secret", show)]
+    return [Endpoint("GET", "/callback-secret", get_callback_secret)]

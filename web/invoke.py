@@ -3,15 +3,14 @@
 import json
 import shlex
 import time
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from hermes.accounts import Identity
 from hermes.again import Wrong
@@ -34,10 +33,11 @@ from web.answers import RunAnswer
 from web.intake import read_body
 from web.lookup import find_rank, find_run
 from web.outcome import Outcomes
+from web.rates import check_rate
 from web.rawlog import slice_of
+from web.shapes import queued_answer
 from web.site import Site, number, rank_asked
 from web.sync import Call, check_room, record_of
-from web.visitor import program
 
 _KEYS = ("run.args", "run.timeout", "run.cpus", "run.memory", "gpu.count", "gpu.memory", "ranks.repeat")
 _NUMBERS = ("run.cpus", "gpu.count", "ranks.repeat")
@@ -45,6 +45,14 @@ _KNOWN = {*_KEYS, "arg", "env", "parameter", "mode", "wait"}
 _MODES = ("async", "sync")
 _MOST_WAIT_S = 600.0
 _GOOD_FOR_S = 1.0
+Read = Callable[[Function, Intake], Awaitable[Invocation]]
+
+
+class Started(NamedTuple):
+    """What was asked for, and what came of it."""
+
+    function: Function
+    queued: Queued
 
 
 class Invoke:
@@ -56,30 +64,28 @@ class Invoke:
         self.outcomes = Outcomes(site.context)
         self._seen, self._seen_until = Instance({}, 0.0), 0.0
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request, identity: Identity) -> Response:
         """A run; its output as it comes (mode=sync), or its record at once or after `wait` seconds."""
-        identity = await program(request, self.context)
         mode, wait_s = _mode(request)
         if mode == "sync":
             check_room(self.site, self.outcomes, identity.user)
-        run_id = (await self.start(request, identity)).run_id
+        function, queued = await self.start(request, identity)
         if mode == "sync":
-            return Call(self.site, self.outcomes, identity.user, run_id).answer(request)
-        ended = bool(wait_s) and await self.outcomes.wait(run_id, wait_s)
-        record = await record_of(self.site, identity.user, run_id)
-        return accepted(record, 200 if ended else 202)
+            return Call(self.site, self.outcomes, identity.user, queued.run_id).answer(request)
+        if queued.is_new and not wait_s:
+            base = self.context.settings.public_url
+            return accepted(queued_answer(queued, function, identity.user, base), 202)
+        ended = bool(wait_s) and await self.outcomes.wait(queued.run_id, wait_s)
+        return accepted(await record_of(self.site, identity.user, queued.run_id), 200 if ended else 202)
 
-    async def start(self, request: Request, identity: Identity) -> Queued:
+    async def start(self, request: Request, identity: Identity) -> Started:
         """Read the whole request and queue what it asks for. Raises UserError."""
-        name = parse_function("{owner}/{name}".format(**request.path_params))
-        function = await self._function(identity.user, name)  # before its input is read
-        settings = self.context.settings
-        if callback_url := request.headers.get("x-callback-url", ""):
-            check_url(callback_url, parse_networks(settings.callback_networks))
-        intake = Intake(self.context.paths, settings.input_size, settings.input_files)
-        is_taken = False
-        try:
-            asked = Invocation(
+        name = parse_function("{owner}/{function}".format(**request.path_params))
+
+        async def read(_: Function, intake: Intake) -> Invocation:
+            if callback_url := request.headers.get("x-callback-url", ""):
+                check_url(callback_url, parse_networks(self.context.settings.callback_networks))
+            return Invocation(
                 values=(await read_body(request, intake)) | _values(request),
                 env=_pairs(request, "env"),
                 parameters=_pairs(request, "parameter"),
@@ -87,13 +93,24 @@ class Invoke:
                 callback_url=callback_url,
                 key=request.headers.get("idempotency-key", ""),
             )
-            queued = await self._queue(identity.user, function, asked)
+
+        return await self.start_as(identity.user, name, read)
+
+    async def start_as(self, user: User, name: FunctionName, read: Read) -> Started:
+        """Queue what `read` finds in a request. Raises UserError."""
+        function = await self._function(user, name)  # before its input is read
+        check_rate(self.site, user)
+        settings = self.context.settings
+        intake = Intake(self.context.paths, settings.input_size, settings.input_files)
+        is_taken = False
+        try:
+            queued = await self._queue(user, function, await read(function, intake))
             is_taken = queued.is_new
         finally:
             if not is_taken:
                 await intake.discard()
         await self.context.doorbell.ring(RANKS)
-        return queued
+        return Started(function, queued)
 
     async def _function(self, user: User, name: FunctionName) -> Function:
         """Raises NotFound, Refused. Mostly one visit to the database."""
@@ -139,16 +156,20 @@ class Invoke:
         return self._seen
 
 
-async def result(site: Site, request: Request) -> Response:
-    """What the program wrote to stdout, all of it or a range. Raises NotFound."""
-    user = (await program(request, site.context)).user
+async def find_result(site: Site, request: Request, user: User | None) -> tuple[Path, str]:
+    """The file that holds what a rank wrote to stdout, and what to call it. Raises NotFound."""
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
         rank = await find_rank(session, run.id, rank_asked(request.query_params))
-    path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)
     if not Plan.model_validate(run.plan).keeps_result:
         raise NotFound(f"run {run.id} keeps no result: it was not invoked", "its log has what it printed")
-    name = f"run-{run.id}" + f"-rank-{rank.number}" * (rank.number > 0) + ".out"
+    path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)
+    return path, f"run-{run.id}" + f"-rank-{rank.number}" * (rank.number > 0) + ".out"
+
+
+async def sent_result(site: Site, request: Request, user: User) -> Response:
+    """All of it, or a range. Raises NotFound."""
+    path, name = await find_result(site, request, user)
     return slice_of(request, path, name, "application/octet-stream")
 
 
@@ -204,12 +225,3 @@ def _pairs(request: Request, name: str) -> Mapping[str, str]:
             raise UserError(f"{name}={pair[:80]}: write {name}=NAME=VALUE", "NAME: letters, digits and _")
         found[key] = value
     return found
-
-
-def routes(site: Site) -> list[Route]:
-    """For programs, with a token."""
-    handler = Invoke(site)
-    return [
-        Route("/api/v1/functions/{owner}/{name:path}/runs", handler.__call__, methods=["POST"]),
-        Route("/api/v1/runs/{run}/result", partial(result, site)),
-    ]

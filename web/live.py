@@ -22,23 +22,28 @@ async def _events(feed: Feed, after: Position | None, frames: Frames) -> AsyncGe
             yield await frames.of(item)
 
 
+def events_of(site: Site, open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of `…/events`."""
+
+    async def answer(request: Request) -> Response:
+        subject = await open_subject(site, request)
+        sight = await subject.look()
+        feed = feed_for(site, request, open_subject, subject, sight)
+        after = parse_position(request.headers.get("last-event-id") or request.query_params.get("after"))
+        numbered = None
+        if request.query_params.get("lines") == "1":
+            log_of = partial(site.context.paths.log, sight.kind, sight.row_id)
+            numbered = Numbered(log_of, site.line_indexes)
+            after = await numbered.near_end(after)
+        stream = EventStream(_events(feed, after, Frames(numbered)), feed.leave)
+        return site.streams.bounded(request, stream)
+
+    return answer
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may watch what it does."""
-
-    def of(open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            subject = await open_subject(site, request)
-            sight = await subject.look()
-            feed = feed_for(site, request, open_subject, subject, sight)
-            after = parse_position(request.headers.get("last-event-id") or request.query_params.get("after"))
-            numbered = None
-            if request.query_params.get("lines") == "1":
-                log_of = partial(site.context.paths.log, sight.kind, sight.row_id)
-                numbered = Numbered(log_of, site.line_indexes)
-                after = await numbered.near_end(after)
-            stream = EventStream(_events(feed, after, Frames(numbered)), feed.leave)
-            return site.streams.bounded(request, stream)
-
-        return answer
-
-    return [Route("/runs/{run}/events", of(run_subject)), Route("/builds/{build}/events", of(build_subject))]
+    return [
+        Route("/runs/{run}/events", events_of(site, run_subject)),
+        Route("/builds/{build}/events", events_of(site, build_subject)),
+    ]

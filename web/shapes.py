@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from hermes.tables import Build, Push, Rank, Run
+from hermes.functions import Function
+from hermes.invocations import TRIGGER, Queued
+from hermes.states import State
+from hermes.tables import Artifact, Build, Push, Rank, Run, User
 from web.answers import (
     ArtifactAnswer,
     BuildAnswer,
@@ -48,19 +51,59 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         world_size=details.plan.world_size,
         ranks=[_rank(rank, url) for rank in details.ranks],
         metrics=[MetricAnswer(**each._asdict()) for each in details.metrics],
-        artifacts=[
-            ArtifactAnswer(
-                path=each.path,
-                rank=details.rank_number(each),
-                size_bytes=each.size_bytes,
-                sha256=each.sha256,
-                url=base + artifact_url(each),
-            )
-            for each in details.artifacts
-        ],
+        artifacts=[artifact_answer(each, details.rank_number(each), base) for each in details.artifacts],
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
+    )
+
+
+def queued_answer(queued: Queued, function: Function, user: User, base: str) -> RunAnswer:
+    """A run that has this moment been queued, of which nothing more can be known."""
+    url, plan = f"{base}/runs/{queued.run_id}", queued.plan
+    build = function.build
+    fresh: dict[str, Any] = {"state": State.QUEUED, "reason": "", "exit_code": None, "signal": ""}
+    times: dict[str, Any] = {"created_at": queued.at, "started_at": None, "ended_at": None}
+    fresh |= times | {"created": iso(queued.at), "started": None, "ended": None}
+    untried: dict[str, Any] = {
+        "attempt": 0,
+        "progress": None,
+        "progress_text": "",
+        "slot": None,
+        "summary": None,
+    }
+    return RunAnswer(
+        **fresh,
+        id=queued.run_id,
+        words="queued" if build.state is State.BUILT else f"queued: waits for build {build.id}",
+        trigger=TRIGGER,
+        repo=f"{function.owner}/{function.repo.name}",
+        commit=build.commit_sha,
+        build=build.id,
+        user=user.name,
+        summary={},
+        rank_count=len(plan.ranks),
+        world_size=plan.world_size,
+        ranks=[
+            RankAnswer(**fresh, **untried, number=number, parameters=each, log_url=f"{url}/log?rank={number}")
+            for number, each in plan.numbered()
+        ],
+        metrics=[],
+        artifacts=[],
+        url=url,
+        log_url=f"{url}/log",
+        events_url=f"{url}/events",
+    )
+
+
+def artifact_answer(artifact: Artifact, rank: int, base: str) -> ArtifactAnswer:
+    """One file and the number of the rank that wrote it."""
+    return ArtifactAnswer(
+        path=artifact.path,
+        rank=rank,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        url=base + artifact_url(artifact),
     )
 
 

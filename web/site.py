@@ -19,6 +19,7 @@ from web.lines import LineIndex, PerLog, Recent
 from web.look import Look
 from web.origin import Origin
 from web.outline import Outline
+from web.rates import Rates
 from web.sights import Sights
 from web.streams import Streams
 from web.visitor import reader, visitor
@@ -34,6 +35,7 @@ class Site:
     look: Look
     origin: Origin | None
     streams: Streams
+    rates: Rates
     sights: Sights
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
