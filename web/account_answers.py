@@ -97,7 +97,7 @@ class ImagesAnswer(BaseModel):
     images: list[ImageAnswer]
 
 
-class SecretAnswer(BaseModel):
+class CallbackSecret(BaseModel):
     """What signs the callbacks of your runs (`X-Hermes-Signature`)."""
 
     secret: str

@@ -16,7 +16,7 @@ from hermes.queue import CHANGED
 from hermes.secret_file import key_in
 from hermes.tables import Outbox, Run, User
 from hermes.transitions import CALLBACK, note
-from web.account_answers import SecretAnswer
+from web.account_answers import CallbackSecret
 from web.endpoint import Asked, Endpoint
 from web.site import Site
 from web.sync import record_of
@@ -82,8 +82,8 @@ async def keep_sending(site: Site) -> None:
 def endpoints(site: Site) -> list[Endpoint]:
     """For programs that check what they get."""
 
-    async def get_callback_secret(asked: Asked) -> SecretAnswer:
+    async def get_callback_secret(asked: Asked) -> CallbackSecret:
         """The secret that signs your callbacks."""
-        return SecretAnswer(secret=secret_of(site, asked.user))
+        return CallbackSecret(secret=secret_of(site, asked.user))
 
     return [Endpoint("GET", "/callback-secret", get_callback_secret)]
