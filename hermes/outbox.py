@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -20,6 +20,14 @@ WAITS_S = (2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 _LEASE_S = 120.0  # of a try: whoever dies in it leaves the message to the next
 _AT_ONCE = 20
 _MOST_ERROR = 300
+_TABLE = Outbox.__table__
+_DUE = (
+    select(_TABLE.c.id)
+    .where(_TABLE.c.topic == bindparam("topic"), _TABLE.c.sent_at.is_(None))
+    .where(_TABLE.c.next_at <= bindparam("now"), _TABLE.c.tries <= len(WAITS_S))
+    .order_by(_TABLE.c.id)
+    .limit(_AT_ONCE)
+)
 
 
 def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any]) -> None:
@@ -30,15 +38,12 @@ def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any]) ->
 async def due(database: Database, topic: str) -> list[Outbox]:
     """Those whose time has come, for the caller alone."""
     now = time.time()
-    waiting = select(Outbox).where(Outbox.topic == topic, Outbox.sent_at.is_(None), Outbox.next_at <= now)
-    waiting = waiting.where(Outbox.tries <= len(WAITS_S)).order_by(Outbox.id).limit(_AT_ONCE)
-    async with database.read() as session:
-        found = (await session.scalars(waiting)).all()
-    if not found:
+    ids = [row_id for (row_id,) in await database.read_at_once(lambda ask: ask(_DUE, topic=topic, now=now))]
+    if not ids:
         return []
     mine = []
     async with database.write() as session:
-        for row in found:
+        for row in (await session.scalars(select(Outbox).where(Outbox.id.in_(ids)))).all():
             taken = await session.execute(
                 update(Outbox)
                 .where(Outbox.id == row.id, Outbox.tries == row.tries, Outbox.next_at == row.next_at)

@@ -22,6 +22,7 @@ from web.site import Site
 from web.sync import record_of
 
 _LOOK_S = 1.0
+_PAUSE_S = 0.1  # between two looks, however often something changes
 
 
 def secret_of(site: Site, user: User) -> str:
@@ -67,6 +68,7 @@ async def keep_sending(site: Site) -> None:
     bell = site.context.doorbell.bell(CHANGED)
     sending: set[asyncio.Task[None]] = set()
     while True:
+        await asyncio.sleep(_PAUSE_S)
         await bell.wait(_LOOK_S)
         try:
             rows = await outbox.due(site.context.database, CALLBACK)

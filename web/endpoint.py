@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, TypeAdapter
@@ -55,6 +55,11 @@ class Also:
     words: str
     model: type[BaseModel] | None = None
     content: Content | None = None
+
+
+@cache
+def _schema(hint: Any) -> dict[str, Any]:
+    return TypeAdapter(hint).json_schema()
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ class Endpoint:
 
     def path_schema(self, name: str) -> dict[str, Any]:
         """What can stand at a name in the path."""
-        return TypeAdapter(self.hints[name]).json_schema()
+        return _schema(self.hints[name])
 
     async def reply(self, site: Site, request: Request) -> Response:
         """Read what is asked for, ask the handler, write its answer."""
