@@ -1,5 +1,6 @@
 """`hermes functions`: what one may invoke on the server."""
 
+import sys
 import time
 from typing import Any
 
@@ -57,7 +58,7 @@ def show(client: Client, function: str, as_json: bool) -> None:
 def delete(client: Client, function: str, version: str, yes: bool) -> None:
     """Delete a version of a function, or all. What they have run stays listed."""
     name = whole_name(client, f"{function}:{version}" if version else function)
-    if not yes and click.get_text_stream("stdin").isatty():
+    if not yes and sys.stdin.isatty():
         click.confirm(
             f"Delete {name}{'' if ':' in name else ' with all its versions'}?", abort=True, err=True
         )
