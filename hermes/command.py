@@ -11,13 +11,14 @@ _WITH_STDIN = 'input=$1; shift; exec "$@" <"$input"'
 MASTER_PORT = "9000"  # PESC's default
 
 
-def rank_command(plan: Plan, rank: Rank) -> tuple[str, ...]:
-    """What is started. Arguments stay arguments: no shell reads them."""
+def rank_command(plan: Plan, rank: Rank, *, reads_file: bool = True) -> tuple[str, ...]:
+    """What is started. Arguments stay arguments: no shell reads them. `reads_file`: its stdin is the file
+    that the manifest names, if it names one; an invocation may bring another."""
     values = {"rank": str(rank.number), "world_size": str(len(plan.ranks)), **rank.parameters}
     args = substitute(plan.args, values)
     handler = shlex.split(plan.handler)
     command = [*handler, *args] if handler else ["sh", "-c", _DEFAULT, "run", *args]
-    if plan.stdin:
+    if plan.stdin and reads_file:
         command = ["sh", "-c", _WITH_STDIN, "run", plan.stdin, *command]
     return tuple(command)
 

@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from hermes.http_connection import StrictConnection
 from hermes.http_limits import HttpLimits, Patience, Peer
+from hermes.http_trailers import with_trailers
 from hermes.journal import log
 from hermes.units import show_size
 
@@ -81,6 +82,7 @@ class PatientProtocol(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.conn = StrictConnection(limits.head_bytes)
+        self.app = with_trailers(self.app, self)
         self.has_ended = False  # answered or refused for the last time: what still comes is dropped
         self._limits = limits
         self._head, self._body = Patience(limits.head_s), Patience(limits.body_s)

@@ -18,6 +18,19 @@ class Paths:
         """The log of one attempt of a build or a rank; its index lies beside it (`.idx`)."""
         return self.root / "logs" / kind / f"{row_id}.{attempt}.log"
 
+    def result(self, rank_id: int, attempt: int) -> Path:
+        """What one attempt of an invoked rank wrote to standard output."""
+        return self.root / "results" / f"{rank_id}.{attempt}"
+
+    @property
+    def inputs(self) -> Path:
+        """The files that invocations bring, each by a random token."""
+        return self.root / "inputs"
+
+    def input(self, token: str) -> Path:
+        """One of them."""
+        return self.inputs / token[:2] / token
+
     def image(self, build_id: int) -> Path:
         """The built tree of a build, a tar."""
         return self.root / "images" / f"{build_id}.tar"

@@ -45,6 +45,7 @@ class Plan(BaseModel):
     ranks: list[dict[str, str]] = [{}]  # the parameters of each rank
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
+    keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
 
     def shape(self) -> str:
         """A digest of what each rank asks for: those of one shape fit or do not fit alike. None ("") for what

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.errors import Refused
+from hermes.invocations import inputs_again
 from hermes.plan import Plan
 from hermes.pushes import queue_run
 from hermes.states import TERMINAL, Event, State
@@ -46,4 +47,6 @@ async def run_again(session: AsyncSession, run: Run, by: User, plan: Plan | None
         raise Refused(
             f"build {build.id} is {build.state}: there is nothing to run", "push a commit that builds"
         )
-    return await queue_run(session, build, plan or Plan.model_validate(run.plan), by.id, "retry")
+    fresh = await queue_run(session, build, plan or Plan.model_validate(run.plan), by.id, "retry")
+    await inputs_again(session, run, fresh)
+    return fresh

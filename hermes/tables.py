@@ -6,6 +6,7 @@ from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
+from hermes.invoked import STDIN as STDIN
 from hermes.invoked import IdempotencyKey as IdempotencyKey
 from hermes.invoked import Input as Input
 from hermes.remains import Artifact as Artifact

@@ -14,6 +14,7 @@ from hermes.process import Context
 from hermes.states import State
 from hermes.supervisor import Job
 from hermes.tables import Rank
+from runner.orders import log_of, look_up, task_of
 from runner.work import RankWork
 
 
@@ -33,10 +34,10 @@ async def adopt_ranks(work: RankWork, owner: str) -> list[Job[Rank]]:
 
 
 async def _adopt(work: RankWork, rank: Rank, owner: str) -> bool:
-    run, build = await work.look_up(rank)
-    counts = logs.count_bytes(work.log_of(rank))
+    order = await look_up(work.context, rank)
+    counts = logs.count_bytes(log_of(work.context, rank))
     seen = Seen(counts.get(logs.STDOUT, 0), counts.get(logs.STDERR, 0))
-    box = await work.executor.adopt(work.task(rank, run, build), seen)
+    box = await work.executor.adopt(task_of(work.context, rank, order), seen)
     if box is None:
         return False
     if not await _take_over(work.context, rank, owner):

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hermes.errors import Unavailable
+from hermes.executors.base import Task
 from hermes.journal import log
 from hermes.supervisor import Job
 from hermes.tables import Rank
 from runner.claims import Claims, as_row, slot_of
+from runner.orders import look_up, task_of
 from runner.slots import Slot
 from runner.work import RankWork
 
@@ -60,13 +62,16 @@ class Foresight:
         is_old = guess is not None and time.monotonic() > self._made_at + _KEEP_S
         if guess == self._guess and not is_old:
             return
-        tasks = [] if rank is None else [self.work.task(rank, *await self.work.look_up(rank))]
+        tasks = [] if rank is None else [await self._task(rank)]
         if self._is_claiming:
             return
         self._guess, self._made_at = guess, time.monotonic()
         if is_old:
             await self.work.executor.prepare(())
         await self.work.executor.prepare(tasks)
+
+    async def _task(self, rank: Rank) -> Task:
+        return task_of(self.work.context, rank, await look_up(self.work.context, rank))
 
     async def _next(self) -> Rank | None:
         """As its row will be when it has been claimed."""

@@ -33,6 +33,7 @@ class Telemetry:
     peak_memory_bytes: int = 0
     gpu_busy_s: float = 0.0
     gpu_peak_memory_bytes: int = 0
+    figures: dict[str, Any] = field(default_factory=dict)  # what others know of this attempt
     _last_at: float = field(default_factory=time.time)
     _last_cpu_s: float = 0.0  # at `_last_at`; `cpu_s` is looked at more often
     _stored_progress: tuple[float | None, str] = (None, "")
@@ -108,7 +109,7 @@ class Telemetry:
 
     def summary(self, ending: Ending) -> dict[str, Any]:
         """The line under a finished run; what was over before it was seen is left out, not shown as 0."""
-        figures: dict[str, Any] = {"wall_s": round(ending.exit.wall_s, 3)}
+        figures: dict[str, Any] = {"wall_s": round(ending.exit.wall_s, 3)} | self.figures
         peak_bytes = self.peak_memory_bytes
         if ending.exit.out_of_memory:
             peak_bytes = self.box.task.limits.memory_bytes

@@ -4,16 +4,14 @@ import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from hermes.attempt import Ending, follow_to_end
-from hermes.boxes import box_name
-from hermes.command import rank_command, rank_env
 from hermes.errors import Fenced, Left, Unavailable
-from hermes.executors.base import Box, Executor, Limits, Task
+from hermes.executors.base import Box, Executor
 from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.logs import LogWriter
@@ -22,7 +20,7 @@ from hermes.process import Context
 from hermes.queue import CHANGED, RANKS
 from hermes.states import Event, State
 from hermes.supervisor import Job, Stop
-from hermes.tables import Artifact, Build, Rank, Run
+from hermes.tables import Artifact, Rank, Run
 from hermes.threads import in_thread
 from hermes.transitions import move
 from hermes.trust import NEXT_STEP, distrust
@@ -32,7 +30,9 @@ from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.leaving import leave_rank, left_s
 from runner.metrics import MOST_NAMES, forget_metrics
+from runner.orders import Order, log_of, look_up, task_of
 from runner.progress import ProgressScanner
+from runner.result import Result
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
 
@@ -68,18 +68,20 @@ class RankWork:
 
     async def _do(self, job: Job[Rank]) -> None:
         rank = job.row
-        run, build = await self.look_up(rank)
-        plan = Plan.model_validate(run.plan)
-        writer = LogWriter(self.log_of(rank), self.context.settings.log_size)
+        order = await look_up(self.context, rank)
+        run, plan = order.run, Plan.model_validate(order.run.plan)
+        writer = LogWriter(log_of(self.context, rank), self.context.settings.log_size)
         try:
             if why := await self._distrust(run):
                 writer.write(f"hermes: {why}; {NEXT_STEP}\n".encode())
                 await self._refuse(job, why)
                 return
-            async with self._box(rank, run, build, writer) as box:
-                scanner = ProgressScanner(writer.write)
-                watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                ending = await self._follow(job, box, watch, left_s(rank, plan))
+            async with self._box(rank, order, writer) as box:
+                with closing(self._result(rank, plan, box, writer)) as result:
+                    scanner = ProgressScanner(result)
+                    watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
+                    ending = await self._follow(job, box, watch, left_s(rank, plan))
+                watch.figures |= result.figures
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
@@ -95,14 +97,10 @@ class RankWork:
             writer.close()
         await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
 
-    def log_of(self, rank: Rank) -> Path:
-        """The log of this attempt."""
-        return self.context.paths.log("rank", rank.id, rank.attempt)
-
     @asynccontextmanager
-    async def _box(self, rank: Rank, run: Run, build: Build, writer: LogWriter) -> AsyncIterator[Box]:
+    async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
         found = self.adopted.pop(rank.id, None)
-        box = found or await self.executor.start(self.task(rank, run, build))
+        box = found or await self.executor.start(task_of(self.context, rank, order))
         end: Callable[[], Awaitable[None]] = partial(self.executor.remove, box.task.name)
         try:
             writer.leave_out(box.unlogged_bytes)
@@ -128,25 +126,10 @@ class RankWork:
                 raise Fenced
         await self.context.doorbell.ring(CHANGED)
 
-    async def look_up(self, rank: Rank) -> tuple[Run, Build]:
-        async with self.context.database.read() as session:
-            run = await session.get_one(Run, rank.run_id)
-            return run, await session.get_one(Build, run.build_id)
-
-    def task(self, rank: Rank, run: Run, build: Build) -> Task:
-        """What is started for a rank that has a slot."""
-        plan, slot = Plan.model_validate(run.plan), rank.slot or {}
-        return Task(
-            name=box_name(self.context, rank),
-            image=plan.reference,
-            command=rank_command(plan, rank),
-            tree=self.context.paths.image(build.id),
-            limits=Limits(slot["cpus"], slot["memory_bytes"], self.context.settings.disk),
-            env=rank_env(plan, run, rank, build.commit_sha, self.context.settings.public_url),
-            gpus=tuple(slot["gpus"]),
-            network=plan.network,
-            checkpoint=self.context.paths.checkpoint(run.id, rank.number),
-        )
+    def _result(self, rank: Rank, plan: Plan, box: Box, writer: LogWriter) -> Result:
+        paths, limit_bytes = self.context.paths, self.context.settings.result_size
+        path = paths.result(rank.id, rank.attempt) if plan.keeps_result else None
+        return Result(path, limit_bytes, writer.write, box.seen.stdout_bytes)
 
     async def _started(self, job: Job[Rank]) -> None:
         async with self.context.database.write() as session:

@@ -1,6 +1,7 @@
 """The contract of an executor, run on each of them: what goes in, what comes out, how it ends, what stays."""
 
 import asyncio
+import hashlib
 import os
 import tarfile
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from hermes.executors.base import Box, Executor, Exit, Limits, Task
 from hermes.executors.bubblewrap import FENCES, trouble_with
 from hermes.executors.docker import DockerExecutor
 from hermes.executors.local import LocalExecutor, Means
+from hermes.logs import STDERR, STDOUT
 from hermes.tree import OWNER_ID
 from tests.conftest import missing
 from tests.programs import command_lines
@@ -106,7 +108,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         executor = local(request.param, tmp_path / "boxes")
     else:
         request.getfixturevalue("engine")
-        executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}")
+        executor = DockerExecutor(tmp_path / "boxes", f"{LABEL}-{tmp_path.name}")
         if request.param == "docker without root":
             executor._has_disks = False  # what it finds by itself when it may not mount
     await executor.check()
@@ -265,3 +267,32 @@ async def test_too_many_processes_do_not_come_about(bench: Bench) -> None:
     bomb = "i=0; while [ $i -lt 200 ]; do sleep 60 & i=$((i+1)); done; echo all; sleep 60"
     ended = await asyncio.wait_for(bench.run(bomb, pids=50), 30)
     assert ended.code != 0 and b"all" not in bench.output
+
+
+async def test_it_reads_its_stdin_and_its_input_files_and_changes_no_others(bench: Bench) -> None:
+    given, data = bench.folder / "given", bytes(range(256)) * 4096
+    given.write_bytes(data)
+    given.chmod(0o444)
+    script = (
+        "sha256sum; cd $HERMES_INPUT_DIR; find . -type f | sort; cmp 'a b.bin' deep/er/c; "
+        "(echo no >deep/er/c) 2>/dev/null; (rm -rf deep) 2>/dev/null; true"
+    )
+    inputs = (("a b.bin", given), ("deep/er/c", given))
+    assert (await bench.run(script, stdin=given, inputs=inputs)).code == 0
+    assert bench.output.decode().split("\n") == [
+        f"{hashlib.sha256(data).hexdigest()}  -",
+        "./a b.bin",
+        "./deep/er/c",
+        "",
+    ]
+    assert given.read_bytes() == data
+    assert (await bench.run("cat | wc -c; echo ${HERMES_INPUT_DIR-none}")).code == 0
+    assert bench.output.split() == [b"0", b"none"]
+
+
+async def test_its_streams_are_told_apart_for_who_asks(bench: Bench) -> None:
+    box = await bench.start("echo out; echo err >&2; echo more", apart=True)
+    found: dict[int, bytes] = {}
+    ended = await bench.executor.follow(box, lambda data, s: found.update({s: found.get(s, b"") + data}))
+    await bench.executor.remove(box.task.name)
+    assert found == {STDOUT: b"out\nmore\n", STDERR: b"err\n"} and ended.code == 0

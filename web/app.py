@@ -25,6 +25,7 @@ from web import (
     files,
     gpus,
     health,
+    invoke,
     keys,
     latest,
     live,
@@ -61,7 +62,7 @@ class Pages:
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
-        work = (actions, again, live, logparts, rawlog, merged, files, artifacts, run)
+        work = (invoke, actions, again, live, logparts, rawlog, merged, files, artifacts, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]

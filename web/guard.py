@@ -1,5 +1,6 @@
 """What holds for every answer and every form, as plain ASGI so that streams pass untouched."""
 
+import re
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,6 +19,7 @@ HEADERS = {
 }
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GIT = (".git/git-receive-pack", ".git/git-upload-pack")
+_INVOKE = re.compile(r"/api/v1/functions/[^/]+/.+/runs")  # web.invoke counts what it reads
 
 
 class SafeHeaders:
@@ -65,13 +67,14 @@ class SameOrigin:
 
 
 class BodyLimit:
-    """Refuses bodies beyond 1 MiB, except git's, which has its own bound."""
+    """Refuses bodies beyond 1 MiB, except git's and inputs of invocations, which have bounds of their own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in _SAFE or scope["path"].endswith(_GIT):
+        is_large = scope["path"].endswith(_GIT) or _INVOKE.fullmatch(scope["path"])
+        if scope["type"] != "http" or scope["method"] in _SAFE or is_large:
             await self.app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")

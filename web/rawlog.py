@@ -64,7 +64,7 @@ async def _read(path: Path, start: int, end: int) -> AsyncIterator[bytes]:
         yield data
 
 
-def _slice(request: Request, path: Path, name: str) -> Response:
+def slice_of(request: Request, path: Path, name: str, media_type: str = "text/plain") -> Response:
     """What is there now, or the part that was asked for; all of it compressed for who takes that."""
     size = logs.size_bytes(path)
     try:
@@ -85,7 +85,7 @@ def _slice(request: Request, path: Path, name: str) -> Response:
             body = _gzip(body)
             headers["Content-Encoding"] = "gzip"
             del headers["Content-Length"]
-    return StreamingResponse(body, 206 if part else 200, headers, "text/plain")
+    return StreamingResponse(body, 206 if part else 200, headers, media_type)
 
 
 async def _follow(feed: Feed, offset: int, sight: Sight) -> AsyncGenerator[bytes]:
@@ -119,7 +119,7 @@ def routes(site: Site) -> list[Route]:
                 return site.streams.bounded(request, answer)
             attempt = number(request.query_params, "attempt") or sight.attempt
             path = site.context.paths.log(sight.kind, sight.row_id, attempt)
-            return _slice(request, path, _name(request, attempt))
+            return slice_of(request, path, _name(request, attempt))
 
         return answer
 

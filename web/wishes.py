@@ -21,6 +21,11 @@ async def other_values(request: Request) -> dict[str, Any]:
         asked = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise UserError(f"the body is not JSON: {error}", f"for example {_SHAPE}") from None
+    return tables_of(asked)
+
+
+def tables_of(asked: Any) -> dict[str, Any]:
+    """{"run": {"args": …}} as {"run.args": …}. Raises UserError."""
     if not isinstance(asked, dict) or not all(isinstance(table, dict) for table in asked.values()):
         raise UserError("the body must be an object of tables", f"for example {_SHAPE}")
     values = {f"{table}.{name}": value for table, keys in asked.items() for name, value in keys.items()}

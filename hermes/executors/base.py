@@ -38,16 +38,9 @@ class Task:
     network: bool = False
     cache: Path | None = None  # compiler cache, kept across boxes: a disk image, or a directory
     checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
-
-
-@dataclass
-class Box:
-    """A started task; `handle` belongs to the executor. `unlogged_bytes`: what an adopted one has printed
-    and its log left out."""
-
-    task: Task
-    handle: Any = None
-    unlogged_bytes: int = 0
+    stdin: Path | None = None
+    inputs: tuple[tuple[str, Path], ...] = ()  # (name below its input directory, file), not to be changed
+    apart: bool = False  # its streams are told apart, which may cost their order where no engine does it
 
 
 @dataclass(frozen=True)
@@ -61,6 +54,22 @@ class Seen:
         """Bytes of this that are not in the other."""
         more = self.stdout_bytes - other.stdout_bytes, self.stderr_bytes - other.stderr_bytes
         return sum(max(size_bytes, 0) for size_bytes in more)
+
+    def with_all_of(self, other: "Seen") -> "Seen":
+        """Of each stream what is in either."""
+        stdout_bytes = max(self.stdout_bytes, other.stdout_bytes)
+        return Seen(stdout_bytes, max(self.stderr_bytes, other.stderr_bytes))
+
+
+@dataclass
+class Box:
+    """A started task; `handle` belongs to the executor. Of an adopted one: `unlogged_bytes` is what it has
+    printed and its log left out, `seen` is where `follow` goes on."""
+
+    task: Task
+    handle: Any = None
+    unlogged_bytes: int = 0
+    seen: Seen = Seen()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes.executors.base import Task
+from hermes.executors.container import INPUT
 from hermes.tree import OWNER_ID
 
 HOW_TO_GET_IT = "apt-get install bubblewrap"
@@ -52,7 +53,7 @@ class Fence:
             *(_online() if task.network else ()),
             *(_gpus(task.gpus) if task.gpus else ()),
             *("--dir", "/hermes"),
-            *(word for place, folder in places.items() for word in ("--bind", str(folder), place)),
+            *(word for place, folder in places.items() for word in (_bind(place), str(folder), place)),
             *("--ro-bind", str(environment_file(places)), ENVIRONMENT),
             *("--chdir", "/app", "--remount-ro", "/", "--", *self.become),
             *("/bin/sh", "-c", _ENTER, "hermes", *task.command),
@@ -76,6 +77,10 @@ FENCES = (
     ),
     Fence(("--unshare-user", "--uid", str(OWNER_ID), "--gid", str(OWNER_ID))),
 )
+
+
+def _bind(place: str) -> str:
+    return "--ro-bind" if place == INPUT else "--bind"
 
 
 def environment_file(places: dict[str, Path]) -> Path:

@@ -25,7 +25,8 @@ _AS_IT_IS = Ground()
 
 FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 USER = f"{OWNER_ID}:{OWNER_ID}"
-CACHE, CHECKPOINT = "/hermes/ccache", "/hermes/checkpoint"
+CACHE, CHECKPOINT, INPUT, STDIN = "/hermes/ccache", "/hermes/checkpoint", "/hermes/input", "/hermes/stdin"
+_WITH_STDIN = f'exec "$@" <{STDIN}'
 _CACHE_BYTES = 2 << 30
 
 
@@ -63,7 +64,7 @@ def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], groun
     """The container, not started."""
     container: str = api.create_container(
         task.image,
-        list(task.command),
+        ["sh", "-c", _WITH_STDIN, "run", *task.command] if task.stdin else list(task.command),
         name=task.name,
         user=USER,
         working_dir="/app",
@@ -91,6 +92,7 @@ def box_env(task: Task, binds: list[str]) -> dict[str, str]:
         **task.env,
         "HERMES_OUTPUT_DIR": FOLDERS["output"],
         **({"HERMES_CHECKPOINT_DIR": CHECKPOINT} if CHECKPOINT in places else {}),
+        **({"HERMES_INPUT_DIR": INPUT} if INPUT in places else {}),
         **({"CCACHE_DIR": CACHE} if CACHE in places else {"CCACHE_DISABLE": "1"}),
         "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
         "NVIDIA_VISIBLE_DEVICES": ",".join(task.gpus) or "void",

@@ -35,7 +35,7 @@ from hermes.executors.engine import (
 )
 from hermes.executors.output import Direct, Output, keeper_at
 from hermes.executors.tars import pack
-from hermes.executors.workplace import clear, lay_out
+from hermes.executors.workplace import bring_all, clear, lay_out
 from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
 from hermes.tree import OWNER_ID
@@ -99,11 +99,10 @@ class DockerExecutor:
         await self._ahead.have(tasks)
 
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
-        handle = await self._call(self._adopt, task.name, seen)
-        if handle is None:
+        if (handle := await self._call(self._adopt, task.name, seen)) is None:
             return None
-        self._handles[task.name] = handle
-        return Box(task, handle, handle.output.gone.beyond(seen))
+        self._handles[task.name], gone = handle, handle.output.gone
+        return Box(task, handle, gone.beyond(seen), gone.with_all_of(seen))
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
         return await in_thread(self._follow, box.handle, sink)
@@ -152,9 +151,8 @@ class DockerExecutor:
     def _close(self) -> None:
         for name in list(self._handles):
             self._forget(name)
-        for opened in (self._keeper, self._api):
-            if opened is not None:
-                opened.close()
+        for opened in filter(None, (self._keeper, self._api)):
+            opened.close()
 
     async def _call(self, function: Callable[..., T], *args: Any, deadline_s: float = _CALL_S) -> T:
         """An engine call in a thread, with a deadline, its errors as ours."""
@@ -223,10 +221,12 @@ class DockerExecutor:
 
     def _binds(self, task: Task) -> list[str]:
         """Folders of bounded disks as root, volumes of the engine (without a bound) otherwise."""
+        own = self._base / task.name
+        given = [f"{path}:{place}:ro" for place, path in bring_all(own, task).items()]
         if not self._find_disks():
-            return volumes.make(self._client(), task.name, self._labels)
-        places = lay_out(self._base / task.name, task, FOLDERS, OWNER_ID)
-        return [f"{folder}:{place}:rw" for place, folder in places.items()]
+            return volumes.make(self._client(), task.name, self._labels) + given
+        places = lay_out(own, task, FOLDERS, OWNER_ID)
+        return [f"{folder}:{place}:rw" for place, folder in places.items()] + given
 
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()

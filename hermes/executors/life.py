@@ -14,9 +14,9 @@ from pathlib import Path
 
 from hermes.executors.base import Exit, Limits, Sink, Usage
 from hermes.executors.groups import Group
+from hermes.executors.pipes import close, drain, open_pipes
 from hermes.executors.processes import family, kill_all, mark, usage_of
 from hermes.executors.workplace import size_bytes
-from hermes.logs import MIXED
 from hermes.units import show_size
 
 _WATCH_S = 0.05
@@ -44,6 +44,8 @@ class Start:
     group: Group | None
     watched: tuple[Path, ...]  # folders whose size no disk bounds
     info: tuple[int, int] | None = None  # a pipe
+    stdin: Path | None = None
+    apart: bool = False  # stdout and stderr in pipes of their own
 
 
 @dataclass
@@ -78,15 +80,8 @@ class Life:
         """Every byte to `sink`, until it has ended and all that it started with it."""
         process = self._need()
         self.followed = True
-        assert process.stdout is not None and self._thread is not None
-        with process.stdout as output:
-            poll = select.poll()
-            poll.register(output, select.POLLIN)
-            while time.monotonic() < self._drained_at:
-                if poll.poll(1000 * _DRAIN_S):
-                    if not (chunk := os.read(output.fileno(), 1 << 16)):
-                        break
-                    sink(chunk, MIXED)
+        assert self._thread is not None
+        drain(open_pipes(process), sink, lambda: self._drained_at)
         self._thread.join()
         code = process.returncode
         return Exit(code if code >= 0 else 128 - code, self._wall_s, self.out_of_memory, self.overrun)
@@ -124,8 +119,8 @@ class Life:
         while self._thread is not None and self._thread.is_alive():
             self.kill()
             self._thread.join(_WATCH_S)
-        if not self.followed and self._process is not None and self._process.stdout is not None:
-            self._process.stdout.close()
+        if not self.followed and self._process is not None:
+            close(open_pipes(self._process))
         if self._first is not None:
             os.close(self._first)
             self._first = None
@@ -158,16 +153,17 @@ class Life:
         marked = [] if is_held else ["prlimit", f"--rttime={mark(start.name)}", "--"]
         os.sched_setaffinity(0, start.cores)  # this thread; who it starts inherits it
         self._began = time.monotonic()
-        return subprocess.Popen(
-            [*marked, "/bin/sh", "-c", _JOIN, "hermes", *bounds, *start.command],
-            cwd=start.folder,
-            env=start.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=() if start.info is None else start.info[1:],
-        )
+        with open(start.stdin or os.devnull, "rb") as stdin:
+            return subprocess.Popen(
+                [*marked, "/bin/sh", "-c", _JOIN, "hermes", *bounds, *start.command],
+                cwd=start.folder,
+                env=start.env,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE if start.apart else subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=() if start.info is None else start.info[1:],
+            )
 
     def processes(self) -> frozenset[int]:
         """The ids of those that are there now."""

@@ -16,13 +16,13 @@ from hermes.errors import Unavailable
 from hermes.executors import disks
 from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
 from hermes.executors.bubblewrap import CUDA, CUDA_INSIDE, Fence, environment_file, find_fence
-from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS
+from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS, INPUT
 from hermes.executors.cores import Cores
 from hermes.executors.groups import Parents, find_parents, group_of
 from hermes.executors.life import Life, Start
 from hermes.executors.processes import kill_all
 from hermes.executors.tars import pack
-from hermes.executors.workplace import Places, clear, lay_out, lay_out_unbounded
+from hermes.executors.workplace import Places, bring, clear, lay_out, lay_out_unbounded
 from hermes.threads import in_thread
 
 _FOLDERS = {"app": FOLDERS["app"], "output": FOLDERS["output"], "tmp": "/tmp", "shm": "/dev/shm"}
@@ -162,7 +162,7 @@ class LocalExecutor:
         own.mkdir(parents=True)
         owner = means.fence.owner if means.fence else None
         place = lay_out if means.has_disks else lay_out_unbounded
-        places = place(own, task, _FOLDERS, owner)
+        places = place(own, task, _FOLDERS, owner) | bring(own, task, may_link=means.fence is not None)
         life = Life(self._plan(task, means, places))
         handle = self._handles[task.name] = _Handle(life, places)
         life.begin()
@@ -193,6 +193,8 @@ class LocalExecutor:
             group=group,
             watched=() if means.has_disks else (own, *kept),
             info=info,
+            stdin=task.stdin,
+            apart=task.apart,
         )
 
 
@@ -206,6 +208,7 @@ def _variables(task: Task, places: dict[str, str], cuda: Path) -> dict[str, str]
         "HERMES_OUTPUT_DIR": places[FOLDERS["output"]],
         **({"CCACHE_DIR": places[CACHE]} if CACHE in places else {"CCACHE_DISABLE": "1"}),
         **({"HERMES_CHECKPOINT_DIR": places[CHECKPOINT]} if CHECKPOINT in places else {}),
+        **({"HERMES_INPUT_DIR": places[INPUT]} if INPUT in places else {}),
         "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
     }
 

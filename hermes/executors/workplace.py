@@ -8,7 +8,7 @@ from typing import Any
 
 from hermes.executors import disks
 from hermes.executors.base import Task
-from hermes.executors.container import kept_disks
+from hermes.executors.container import INPUT, STDIN, kept_disks
 from hermes.executors.tars import unpack
 
 Places = dict[str, Path]  # {where the program finds it: the folder}
@@ -37,6 +37,32 @@ def lay_out_unbounded(own: Path, task: Task, folders: Mapping[Any, str], owner: 
             kept.unlink()
         places[place] = _own(kept, owner)
     return places
+
+
+def bring(own: Path, task: Task, *, may_link: bool = True) -> Places:
+    """What it is given to read: its input directory, if it has one; links where it cannot write there."""
+    if not task.inputs:
+        return {}
+    folder = own / "input"
+    for name, file in task.inputs:
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _link(file, target) if may_link else shutil.copyfile(file, target)
+    for each in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        each.chmod(0o755)
+    return {INPUT: folder.absolute()}
+
+
+def bring_all(own: Path, task: Task) -> Places:
+    """The same and its stdin, for who cannot give it an open file."""
+    return bring(own, task) | ({} if task.stdin is None else {STDIN: task.stdin.absolute()})
+
+
+def _link(file: Path, target: Path) -> None:
+    try:
+        os.link(file, target)
+    except OSError:  # another file system, or too many links
+        shutil.copyfile(file, target)
 
 
 def clear(own: Path) -> None:

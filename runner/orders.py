@@ -1,0 +1,57 @@
+"""What is to be started for a rank: its run, its build and its inputs become a task for an executor."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from hermes.boxes import box_name
+from hermes.command import rank_command, rank_env
+from hermes.executors.base import Limits, Task
+from hermes.plan import Plan
+from hermes.process import Context
+from hermes.tables import STDIN, Build, Input, Rank, Run
+
+
+class Order(NamedTuple):
+    """Rows that do not change while a rank waits and runs."""
+
+    run: Run
+    build: Build
+    inputs: list[Input]
+
+
+async def look_up(context: Context, rank: Rank) -> Order:
+    """All that `task_of` needs."""
+    async with context.database.read() as session:
+        run = await session.get_one(Run, rank.run_id)
+        inputs = await session.scalars(select(Input).where(Input.run_id == run.id).order_by(Input.name))
+        return Order(run, await session.get_one(Build, run.build_id), list(inputs.all()))
+
+
+def task_of(context: Context, rank: Rank, order: Order) -> Task:
+    """What is started for a rank that has a slot."""
+    run, build, inputs = order
+    settings, paths = context.settings, context.paths
+    plan, slot = Plan.model_validate(run.plan), rank.slot or {}
+    files = {each.name: paths.input(each.token) for each in inputs}
+    stdin = files.pop(STDIN, None)
+    return Task(
+        name=box_name(context, rank),
+        image=plan.reference,
+        command=rank_command(plan, rank, reads_file=stdin is None),
+        tree=paths.image(build.id),
+        limits=Limits(slot["cpus"], slot["memory_bytes"], settings.disk),
+        env=rank_env(plan, run, rank, build.commit_sha, settings.public_url),
+        gpus=tuple(slot["gpus"]),
+        network=plan.network,
+        checkpoint=paths.checkpoint(run.id, rank.number),
+        stdin=stdin,
+        inputs=tuple(files.items()),
+        apart=True,
+    )
+
+
+def log_of(context: Context, rank: Rank) -> Path:
+    """The log of this attempt."""
+    return context.paths.log("rank", rank.id, rank.attempt)

@@ -1,0 +1,188 @@
+"""`POST /api/v1/functions/{function}/runs`: a built function with other inputs; `GET …/runs/{n}/result`."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from hermes.accounts import Identity
+from hermes.again import Wrong
+from hermes.errors import NotFound, Refused, UserError
+from hermes.fairness import check_queue
+from hermes.functions import Function, FunctionName, find_function, parse_function
+from hermes.inputs import Intake
+from hermes.instance import look_at_instance
+from hermes.invocations import Invocation, earlier, invoke
+from hermes.options import PARAMETER
+from hermes.plan import Plan
+from hermes.pools import PoolTable, load_pools
+from hermes.queue import RANKS
+from hermes.repos import may_write
+from hermes.tables import Run, User
+from hermes.trust import check_trusted
+from web.answers import RunAnswer
+from web.intake import read_body
+from web.lookup import find_rank, find_run
+from web.outcome import Outcomes
+from web.rawlog import slice_of
+from web.site import Site, number
+from web.sync import Call, check_room, record_of
+from web.visitor import program
+
+_KEYS = ("run.args", "run.timeout", "run.cpus", "run.memory", "gpu.count", "gpu.memory", "ranks.repeat")
+_NUMBERS = ("run.cpus", "gpu.count", "ranks.repeat")
+_KNOWN = {*_KEYS, "arg", "env", "parameter", "mode", "wait"}
+_MODES = ("async", "sync")
+_MOST_WAIT_S = 600.0
+
+
+class Invoke:
+    """The handler."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.context = site, site.context
+        self.pools: PoolTable = load_pools(site.context.settings.pools)
+        self.outcomes = Outcomes(site.context)
+
+    async def __call__(self, request: Request) -> Response:
+        """A run; its output as it comes (mode=sync), or its record at once or after `wait` seconds."""
+        identity = await program(request, self.context)
+        mode, wait_s = _mode(request)
+        if mode == "sync":
+            check_room(self.site, self.outcomes, identity.user)
+        run = await self.start(request, identity)
+        if mode == "sync":
+            return Call(self.site, self.outcomes, identity.user, run).answer(request)
+        ended = bool(wait_s) and await self.outcomes.wait(run.id, wait_s)
+        record = await record_of(self.site, identity.user, run.id)
+        return accepted(record, 200 if ended else 202)
+
+    async def start(self, request: Request, identity: Identity) -> Run:
+        """Read the whole request and queue what it asks for. Raises UserError."""
+        name = parse_function("{owner}/{name}".format(**request.path_params))
+        function = await self._function(identity.user, name)  # before its input is read
+        settings = self.context.settings
+        intake = Intake(self.context.paths, settings.input_size, settings.input_files)
+        is_taken = False
+        try:
+            asked = Invocation(
+                values=(await read_body(request, intake)) | _values(request),
+                env=_pairs(request, "env"),
+                parameters=_pairs(request, "parameter"),
+                inputs=intake.stored,
+                callback_url=request.headers.get("x-callback-url", ""),
+                key=request.headers.get("idempotency-key", ""),
+            )
+            run, is_taken = await self._queue(identity.user, function, asked)
+        finally:
+            if not is_taken:
+                await intake.discard()
+        await self.context.doorbell.ring(RANKS)
+        return run
+
+    async def _function(self, user: User, name: FunctionName) -> Function:
+        async with self.context.database.read() as session:
+            function = await find_function(session, user, name, self.context.paths)
+            await self._check(session, user, function)
+        return function
+
+    async def _check(self, session: AsyncSession, user: User, function: Function) -> None:
+        if not (function.repo.public or await may_write(session, user, function.repo)):
+            raise Refused(
+                f"you may read {function.owner}/{function.repo.name}, but not run it",
+                f"ask {function.owner} to make you a collaborator who may write",
+            )
+        await check_trusted(session, self.context.settings, user)
+
+    async def _queue(self, user: User, function: Function, asked: Invocation) -> tuple[Run, bool]:
+        """The run, and whether it is a new one, which has the files."""
+        async with self.context.database.write() as session:
+            if (before := await earlier(session, user, function, asked)) is not None:
+                return before, False
+            here = await look_at_instance(session, self.context.settings, self.site.images, self.pools)
+            run = await invoke(session, user, function, asked, here.as_seen_by(user.name))
+            ranks = len(Plan.model_validate(run.plan).ranks)
+            await check_queue(session, self.context.settings, user.id, 0, f"this run of {ranks} ranks")
+        return run, True
+
+
+async def result(site: Site, request: Request) -> Response:
+    """What the program wrote to stdout, all of it or a range. Raises NotFound."""
+    user = (await program(request, site.context)).user
+    async with site.context.database.read() as session:
+        run, _place = await find_run(session, user, number(request.path_params, "run"))
+        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+    path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)
+    if not Plan.model_validate(run.plan).keeps_result:
+        raise NotFound(f"run {run.id} keeps no result: it was not invoked", "its log has what it printed")
+    name = f"run-{run.id}" + f"-rank-{rank.number}" * (rank.number > 0) + ".out"
+    return slice_of(request, path, name, "application/octet-stream")
+
+
+def accepted(record: RunAnswer, status: int) -> Response:
+    """The record, and where it is."""
+    headers = {"Location": f"/api/v1/runs/{record.id}", "X-Hermes-Run": str(record.id)}
+    return Response(record.model_dump_json(), status, headers, "application/json")
+
+
+def _mode(request: Request) -> tuple[str, float]:
+    if unknown := set(request.query_params) - _KNOWN:
+        raise UserError(f"{min(unknown)[:80]!r} is no parameter", f"there are {', '.join(sorted(_KNOWN))}")
+    mode, wait = request.query_params.get("mode", "async"), request.query_params.get("wait", "0")
+    if mode not in _MODES:
+        raise UserError(f"mode={mode[:80]}: there is {' and '.join(_MODES)}", "")
+    try:
+        wait_s = float(wait.removesuffix("s"))
+    except ValueError:
+        raise UserError(f"wait={wait[:80]}: write seconds, as in wait=30", "") from None
+    if not 0 <= wait_s <= _MOST_WAIT_S:
+        raise UserError(f"wait={wait[:80]}: from 0 to {_MOST_WAIT_S:.0f} seconds", "ask again after that")
+    return mode, wait_s
+
+
+def _values(request: Request) -> dict[str, Any]:
+    query = request.query_params
+    values: dict[str, Any] = {key: query[key] for key in _KEYS if key in query}
+    for key in _NUMBERS:
+        if key in values:
+            values[key] = _number(key, values[key])
+    if "run.args" in values:
+        try:
+            values["run.args"] = shlex.split(values["run.args"])
+        except ValueError as error:
+            raise Wrong({"run.args": f"run.args: {error}"}) from None
+    if args := query.getlist("arg"):
+        values["run.args"] = [*values.get("run.args", []), *args]
+    return values
+
+
+def _number(key: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise Wrong({key: f"{key} = {text[:80]!r} is no number"}) from None
+
+
+def _pairs(request: Request, name: str) -> Mapping[str, str]:
+    found = {}
+    for pair in request.query_params.getlist(name):
+        key, equals, value = pair.partition("=")
+        if not equals or not PARAMETER.fullmatch(key):
+            raise UserError(f"{name}={pair[:80]}: write {name}=NAME=VALUE", "NAME: letters, digits and _")
+        found[key] = value
+    return found
+
+
+def routes(site: Site) -> list[Route]:
+    """For programs, with a token."""
+    handler = Invoke(site)
+    return [
+        Route("/api/v1/functions/{owner}/{name:path}/runs", handler.__call__, methods=["POST"]),
+        Route("/api/v1/runs/{run}/result", partial(result, site)),
+    ]
