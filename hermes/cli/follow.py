@@ -2,15 +2,17 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
 from hermes.cli.plain import clean
 from hermes.cli.remote import note
-from hermes.client import Client, Frame, Invocation, Output
+from hermes.client import Client, Event, Invocation, Output
 from hermes.client.answers import Run
-from hermes.client.errors import BrokenOff, NoServer, ServerTrouble
+from hermes.client.errors import BrokenOff, ClientError, NoServer, ServerTrouble, TooOften
+from hermes.client.frames import STDERR, STDOUT
 
 T = TypeVar("T")
 _TRIES = 3  # to start it, where nobody knows whether it has been
@@ -26,13 +28,13 @@ class Wish:
     invocation: Invocation
     rewind: Callable[[], None] | None
 
-    def start(self, start: Callable[[], T], may_retry: Callable[[], bool] = lambda: True) -> T:
+    def start(self, start: Callable[[], T]) -> T:
         """Once, or again where the connection broke before anybody knew whether there is a run."""
         for tries in range(_TRIES):
             try:
                 return start()
             except BrokenOff:
-                if self.rewind is None or tries == _TRIES - 1 or not may_retry():
+                if self.rewind is None or tries == _TRIES - 1:
                     raise
                 self.rewind()
         raise AssertionError
@@ -45,66 +47,102 @@ class Follower:
         self.client, self.quiet = client, quiet
         self.record: Run | None = None
         self.begins_line = True
-        self._written = 0  # bytes of stdout
-        self._shows_states = sys.stderr.isatty() and not quiet
+        self._written: Counter[tuple[int, int]] = Counter()  # bytes by rank and stream
+        self._skip: Counter[tuple[int, int]] = Counter()  # of what is said again after a broken connection
+        self._attempts: dict[int, int] = {}
+        self._heard_at = time.monotonic()
 
     def start(self, wish: Wish) -> Run:
-        """To its end."""
-        try:
-            return wish.start(lambda: self._follow(wish.invocation), lambda: self.record is None)
-        except BrokenOff as error:
-            if self.record is None:
-                raise
-            return self._resume(self.record["id"], error)
+        """To its end. Asked again with its key, the server says all of it again."""
+        tries = 0
+        while True:
+            try:
+                return self._follow(wish.invocation)
+            except (BrokenOff, NoServer, ServerTrouble, TooOften) as error:
+                tries += 1
+                self._check_hope(error, wish.rewind is not None and tries < _TRIES)
+                if wish.rewind is None:
+                    return self._rest(error)
+                time.sleep(max(_POLL_S, getattr(error, "wait_s", 0.0)))
+                wish.rewind()
+                self._skip = self._written.copy()
+
+    def _check_hope(self, error: ClientError, may_start: bool) -> None:
+        """Raises it, or what to do, where another try makes no sense."""
+        if self.record is None:
+            if not may_start or not isinstance(error, BrokenOff):
+                raise error
+            return
+        number = self.record["id"]
+        if time.monotonic() - self._heard_at > _GIVE_UP_S:
+            raise BrokenOff(f"{error}; run {number} goes on", f"hermes logs -f {number}") from None
+        if not self.quiet and not self._skip:
+            note(f"{error}; run {number} goes on, trying to come back")
 
     def _follow(self, invocation: Invocation) -> Run:
         for frame in self.client.invoke(invocation):
-            self._take(frame)
+            self._heard_at = time.monotonic()
+            if isinstance(frame, Output):
+                self._write(frame)
+            else:
+                self._take(frame)
         assert self.record is not None
         return self.record
 
-    def _take(self, frame: Frame) -> None:
-        if isinstance(frame, Output):
-            self._write(frame.stream, frame.data)
-        elif "run" in frame.data:
+    def _take(self, event: Event) -> None:
+        if event.name == "attempt":
+            self._begin(event.data["rank"], event.data["attempt"])
+        elif "run" in event.data:
             is_new = self.record is None
-            self.record = frame.data["run"]
-            if is_new and self._shows_states:
-                note(clean(f"run {self.record['id']}  {self.record['url']}"))
-        elif frame.name == "state" and self._shows_states:
-            self._say_state(frame.data)
+            self.record = record = event.data["run"]
+            if event.name == "run":
+                for rank in record["ranks"]:
+                    self._begin(rank["number"], max(rank["attempt"], 1))
+            if is_new and not self.quiet and sys.stderr.isatty():
+                note(clean(f"run {record['id']}  {record['words'] or record['state']}  {record['url']}"))
 
-    def _say_state(self, data: dict[str, object]) -> None:
-        words = str(data.get("words") or "")
-        if words and data.get("state") in ("queued", "starting"):
-            note(clean(words))
+    def _begin(self, rank: int, attempt: int) -> None:
+        """What came of an earlier attempt cannot be taken back; of this one nothing was shown yet."""
+        if self._attempts.setdefault(rank, attempt) < attempt:
+            self._attempts[rank] = attempt
+            for stream in (STDOUT, STDERR):
+                self._written[rank, stream] = self._skip[rank, stream] = 0
+            if not self.quiet:
+                note(f"rank {rank} begins again (attempt {attempt}); the output above is of a lost one")
 
-    def _write(self, stream: int, data: bytes) -> None:
-        to = sys.stdout if stream == 1 else sys.stderr
+    def _write(self, frame: Output) -> None:
+        key = (frame.rank, frame.stream)
+        data = frame.data[self._skip[key] :]
+        self._skip[key] -= len(frame.data) - len(data)
+        to = sys.stdout if frame.stream == STDOUT else sys.stderr
         to.buffer.write(data)
         to.buffer.flush()
-        if stream == 1 and data:
-            self._written += len(data)
+        self._written[key] += len(data)
+        if frame.stream == STDOUT and data:
             self.begins_line = data.endswith(b"\n")
 
-    def _resume(self, number: int, error: BrokenOff) -> Run:
-        """The connection is lost, the run is not: the rest of its stdout comes from where it is kept."""
-        if not self.quiet:
-            note(f"{error}; run {number} goes on, trying to come back (stderr: hermes logs {number})")
-        heard_at = time.monotonic()
-        while time.monotonic() - heard_at < _GIVE_UP_S:
+    def _rest(self, error: ClientError) -> Run:
+        """Its stdin cannot be sent again, so the rest of its stdout comes from where it is kept."""
+        assert self.record is not None
+        number, skip = (
+            self.record["id"],
+            sum(n for (_, stream), n in self._written.items() if stream == STDOUT),
+        )
+        while True:
             try:
                 record = self.client.run(number)
-                for data in result_of(self.client, record, self._written):
-                    self._write(1, data)
-                heard_at = time.monotonic()
+                for data in result_of(self.client, record, skip):
+                    skip += len(data)
+                    self._write(Output(STDOUT, data))
+                self._heard_at = time.monotonic()
                 if record["ended_at"] is not None:
-                    self.record = record
+                    if not self.quiet:
+                        note(f"what it wrote to stderr meanwhile: hermes logs {number}")
                     return record
-            except (BrokenOff, NoServer, ServerTrouble):
-                pass
+            except (BrokenOff, NoServer, ServerTrouble, TooOften) as again:
+                if time.monotonic() - self._heard_at > _GIVE_UP_S:
+                    raise BrokenOff(f"{again}; run {number} goes on", f"hermes logs -f {number}") from None
             time.sleep(_POLL_S)
-        raise BrokenOff(f"{error}; run {number} goes on", f"hermes logs -f {number}")
 
 
 def result_of(client: Client, run: Run, skip: int = 0, rank: int | None = None) -> Iterator[bytes]:

@@ -2,12 +2,13 @@
 
 import sys
 import time
-from typing import Any
 
 import click
 
+from hermes.cli.plain import clean
 from hermes.cli.remote import as_json, asks, known_servers, note, say_json
 from hermes.client import Client
+from hermes.client.answers import FunctionVersion
 from hermes.errors import UserError
 
 
@@ -23,7 +24,7 @@ def functions() -> None:
 @asks
 def list_(client: Client, owner: str, quiet: bool, as_json: bool) -> None:
     """Functions that you may see, each with its newest version."""
-    found = client.functions(owner)
+    found = list(client.functions(owner))
     if as_json:
         say_json(found)
     elif quiet:
@@ -32,7 +33,8 @@ def list_(client: Client, owner: str, quiet: bool, as_json: bool) -> None:
     elif not found:
         note("there is no function yet: git push gpu main")
     else:
-        _print("FUNCTION", [(each["name"], each) for each in found])
+        rows = [(each["name"], str(each["versions"]), *_row(each["newest"], each["runs"])) for each in found]
+        _print(("FUNCTION", "VERSIONS"), rows)
 
 
 @functions.command()
@@ -41,13 +43,15 @@ def list_(client: Client, owner: str, quiet: bool, as_json: bool) -> None:
 @asks
 def show(client: Client, function: str, as_json: bool) -> None:
     """A function and its versions, the newest first."""
-    found = client.function(whole_name(client, function))
+    found = client.versions(whole_name(client, function))
     if as_json:
         say_json(found)
         return
-    versions = found.get("versions", [])
-    click.echo(f"{found['name']}  {'public' if found.get('public') else 'private'}")
-    _print("VERSION", [(each.get("version") or "", each) for each in versions])
+    rights = "" if found["may_invoke"] else ", and you may not run it"
+    click.echo(
+        clean(f"{found['name']}  {'public' if found['public'] else 'private'}{rights}  {found['url']}")
+    )
+    _print(("ADDRESS",), [(each["address"], *_row(each, each["runs"])) for each in found["versions"]])
 
 
 @functions.command()
@@ -76,22 +80,20 @@ def whole_name(client: Client, function: str) -> str:
     return f"{login.user}/{function}"
 
 
-def _print(first: str, rows: list[tuple[str, Any]]) -> None:
+def _print(first: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from hermes.cli.tables import print_table
 
-    print_table((first, "LANGUAGE", "GPU", "STATE", "COMMIT", "BUILT", "RUNS"), [_row(*row) for row in rows])
+    print_table((*first, "LANGUAGE", "GPU", "STATE", "COMMIT", "BUILT", "RUNS", "LAST RUN"), rows)
 
 
-def _row(name: str, each: Any) -> tuple[str, ...]:
-    at = each.get("created_at")
-    gpu = each.get("gpu") or {}
-    count = gpu.get("count", 0) if isinstance(gpu, dict) else gpu
+def _row(version: FunctionVersion, runs: int) -> tuple[str, ...]:
+    last = version["last_run"]
     return (
-        name,
-        str(each.get("language") or ""),
-        str(count or "-"),
-        str(each.get("state") or ""),
-        str(each.get("commit") or "")[:7],
-        "" if at is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(at)),
-        str(each.get("runs", "")),
+        version["language"],
+        str(version["gpu"]["count"] or "-"),
+        version["state"],
+        version["commit"][:7],
+        time.strftime("%Y-%m-%d %H:%M", time.localtime(version["created_at"])),
+        str(runs),
+        "" if last is None else last["state"],
     )

@@ -1,6 +1,6 @@
 """What the server says, typed. A newer server may say more; it is handed on as it came."""
 
-from typing import Any, NotRequired, TypedDict
+from typing import Any, TypedDict
 
 
 class Times(TypedDict):
@@ -98,9 +98,13 @@ class Build(Times):
 class Token(TypedDict):
     """The secret that a request came with; never the secret itself."""
 
+    id: int
     name: str
     scope: str
+    repo: str | None
+    created_at: float
     expires_at: float | None
+    last_used_at: float | None
 
 
 class User(TypedDict):
@@ -118,8 +122,76 @@ class Version(TypedDict):
     api: int
 
 
+class LastRun(TypedDict):
+    """The newest run of something."""
+
+    id: int
+    state: str
+    reason: str
+    created_at: float
+    ended_at: float | None
+    url: str
+
+
+class GpuWant(TypedDict):
+    """What each rank asks for; `count` 0: no GPU."""
+
+    count: int
+    memory_bytes: int
+    capability: str
+    model: str
+    share: bool
+    pool: str
+
+
+class FunctionVersion(TypedDict):
+    """One build; `address` is what invokes exactly this one."""
+
+    address: str
+    name: str
+    version: str
+    repo: str
+    commit: str
+    build: int
+    state: str
+    language: str
+    image: str
+    public: bool
+    gpu: GpuWant
+    created_at: float
+    runs: int
+    last_run: LastRun | None
+    url: str
+
+
 class Function(TypedDict):
-    """A built repo, as something to invoke."""
+    """A built repo as something to invoke; `runs` and `last_run` are of all its versions."""
 
     name: str
-    versions: NotRequired[list[dict[str, Any]]]
+    public: bool
+    may_invoke: bool
+    versions: int
+    runs: int
+    last_run: LastRun | None
+    newest: FunctionVersion
+    url: str
+    invoke_url: str
+
+
+class Versions(TypedDict):
+    """The versions of a function, the newest first."""
+
+    name: str
+    public: bool
+    may_invoke: bool
+    versions: list[FunctionVersion]
+    next: str | None
+    url: str
+    invoke_url: str
+
+
+class Deleted(TypedDict):
+    """What is no function any more; its builds, runs, logs and artifacts stay."""
+
+    name: str
+    builds: list[int]

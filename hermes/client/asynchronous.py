@@ -7,7 +7,16 @@ from typing import Any, Self
 import httpx
 
 from hermes.client import calls
-from hermes.client.answers import Artifact, Build, Function, Run, User, Version
+from hermes.client.answers import (
+    Artifact,
+    Build,
+    Deleted,
+    Function,
+    Run,
+    User,
+    Version,
+    Versions,
+)
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader
@@ -18,16 +27,12 @@ class AsyncClient:
     """One server, one token. Every method may raise NoServer, BrokenOff, OtherServer, Unauthorized and
     ServerTrouble besides what it says."""
 
-    def __init__(self, url: str, token: str = "", *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         """Raises NoServer where `url` is no address. Nothing is asked yet."""
         self.url, self.token = calls.address_of(url), token
         transport = httpx.AsyncHTTPTransport(**calls.transport_arguments(self.url))
-        self._http = httpx.AsyncClient(
-            base_url=self.url,
-            headers=calls.headers_of(token),
-            timeout=timeout_s,
-            transport=transport,
-        )
+        headers = calls.headers_of(token)
+        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -55,11 +60,7 @@ class AsyncClient:
         whole = {"Accept-Encoding": "identity"}
         arguments = call.arguments() | {"headers": whole | call.headers}
         with calls.connected(self.url):
-            async with self._http.stream(
-                **arguments,
-                follow_redirects=call.method == "GET",
-                timeout=calls.PATIENT,
-            ) as response:
+            async with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
                 if response.status_code == 416:
                     return
                 if not response.is_success:
@@ -98,17 +99,15 @@ class AsyncClient:
     async def runs(self, most: int = 30, **filters: str) -> AsyncIterator[Run]:
         """Runs that you may see, the newest first: `state`, `function`, `repo`, `trigger`, `user`, `commit`,
         `since`, `until` choose among them. Raises ApiError where a filter has no meaning."""
-        before = ""
+        params = [*filters.items(), ("limit", str(min(most, 100)))]
         while most > 0:
-            paging = {"limit": str(min(most, 100)), "before": before}
-            params = [(name, value) for name, value in (filters | paging).items() if value]
             page = await self.ask(Call("GET", "/runs", params))
             for run in page["runs"][:most]:
                 yield run
             most -= len(page["runs"])
             if not page["next"]:
                 return
-            before = str(page["runs"][-1]["id"])
+            params = calls.query_of(page["next"])
 
     async def run(self, number: int) -> Run:
         """One run. Raises Missing."""
@@ -143,13 +142,19 @@ class AsyncClient:
                 "GET",
                 f"/runs/{number}/log",
                 [*params, ("follow", "1"), ("offset", str(offset))],
+                silence_s=None,
             )
         async for data in self.stream(call):
             yield data
 
     async def artifacts(self, number: int) -> list[Artifact]:
         """The files that a run left. Raises Missing."""
-        return (await self.run(number))["artifacts"]
+        page = await self.ask(Call("GET", f"/runs/{number}/artifacts", [("limit", "1000")]))
+        found: list[Artifact] = page["artifacts"]
+        while page["next"]:
+            page = await self.ask(Call("GET", f"/runs/{number}/artifacts", calls.query_of(page["next"])))
+            found += page["artifacts"]
+        return found
 
     async def artifact(self, number: int, file: Artifact, offset: int = 0) -> AsyncIterator[bytes]:
         """The bytes of a file that a run left, from one on. Raises Missing."""
@@ -167,20 +172,31 @@ class AsyncClient:
         build: Build = await self.ask(Call("POST", f"/builds/{number}/cancel"))
         return build
 
-    async def functions(self, owner: str = "") -> list[Function]:
-        """The functions that you may see, of one owner if one is named."""
-        page = await self.ask(Call("GET", "/functions", [("owner", owner)] if owner else ()))
-        found: list[Function] = page["functions"]
+    async def functions(self, owner: str = "") -> AsyncIterator[Function]:
+        """The functions that you may see, the newest first; of one owner if one is named."""
+        filters = [("owner", owner)] if owner else []
+        page = await self.ask(Call("GET", "/functions", filters))
+        while True:
+            for function in page["functions"]:
+                yield function
+            if not page["next"]:
+                return
+            page = await self.ask(Call("GET", "/functions", calls.query_of(page["next"])))
+
+    async def versions(self, name: str) -> Versions:
+        """A function and its versions, the newest first. Raises Missing."""
+        found: Versions = await self.ask(Call("GET", function_path(name)))
+        page: Any = found
+        while page["next"]:
+            page = await self.ask(Call("GET", function_path(name), calls.query_of(page["next"])))
+            found["versions"] += page["versions"]
+        found["next"] = None
         return found
 
-    async def function(self, name: str) -> Function:
-        """A function and its versions. Raises Missing."""
-        found: Function = await self.ask(Call("GET", function_path(name)))
-        return found
-
-    async def delete_function(self, name: str) -> None:
+    async def delete_function(self, name: str) -> Deleted:
         """Delete a function or one version; what it has run stays. Raises Missing, Forbidden."""
-        await self.ask(Call("DELETE", function_path(name)))
+        gone: Deleted = await self.ask(Call("DELETE", function_path(name)))
+        return gone
 
     async def get(self, path: str, **params: str) -> Any:
         """Whatever else is below `/api/v1`: `/gpus`, `/limits`, `/images`, `/tokens`. Raises ApiError."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -28,7 +28,7 @@ from hermes.client.errors import (
 )
 
 API = 1
-PATIENT = httpx.Timeout(30.0, read=None)  # of what is followed: a program may be silent for hours
+_CONNECT_S, _WRITE_S = 15.0, 60.0
 _KINDS: dict[int, type[ApiError]] = {
     401: Unauthorized,
     403: Forbidden,
@@ -49,7 +49,7 @@ class Call:
     json: Any = None
     parts: Any = None
     headers: dict[str, str] = field(default_factory=dict)
-    is_patient: bool = False  # its answer may be hours away
+    silence_s: float | None = 30.0  # of the server, before it is given up; None: never
 
     def arguments(self) -> dict[str, Any]:
         """Of httpx."""
@@ -58,9 +58,8 @@ class Call:
             "url": f"/api/v{API}{self.path}",
             "params": list(self.params),
             "headers": self.headers,
+            "timeout": httpx.Timeout(_CONNECT_S, read=self.silence_s, write=_WRITE_S),
         }
-        if self.is_patient:
-            given["timeout"] = PATIENT
         for name, value in (("content", self.content), ("json", self.json), ("files", self.parts)):
             if value is not None:
                 given[name] = value
@@ -83,6 +82,11 @@ def address_of(text: str) -> str:
 def quoted(path: str) -> str:
     """A path as a part of an address; its slashes stay."""
     return quote(path, safe="/")
+
+
+def query_of(address: str) -> list[tuple[str, str]]:
+    """Of the following page, as the server names it; its host is another one behind a proxy."""
+    return parse_qsl(urlsplit(address).query)
 
 
 def headers_of(token: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The binary frames of a followed run, as Docker's attach has them: kind, three zeros, length, payload."""
+"""The binary frames of a followed run, as Docker's attach has them: kind, rank, length, payload."""
 
 import json
 from collections.abc import Iterator
@@ -15,15 +15,16 @@ _MOST = 1 << 26  # bytes of one payload; what says more is no frame of ours
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Bytes that the program wrote: `stream` is 1 for stdout, 2 for stderr."""
+    """Bytes that a rank wrote: `stream` is 1 for stdout, 2 for stderr."""
 
     stream: int
     data: bytes
+    rank: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`run` (the first: the record), `state`, or `end` (the last: the record)."""
+    """`run` (the first: the record), `end` (the last: the record); `attempt` (a rank begins anew), `alive`."""
 
     name: str
     data: dict[str, Any]
@@ -50,14 +51,15 @@ class FrameReader:
                 raise OtherServer("the server's answer is not made of frames", "is a newer hermes there?")
             if len(rest) - at < _HEAD + size:
                 break
+            rank = int.from_bytes(rest[at + 1 : at + 4], "big")
             payload = bytes(rest[at + _HEAD : at + _HEAD + size])
             at += _HEAD + size
-            yield _frame(kind, payload)
+            yield _frame(kind, rank, payload)
         del rest[:at]
 
 
-def _frame(kind: int, payload: bytes) -> Frame:
+def _frame(kind: int, rank: int, payload: bytes) -> Frame:
     if kind != EVENT:
-        return Output(kind, payload)
+        return Output(kind, payload, rank)
     data = json.loads(payload)
     return Event(data.pop("event", ""), data)

@@ -11,7 +11,10 @@ from hermes.client.calls import Call
 from hermes.client.errors import ClientError
 from hermes.client.frames import MEDIA_TYPE
 
-_MOST_IN_ADDRESS = 4000  # characters; what is longer goes into the body
+MOST_WAIT_S = 600.0  # what a server waits at most
+_MOST_IN_ADDRESS = 4000  # characters of arguments; what is longer goes into the body
+_SILENCE_S = 60.0  # a server that lives says so every 15 s
+_JSON, _BYTES = "application/json", "application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,19 @@ class Invocation:
         headers = {name: value for name, value in headers.items() if value}
         if mode == "sync":
             headers["Accept"] = MEDIA_TYPE
-        params = [("mode", mode)] + ([("wait", f"{wait_s:g}")] if wait_s else [])
+        params = [("mode", mode)] + ([("wait", f"{min(wait_s, MOST_WAIT_S):g}")] if wait_s else [])
+        args = list(self.args or ())
+        fits = sum(map(len, args)) < _MOST_IN_ADDRESS
+        params += self._values() + ([("arg", arg) for arg in args] if fits else [])
         path = f"{function_path(self.function)}/runs"
-        query = self._query()
-        if not self.inputs and sum(len(name) + len(value) for name, value in query) < _MOST_IN_ADDRESS:
-            headers["Content-Type"] = "application/octet-stream"
-            if isinstance(self.stdin, Body) and self.stdin.size is not None:
-                headers["Content-Length"] = str(self.stdin.size)
-            return Call("POST", path, params + query, self.stdin, headers=headers, is_patient=True)
-        return Call("POST", path, params, parts=self._parts(), headers=headers, is_patient=True)
+        silence_s = wait_s + _SILENCE_S
+        if fits and not self.inputs:
+            headers |= {"Content-Type": "application/octet-stream", **_length(self.stdin)}
+            return Call("POST", path, params, self.stdin, headers=headers, silence_s=silence_s)
+        parts = self._parts([] if fits else args)
+        return Call("POST", path, params, parts=parts, headers=headers, silence_s=silence_s)
 
-    def _query(self) -> list[tuple[str, str]]:
+    def _values(self) -> list[tuple[str, str]]:
         single = {
             "run.timeout": self.timeout,
             "run.cpus": self.cpus,
@@ -61,37 +66,19 @@ class Invocation:
             "ranks.repeat": self.repeat,
         }
         pairs = [(name, str(value)) for name, value in single.items() if value is not None]
-        pairs += [("arg", arg) for arg in self.args or ()]
         pairs += [("env", f"{name}={value}") for name, value in self.env.items()]
         return pairs + [("parameter", f"{name}={value}") for name, value in self.parameters.items()]
 
-    def _parts(self) -> list[tuple[str, tuple[str | None, Any, str]]]:
-        tables: dict[str, dict[str, Any]] = {
-            "run": {
-                "args": None if self.args is None else list(self.args),
-                "env": dict(self.env) or None,
-                "timeout": self.timeout,
-                "cpus": self.cpus and float(self.cpus),
-                "memory": self.memory,
-            },
-            "gpu": {"count": self.gpus, "memory": self.gpu_memory},
-            "ranks": {
-                "repeat": self.repeat,
-                "parameters": [dict(self.parameters)] if self.parameters else None,
-            },
-        }
-        said = {
-            table: {key: value for key, value in keys.items() if value is not None}
-            for table, keys in tables.items()
-        }
-        options = json.dumps({table: keys for table, keys in said.items() if keys})
-        parts: list[tuple[str, tuple[str | None, Any, str]]] = [
-            ("options", (None, options.encode(), "application/json"))
-        ]
-        parts += [("file", (name, body, "application/octet-stream")) for name, body in self.inputs.items()]
-        if self.stdin is not None:
-            parts.append(("stdin", ("stdin", self.stdin, "application/octet-stream")))
-        return parts
+    def _parts(self, args: list[str]) -> list[tuple[str, tuple[str | None, Any, str]]]:
+        options = json.dumps({"run": {"args": args}} if args else {}).encode()
+        parts: list[tuple[str, tuple[str | None, Any, str]]] = [("options", (None, options, _JSON))]
+        parts += [("file", (name, body, _BYTES)) for name, body in self.inputs.items()]
+        return parts + ([] if self.stdin is None else [("stdin", ("stdin", self.stdin, _BYTES))])
+
+
+def _length(stdin: Body | bytes | None) -> dict[str, str]:
+    known = isinstance(stdin, Body) and stdin.size is not None
+    return {"Content-Length": str(stdin.size)} if known and isinstance(stdin, Body) else {}
 
 
 def function_path(function: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Self
 import httpx
 
 from hermes.client import calls
-from hermes.client.answers import Artifact, Build, Function, Run, User, Version
+from hermes.client.answers import Artifact, Build, Deleted, Function, Run, User, Version, Versions
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader
@@ -18,13 +18,12 @@ class Client:
     """One server, one token. Every method may raise NoServer, BrokenOff, OtherServer, Unauthorized and
     ServerTrouble besides what it says."""
 
-    def __init__(self, url: str, token: str = "", *, timeout_s: float = 30.0) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         """Raises NoServer where `url` is no address. Nothing is asked yet."""
         self.url, self.token = calls.address_of(url), token
         transport = httpx.HTTPTransport(**calls.transport_arguments(self.url))
-        self._http = httpx.Client(
-            base_url=self.url, headers=calls.headers_of(token), timeout=timeout_s, transport=transport
-        )
+        headers = calls.headers_of(token)
+        self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport)
 
     def __enter__(self) -> Self:
         return self
@@ -49,9 +48,7 @@ class Client:
         whole = {"Accept-Encoding": "identity"}
         arguments = call.arguments() | {"headers": whole | call.headers}
         with calls.connected(self.url):
-            with self._http.stream(
-                **arguments, follow_redirects=call.method == "GET", timeout=calls.PATIENT
-            ) as response:
+            with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
                 if response.status_code == 416:
                     return
                 if not response.is_success:
@@ -90,17 +87,15 @@ class Client:
     def runs(self, most: int = 30, **filters: str) -> Iterator[Run]:
         """Runs that you may see, the newest first: `state`, `function`, `repo`, `trigger`, `user`, `commit`,
         `since`, `until` choose among them. Raises ApiError where a filter has no meaning."""
-        before = ""
+        params = [*filters.items(), ("limit", str(min(most, 100)))]
         while most > 0:
-            paging = {"limit": str(min(most, 100)), "before": before}
-            params = [(name, value) for name, value in (filters | paging).items() if value]
             page = self.ask(Call("GET", "/runs", params))
             for run in page["runs"][:most]:
                 yield run
             most -= len(page["runs"])
             if not page["next"]:
                 return
-            before = str(page["runs"][-1]["id"])
+            params = calls.query_of(page["next"])
 
     def run(self, number: int) -> Run:
         """One run. Raises Missing."""
@@ -129,13 +124,23 @@ class Client:
         params = [("rank", str(rank))]
         call = _part(f"/runs/{number}/log", params, offset)
         if follow:
-            call = Call("GET", f"/runs/{number}/log", [*params, ("follow", "1"), ("offset", str(offset))])
+            call = Call(
+                "GET",
+                f"/runs/{number}/log",
+                [*params, ("follow", "1"), ("offset", str(offset))],
+                silence_s=None,
+            )
         for data in self.stream(call):
             yield data
 
     def artifacts(self, number: int) -> list[Artifact]:
         """The files that a run left. Raises Missing."""
-        return (self.run(number))["artifacts"]
+        page = self.ask(Call("GET", f"/runs/{number}/artifacts", [("limit", "1000")]))
+        found: list[Artifact] = page["artifacts"]
+        while page["next"]:
+            page = self.ask(Call("GET", f"/runs/{number}/artifacts", calls.query_of(page["next"])))
+            found += page["artifacts"]
+        return found
 
     def artifact(self, number: int, file: Artifact, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a file that a run left, from one on. Raises Missing."""
@@ -153,20 +158,31 @@ class Client:
         build: Build = self.ask(Call("POST", f"/builds/{number}/cancel"))
         return build
 
-    def functions(self, owner: str = "") -> list[Function]:
-        """The functions that you may see, of one owner if one is named."""
-        page = self.ask(Call("GET", "/functions", [("owner", owner)] if owner else ()))
-        found: list[Function] = page["functions"]
+    def functions(self, owner: str = "") -> Iterator[Function]:
+        """The functions that you may see, the newest first; of one owner if one is named."""
+        filters = [("owner", owner)] if owner else []
+        page = self.ask(Call("GET", "/functions", filters))
+        while True:
+            for function in page["functions"]:
+                yield function
+            if not page["next"]:
+                return
+            page = self.ask(Call("GET", "/functions", calls.query_of(page["next"])))
+
+    def versions(self, name: str) -> Versions:
+        """A function and its versions, the newest first. Raises Missing."""
+        found: Versions = self.ask(Call("GET", function_path(name)))
+        page: Any = found
+        while page["next"]:
+            page = self.ask(Call("GET", function_path(name), calls.query_of(page["next"])))
+            found["versions"] += page["versions"]
+        found["next"] = None
         return found
 
-    def function(self, name: str) -> Function:
-        """A function and its versions. Raises Missing."""
-        found: Function = self.ask(Call("GET", function_path(name)))
-        return found
-
-    def delete_function(self, name: str) -> None:
+    def delete_function(self, name: str) -> Deleted:
         """Delete a function or one version; what it has run stays. Raises Missing, Forbidden."""
-        self.ask(Call("DELETE", function_path(name)))
+        gone: Deleted = self.ask(Call("DELETE", function_path(name)))
+        return gone
 
     def get(self, path: str, **params: str) -> Any:
         """Whatever else is below `/api/v1`: `/gpus`, `/limits`, `/images`, `/tokens`. Raises ApiError."""
