@@ -24,7 +24,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """`run` (the first: the record), `end` (the last: the record); `attempt` (a rank begins anew), `alive`."""
+    """`run`, the first, and `end`, the last, with the record; `attempt`: a rank begins anew; `alive`."""
 
     name: str
     data: dict[str, Any]
