@@ -21,6 +21,7 @@ ACTS = (
     "collaborator",
     "run cancelled",
     "build cancelled",
+    "function deleted",
     "user made",
     "user disabled",
     "user enabled",

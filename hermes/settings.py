@@ -101,6 +101,7 @@ class Settings:
     user_ranks: int = _setting(0, _count, "most ranks of one user that run at a time; 0: as many as fit")
     queued: int = _setting(100_000, _count, "most ranks that wait, of all users together; pushes beyond are refused; 0: no bound")
     user_queued: int = _setting(20_000, _count, "most ranks of one user that wait; 0: no bound")
+    runs_per_minute: int = _setting(600, _count, "runs that one user may start in a minute by the API and on pages; then 429; 0: no bound")
     user_gpu_time: float = _setting(0.0, _span_or_none, "GPU time of one user in 24 hours, all GPUs together; then runs wait; 0: no bound")
     build_slots: int = _setting(2, _count, "builds at a time")
     cpus: int = _setting(0, _count, "CPUs that runs may hold together; 0: all of this machine")

@@ -44,11 +44,14 @@ class Asked(NamedTuple):
             raise NotFound(str(error), "make the account first") from None
 
 
-async def _accounts(session: AsyncSession) -> list[Account]:
+async def accounts(session: AsyncSession, after: str = "", most: int | None = None) -> list[Account]:
+    """By name, from the one after `after` on."""
     repos = select(func.count()).where(Repo.owner_id == User.id).scalar_subquery()
     ran = select(func.max(Run.created_at)).where(Run.user_id == User.id).scalar_subquery()
     seen = select(func.max(Token.last_used_at)).where(Token.user_id == User.id).scalar_subquery()
-    rows = await session.execute(select(User, repos, ran, seen).order_by(User.name))
+    rows = await session.execute(
+        select(User, repos, ran, seen).where(User.name > after).order_by(User.name).limit(most)
+    )
     return [Account(*row) for row in rows.all()]
 
 
@@ -99,8 +102,8 @@ def routes(site: Site) -> list[Route]:
 
     async def page(request: Request, admin: User, outcome: Outcome) -> Response:
         async with site.context.database.read() as session:
-            accounts = await _accounts(session)
-        values = {"accounts": accounts, "admin": admin, "lives": LIVES, "outcome": outcome}
+            found = await accounts(session)
+        values = {"accounts": found, "admin": admin, "lives": LIVES, "outcome": outcome}
         return site.look.page(request, "admin.html", values, outcome.status)
 
     async def show(request: Request) -> Response:

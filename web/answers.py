@@ -42,6 +42,13 @@ class ArtifactAnswer(BaseModel):
     url: str
 
 
+class ArtifactPage(BaseModel):
+    """Files of a run; `next` is the address of the following ones."""
+
+    artifacts: list[ArtifactAnswer]
+    next: str | None
+
+
 class MetricAnswer(BaseModel):
     """The last value of a name that a rank printed."""
 

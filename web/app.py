@@ -18,6 +18,7 @@ from web import (
     admin_audit,
     admin_machine,
     again,
+    api,
     artifacts,
     badge,
     commit,
@@ -40,12 +41,12 @@ from web import (
     source,
     tokens,
 )
-from web.api import Api
 from web.failures import Failures
 from web.guard import BodyLimit, SafeHeaders, SameOrigin
 from web.isolated import OnlyPreviews
 from web.look import make_look
 from web.origin import open_origin
+from web.rates import Rates
 from web.site import Site
 from web.streams import Streams
 
@@ -56,7 +57,8 @@ class Pages:
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
         origin = open_origin(context.settings, context.paths.preview_key)
         look, streams = make_look(context.settings), Streams(context.settings)
-        self.site = Site(context, images, closing, look, origin, streams)
+        rates = Rates(context.settings)
+        self.site = Site(context, images, closing, look, origin, streams, rates)
         self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:
@@ -65,7 +67,7 @@ class Pages:
         work = (invoke, actions, again, live, logparts, rawlog, merged, files, artifacts, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
-        mine: list[BaseRoute] = [self.site.look.static, *Api(self.site).routes()]
+        mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from hermes.errors import NotFound, TooMany, UserError
 from hermes.journal import log
-from web.guard import HEADERS
+from web.guard import headers_of
 from web.look import Look
 from web.visitor import SignInNeeded, bearer, is_stranger, sign_in_needed
 
@@ -57,9 +57,10 @@ class Failures:
         assert isinstance(error, HTTPException)
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
         words = {404: "there is no such page", 405: "this address does not take that method"}
-        answer = self._answer(
-            request, error.status_code, code, words.get(error.status_code, str(error.detail)), ""
-        )
+        allowed = (error.headers or {}).get("Allow", "")
+        hint = f"it takes {allowed}" if allowed else ""
+        message = words.get(error.status_code, str(error.detail))
+        answer = self._answer(request, error.status_code, code, message, hint)
         answer.headers.update(error.headers or {})
         return answer
 
@@ -73,7 +74,7 @@ class Failures:
         answer = self._answer(
             request, 500, "internal", "this is a mistake of ours, and it was written down", "try again"
         )
-        answer.headers.update(HEADERS)
+        answer.headers.update(headers_of(request.url.path))
         return answer
 
     def _answer(self, request: Request, status: int, code: str, message: str, hint: str) -> Response:

@@ -1,15 +1,22 @@
 """One artifact, as a download or in place: bytes of strangers, so nothing of it ever acts in our name."""
 
 import asyncio
+import os
 import unicodedata
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from hermes.errors import NotFound
 from hermes.tables import Artifact
@@ -18,6 +25,7 @@ from web.lookup import find_artifact
 from web.media import LOOK_BYTES, Kind, Media, media_of
 from web.netpbm import open_picture
 from web.pieces import Pieces
+from web.ranges import OutOfRange, no_such_range, parse_range
 from web.site import Site, number
 
 HEADERS = {
@@ -32,9 +40,23 @@ _converting = asyncio.Semaphore(2)  # pictures whose next piece is made now
 
 
 class StoredFile(FileResponse):
-    """A file, or one range of it; who asks for several gets the whole."""
+    """A file, or one range of it; who asks for several, or for what is none, gets the whole."""
 
     max_ranges = 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ranges are understood as those of logs are (web.ranges); Starlette's own refusals have no words."""
+        headers = Headers(scope=scope)
+        if "range" in headers and headers.get("if-range") in (None, self.headers.get("etag")):
+            size = await in_thread(os.path.getsize, self.path)
+            try:
+                part = parse_range(headers["range"], size)
+            except OutOfRange:
+                await no_such_range(size)(scope, receive, send)
+                return
+            if part is None:
+                scope = dict(scope, headers=[each for each in scope["headers"] if each[0] != b"range"])
+        await super().__call__(scope, receive, send)
 
 
 def disposition(how: str, name: str) -> str:
@@ -71,11 +93,16 @@ def is_known(request: Request, etag: str) -> bool:
 
 
 async def download(site: Site, request: Request) -> Response:
-    """One artifact. `inline=1`: where it can be shown in place; `as=png`: a picture that browsers do not
-    know; `preview=1`: on the other origin."""
+    """One artifact, by its id."""
     user = await site.reader(request)
     async with site.context.database.read() as session:
         artifact = await find_artifact(session, user, number(request.path_params, "artifact"))
+    return await sent(site, request, artifact)
+
+
+async def sent(site: Site, request: Request, artifact: Artifact) -> Response:
+    """Its bytes. `inline=1`: where it can be shown in place; `as=png`: a picture that browsers do not
+    know; `preview=1`: on the other origin."""
     path = site.context.paths.artifact(artifact.sha256)
     if not path.exists():
         raise NotFound("the bytes of this artifact are gone", "run it again to have them anew")

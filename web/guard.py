@@ -7,6 +7,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hermes import __version__
+
 MAX_BODY_BYTES = 1 << 20
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; "
@@ -17,9 +19,15 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+VERSION_HEADER = "X-Hermes-Version"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GIT = (".git/git-receive-pack", ".git/git-upload-pack")
 _INVOKE = re.compile(r"/api/v1/functions/[^/]+/.+/runs")  # web.invoke counts what it reads
+
+
+def headers_of(path: str) -> dict[str, str]:
+    """What every answer there has, unless its route says otherwise; a program is told who answers it."""
+    return HEADERS | {VERSION_HEADER: __version__} if path.startswith("/api/") else HEADERS
 
 
 class SafeHeaders:
@@ -32,7 +40,7 @@ class SafeHeaders:
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in headers_of(scope["path"]).items():
                     headers.setdefault(name, value)
             await send(message)
 

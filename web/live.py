@@ -93,29 +93,34 @@ def _other(item: Item) -> ServerSentEvent | None:
     return None
 
 
+def events_of(site: Site, open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of `…/events`."""
+
+    async def answer(request: Request) -> Response:
+        subject = await open_subject(site, request)
+        sight = await subject.look()
+        feed = feed_for(site, request, open_subject, subject, sight)
+        after = parse_position(request.headers.get("last-event-id") or request.query_params.get("after"))
+        numbered = None
+        if request.query_params.get("lines") == "1":
+            log_of = partial(site.context.paths.log, sight.kind, sight.row_id)
+            numbered = Numbered(log_of, site.line_indexes)
+            after = await numbered.near_end(after)
+        stream = EventSourceResponse(
+            events(feed, after, numbered),
+            ping=_PING_S,
+            send_timeout=_SEND_TIMEOUT_S,
+            shutdown_event=anyio.Event(),
+            shutdown_grace_period=_GRACE_S,
+        )
+        return site.streams.bounded(request, stream)
+
+    return answer
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may watch what it does."""
-
-    def of(open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            subject = await open_subject(site, request)
-            sight = await subject.look()
-            feed = feed_for(site, request, open_subject, subject, sight)
-            after = parse_position(request.headers.get("last-event-id") or request.query_params.get("after"))
-            numbered = None
-            if request.query_params.get("lines") == "1":
-                log_of = partial(site.context.paths.log, sight.kind, sight.row_id)
-                numbered = Numbered(log_of, site.line_indexes)
-                after = await numbered.near_end(after)
-            stream = EventSourceResponse(
-                events(feed, after, numbered),
-                ping=_PING_S,
-                send_timeout=_SEND_TIMEOUT_S,
-                shutdown_event=anyio.Event(),
-                shutdown_grace_period=_GRACE_S,
-            )
-            return site.streams.bounded(request, stream)
-
-        return answer
-
-    return [Route("/runs/{run}/events", of(run_subject)), Route("/builds/{build}/events", of(build_subject))]
+    return [
+        Route("/runs/{run}/events", events_of(site, run_subject)),
+        Route("/builds/{build}/events", events_of(site, build_subject)),
+    ]

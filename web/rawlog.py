@@ -1,49 +1,28 @@
 """The bytes of a log as they are: whole, a range of them, or as they come."""
 
-import re
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from hermes import logs
 from hermes.threads import in_thread
 from web.feed import Began, Feed, Position, Printed, Sight
 from web.files import disposition
+from web.ranges import OutOfRange, no_such_range, parse_range
 from web.site import Site, number
 from web.subjects import Open, build_subject, feed_for, run_subject
 
-_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})", re.ASCII)
 _SMALL_BYTES = 4096
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Accept-Ranges": "bytes",
     "X-Accel-Buffering": "no",
 }
-
-
-class OutOfRange(ValueError):
-    """A range that begins after the end."""
-
-
-def parse_range(header: str, size: int) -> tuple[int, int] | None:
-    """The first byte and the one after the last. None: not one range, so all is sent. Raises OutOfRange."""
-    match = _RANGE.fullmatch(header.strip())
-    if match is None or not (match[1] or match[2]):
-        return None
-    if not match[1]:
-        start, end = max(0, size - int(match[2])), size
-    else:
-        start, end = int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
-        if match[2] and int(match[2]) < start:
-            return None
-    if start >= end:
-        raise OutOfRange
-    return start, end
 
 
 async def _gzip(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -70,8 +49,7 @@ def slice_of(request: Request, path: Path, name: str, media_type: str = "text/pl
     try:
         part = parse_range(request.headers.get("range", ""), size)
     except OutOfRange:
-        words = f"the log has {size} bytes\n"
-        return PlainTextResponse(words, 416, HEADERS | {"Content-Range": f"bytes */{size}"})
+        return no_such_range(size)
     start, end = part or (0, size)
     headers = HEADERS | {"Content-Length": str(end - start), "Vary": "Accept-Encoding"}
     if request.query_params.get("download") == "1":
@@ -105,22 +83,27 @@ def _name(request: Request, attempt: int) -> str:
     return f"{kind}-{row_id}" + f"-rank-{rank}" * (rank > 0) + f"-attempt-{attempt}" * (attempt > 1) + ".log"
 
 
+def log_of(site: Site, open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
+    """The handler of `…/log`."""
+
+    async def answer(request: Request) -> Response:
+        subject = await open_subject(site, request)
+        sight = await subject.look()
+        if request.query_params.get("follow") == "1" and request.method == "GET":
+            feed = feed_for(site, request, open_subject, subject, sight)
+            stream = _follow(feed, number(request.query_params, "offset"), sight)
+            answer = StreamingResponse(stream, headers=HEADERS, media_type="text/plain")
+            return site.streams.bounded(request, answer)
+        attempt = number(request.query_params, "attempt") or sight.attempt
+        path = site.context.paths.log(sight.kind, sight.row_id, attempt)
+        return slice_of(request, path, _name(request, attempt))
+
+    return answer
+
+
 def routes(site: Site) -> list[Route]:
     """Who may see a repo may read its logs."""
-
-    def of(open_subject: Open) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            subject = await open_subject(site, request)
-            sight = await subject.look()
-            if request.query_params.get("follow") == "1" and request.method == "GET":
-                feed = feed_for(site, request, open_subject, subject, sight)
-                stream = _follow(feed, number(request.query_params, "offset"), sight)
-                answer = StreamingResponse(stream, headers=HEADERS, media_type="text/plain")
-                return site.streams.bounded(request, answer)
-            attempt = number(request.query_params, "attempt") or sight.attempt
-            path = site.context.paths.log(sight.kind, sight.row_id, attempt)
-            return slice_of(request, path, _name(request, attempt))
-
-        return answer
-
-    return [Route("/runs/{run}/log", of(run_subject)), Route("/builds/{build}/log", of(build_subject))]
+    return [
+        Route("/runs/{run}/log", log_of(site, run_subject)),
+        Route("/builds/{build}/log", log_of(site, build_subject)),
+    ]

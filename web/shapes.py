@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hermes.tables import Build, Push, Rank, Run
+from hermes.tables import Artifact, Build, Push, Rank, Run
 from web.answers import (
     ArtifactAnswer,
     BuildAnswer,
@@ -47,19 +47,21 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         rank_count=details.rank_count,
         ranks=[_rank(rank, url) for rank in details.ranks],
         metrics=[MetricAnswer(**each._asdict()) for each in details.metrics],
-        artifacts=[
-            ArtifactAnswer(
-                path=each.path,
-                rank=details.rank_number(each),
-                size_bytes=each.size_bytes,
-                sha256=each.sha256,
-                url=base + artifact_url(each),
-            )
-            for each in details.artifacts
-        ],
+        artifacts=[artifact_answer(each, details.rank_number(each), base) for each in details.artifacts],
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
+    )
+
+
+def artifact_answer(artifact: Artifact, rank: int, base: str) -> ArtifactAnswer:
+    """One file and the number of the rank that wrote it."""
+    return ArtifactAnswer(
+        path=artifact.path,
+        rank=rank,
+        size_bytes=artifact.size_bytes,
+        sha256=artifact.sha256,
+        url=base + artifact_url(artifact),
     )
 
 

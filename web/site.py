@@ -18,6 +18,7 @@ from web.lines import LineIndex, PerLog
 from web.look import Look
 from web.origin import Origin
 from web.outline import Outline
+from web.rates import Rates
 from web.streams import Streams
 from web.visitor import reader, visitor
 
@@ -32,6 +33,7 @@ class Site:
     look: Look
     origin: Origin | None
     streams: Streams
+    rates: Rates
     sights: Sights = field(default_factory=Sights)
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))

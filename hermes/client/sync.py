@@ -124,12 +124,8 @@ class Client:
         params = [("rank", str(rank))]
         call = _part(f"/runs/{number}/log", params, offset)
         if follow:
-            call = Call(
-                "GET",
-                f"/runs/{number}/log",
-                [*params, ("follow", "1"), ("offset", str(offset))],
-                silence_s=None,
-            )
+            params += [("follow", "1"), ("offset", str(offset))]
+            call = Call("GET", f"/runs/{number}/log", params, silence_s=None)
         for data in self.stream(call):
             yield data
 

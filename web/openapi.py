@@ -1,0 +1,181 @@
+"""The OpenAPI 3.1 document of the API, made from its table: nothing in it is written twice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
+
+from hermes import __version__
+from web.answers import ErrorAnswer
+from web.endpoint import Content, Endpoint
+from web.guard import VERSION_HEADER
+
+_REF = "#/components/schemas/"
+#: What each error status means, wherever it comes.
+ERRORS = {
+    400: "the query or the body is wrong; it says where",
+    401: "no token, or one that is not valid (any more)",
+    403: "you may see this, and not do that",
+    404: "it does not exist, or you may not know that it does",
+    405: "this address does not take that method",
+    413: "the body is too large",
+    415: "the body is not of a type that is read here",
+    416: "the range begins after the end",
+    429: "too often; `Retry-After` says when again",
+    500: "a mistake of ours, which was written down",
+    503: "a part of the service does not answer; `Retry-After` says when again",
+}
+_INTRODUCTION = """Git pushes build and run; this API looks at what came of them and asks for more.
+
+Send a token as `Authorization: Bearer hermes_…`. What you may not see is answered as if it did not exist.
+Lists come in pages: `next` is the address of the following one, or null. Times are Unix seconds in UTC."""
+
+
+def errors_of(endpoint: Endpoint) -> list[int]:
+    """The error statuses that it may answer with."""
+    found = {429, 500, 503, *endpoint.errors}
+    if endpoint.needs_token:
+        found.add(401)
+    if endpoint.path_names:
+        found.add(404)
+    if endpoint.query is not None:
+        found.add(400)
+    if endpoint.body is not None or endpoint.raw_body is not None:
+        found |= {400, 413, 415}
+    return sorted(found)
+
+
+def tag_of(endpoint: Endpoint) -> str:
+    """What it is about: the first word of its path."""
+    word = endpoint.path.split("/")[1].partition(".")[0]
+    return {"user": "users", "version": "instance", "limits": "instance", "images": "instance"}.get(
+        word, "instance" if word in ("gpus", "manifest", "openapi") else word
+    )
+
+
+class Document:
+    """Made once from the table."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], public_url: str) -> None:
+        self.endpoints = endpoints
+        self._public_url = public_url
+        models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ErrorAnswer, "serialization")]
+        for each in endpoints:
+            models += [(each.answer, "serialization")] if each.answer else []
+            models += [(model, "validation") for model in (each.query, each.body) if model]
+        self._refs, made = models_json_schema(list(dict.fromkeys(models)), ref_template=_REF + "{model}")
+        self.schemas: dict[str, Any] = made["$defs"]
+
+    def whole(self) -> dict[str, Any]:
+        """The document."""
+        paths: dict[str, dict[str, Any]] = {}
+        for each in self.endpoints:
+            paths.setdefault(each.shown_path, {})[each.method.lower()] = self._operation(each)
+        queries = {self.name_of(each.query, "validation") for each in self.endpoints if each.query}
+        schemas = {name: schema for name, schema in self.schemas.items() if name not in queries}
+        header = {"description": "which Hermes answers", "schema": {"type": "string"}}
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "Hermes", "version": __version__, "description": _INTRODUCTION},
+            "servers": [{"url": self._public_url}],
+            "security": [{"token": []}],
+            "tags": [{"name": name} for name in dict.fromkeys(tag_of(each) for each in self.endpoints)],
+            "paths": paths,
+            "components": {
+                "schemas": schemas,
+                "headers": {"version": header},
+                "responses": {str(status): self._error(status) for status in ERRORS},
+                "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            },
+        }
+
+    def name_of(self, model: type[BaseModel], mode: JsonSchemaMode = "serialization") -> str:
+        """What the document calls a model."""
+        return str(self._refs[model, mode]["$ref"]).removeprefix(_REF)
+
+    def query_of(self, endpoint: Endpoint) -> Mapping[str, Mapping[str, Any]]:
+        """The schemas of what may stand in the query, by name."""
+        if endpoint.query is None:
+            return {}
+        found: Mapping[str, Any] = self.schemas[self.name_of(endpoint.query, "validation")]["properties"]
+        return found
+
+    def _operation(self, endpoint: Endpoint) -> dict[str, Any]:
+        summary, description = endpoint.words
+        operation: dict[str, Any] = {
+            "operationId": endpoint.name,
+            "tags": [tag_of(endpoint)],
+            "summary": summary,
+            "parameters": self._parameters(endpoint),
+            "responses": self._responses(endpoint),
+        }
+        if description:
+            operation["description"] = description
+        if not endpoint.needs_token:
+            operation["security"] = []
+        if endpoint.body is not None:
+            schema = {"$ref": _REF + self.name_of(endpoint.body, "validation")}
+            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+            operation["requestBody"]["required"] = bool(self._required(endpoint.body))
+        elif endpoint.raw_body is not None:
+            operation["requestBody"] = {"content": _content(endpoint.raw_body), "required": False}
+        return operation
+
+    def _required(self, model: type[BaseModel]) -> Any:
+        return self.schemas[self.name_of(model, "validation")].get("required")
+
+    def _parameters(self, endpoint: Endpoint) -> list[dict[str, Any]]:
+        names = endpoint.path_names
+        found: list[dict[str, Any]] = [
+            {"name": name, "in": "path", "required": True, "schema": endpoint.path_schema(name)}
+            for name in names
+        ]
+        for name, schema in self.query_of(endpoint).items():
+            parameter: dict[str, Any] = {"name": name, "in": "query", "schema": _plain(schema)}
+            if words := schema.get("description"):
+                parameter["description"] = words
+            found.append(parameter)
+        return found
+
+    def _responses(self, endpoint: Endpoint) -> dict[str, Any]:
+        headers = {VERSION_HEADER: {"$ref": "#/components/headers/version"}}
+        made: dict[str, Any] = {"description": "done", "headers": headers}
+        if endpoint.answer is not None:
+            schema = {"$ref": _REF + self.name_of(endpoint.answer)}
+            made["content"] = {"application/json": {"schema": schema}}
+            words = (endpoint.answer.__doc__ or "").strip().partition("\n")[0]
+            made["description"] = words or "done"
+        elif endpoint.content is not None:
+            made |= {"content": _content(endpoint.content), "description": endpoint.content.words}
+        found = {str(endpoint.status): made}
+        for status, words in endpoint.others.items():
+            found[str(status)] = {"description": words, "headers": headers}
+            if status == 206 and endpoint.content is not None:
+                found["206"]["content"] = _content(endpoint.content)
+        found |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors_of(endpoint)}
+        return found
+
+    def _error(self, status: int) -> dict[str, Any]:
+        schema = {"$ref": _REF + self.name_of(ErrorAnswer)}
+        headers = {VERSION_HEADER: {"$ref": "#/components/headers/version"}}
+        if status in (429, 503):
+            headers["Retry-After"] = {"description": "seconds", "schema": {"type": "integer"}}  # type: ignore[dict-item]
+        content = {"application/json": {"schema": schema}}
+        return {"description": ERRORS[status], "headers": headers, "content": content}
+
+
+def _content(content: Content) -> dict[str, Any]:
+    return {each: {"schema": dict(content.schema) or {"type": "string"}} for each in content.types}
+
+
+def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a value in a query: nothing there is null, and its name and words stand beside it."""
+    rest = {key: value for key, value in schema.items() if key not in ("title", "description", "default")}
+    if "anyOf" in rest:
+        rest["anyOf"] = [each for each in rest["anyOf"] if each != {"type": "null"}]
+        if len(rest["anyOf"]) == 1:
+            return dict(rest["anyOf"][0])
+    if schema.get("default") not in (None, ""):
+        rest["default"] = schema["default"]
+    return rest
