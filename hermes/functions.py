@@ -101,9 +101,10 @@ async def _near(session: AsyncSession, user: User | None, name: FunctionName) ->
         .order_by(Repo.id.desc())
         .limit(_NAMES_LOOKED_AT)
     )
-    names = [f"{owner}/{repo}" for owner, repo in rows.all()]
-    near = difflib.get_close_matches(f"{name.owner}/{name.name}", names, 3, 0.6)
-    near += [each for each in names if each.endswith(f"/{name.name}") and each not in near][:2]
+    found = [(owner, repo) for owner, repo in rows.all()]
+    of_owner = [repo for owner, repo in found if owner == name.owner]
+    near = [f"{name.owner}/{repo}" for repo in difflib.get_close_matches(name.name, of_owner, 2, 0.6)]
+    near += [f"{owner}/{repo}" for owner, repo in found if repo == name.name][:2]
     return f"did you mean {' or '.join(near)}?" if near else "`hermes functions` lists what you may invoke"
 
 
