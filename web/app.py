@@ -64,10 +64,10 @@ class Pages:
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
         fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
-        work = (invoke, actions, again, live, logparts, rawlog, merged, files, artifacts, run)
+        work = (actions, again, live, logparts, rawlog, merged, files, artifacts, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
-        mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
+        mine: list[BaseRoute] = [self.site.look.static, *invoke.routes(self.site), *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine
