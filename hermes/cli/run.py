@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import time
-import uuid
 from typing import Any
 
 import click
@@ -121,7 +120,7 @@ def _invocation(
         stdin=given.stdin,
         inputs=given.files,
         callback_url=options["callback"],
-        idempotency_key=options["idempotency_key"] or uuid.uuid4().hex,
+        idempotency_key=options["idempotency_key"] or os.urandom(16).hex(),
     )
 
 

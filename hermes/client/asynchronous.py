@@ -32,9 +32,7 @@ class AsyncClient:
         self.url, self.token = calls.address_of(url), token
         transport = httpx.AsyncHTTPTransport(**calls.transport_arguments(self.url))
         headers = calls.headers_of(token)
-        self._http = httpx.AsyncClient(
-            base_url=self.url, headers=headers, transport=transport
-        )
+        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self
@@ -54,9 +52,7 @@ class AsyncClient:
     async def ask(self, call: Call) -> Any:
         """The JSON that answers a request. Raises ApiError."""
         with calls.connected(self.url):
-            response = await self._http.send(
-                self._http.build_request(**call.arguments())
-            )
+            response = await self._http.send(self._http.build_request(**call.arguments()))
         return calls.read(response)
 
     async def stream(self, call: Call) -> AsyncIterator[bytes]:
@@ -64,9 +60,7 @@ class AsyncClient:
         whole = {"Accept-Encoding": "identity"}
         arguments = call.arguments() | {"headers": whole | call.headers}
         with calls.connected(self.url):
-            async with self._http.stream(
-                **arguments, follow_redirects=call.method == "GET"
-            ) as response:
+            async with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
                 if response.status_code == 416:
                     return
                 if not response.is_success:
@@ -128,18 +122,12 @@ class AsyncClient:
     async def again(self, number: int, values: Mapping[str, Any] | None = None) -> Run:
         """A new run of the same build; `values` as in a manifest: `{"run": {"args": ["5"]}}`. Raises Missing,
         Forbidden, ApiError where a value is wrong."""
-        run: Run = await self.ask(
-            Call("POST", f"/runs/{number}/again", json=values or None)
-        )
+        run: Run = await self.ask(Call("POST", f"/runs/{number}/again", json=values or None))
         return run
 
-    async def result(
-        self, number: int, rank: int = 0, offset: int = 0
-    ) -> AsyncIterator[bytes]:
+    async def result(self, number: int, rank: int = 0, offset: int = 0) -> AsyncIterator[bytes]:
         """What a run wrote to stdout, from a byte on. Raises Missing."""
-        async for data in self.stream(
-            _part(f"/runs/{number}/result", [("rank", str(rank))], offset)
-        ):
+        async for data in self.stream(_part(f"/runs/{number}/result", [("rank", str(rank))], offset)):
             yield data
 
     async def log(
@@ -157,20 +145,14 @@ class AsyncClient:
 
     async def artifacts(self, number: int) -> list[Artifact]:
         """The files that a run left. Raises Missing."""
-        page = await self.ask(
-            Call("GET", f"/runs/{number}/artifacts", [("limit", "1000")])
-        )
+        page = await self.ask(Call("GET", f"/runs/{number}/artifacts", [("limit", "1000")]))
         found: list[Artifact] = page["artifacts"]
         while page["next"]:
-            page = await self.ask(
-                Call("GET", f"/runs/{number}/artifacts", calls.query_of(page["next"]))
-            )
+            page = await self.ask(Call("GET", f"/runs/{number}/artifacts", calls.query_of(page["next"])))
             found += page["artifacts"]
         return found
 
-    async def artifact(
-        self, number: int, file: Artifact, offset: int = 0
-    ) -> AsyncIterator[bytes]:
+    async def artifact(self, number: int, file: Artifact, offset: int = 0) -> AsyncIterator[bytes]:
         """The bytes of a file that a run left, from one on. Raises Missing."""
         path = f"/runs/{number}/artifacts/{file['rank']}/{calls.quoted(file['path'])}"
         async for data in self.stream(_part(path, [], offset)):
@@ -195,18 +177,14 @@ class AsyncClient:
                 yield function
             if not page["next"]:
                 return
-            page = await self.ask(
-                Call("GET", "/functions", calls.query_of(page["next"]))
-            )
+            page = await self.ask(Call("GET", "/functions", calls.query_of(page["next"])))
 
     async def versions(self, name: str) -> Versions:
         """A function and its versions, the newest first. Raises Missing."""
         found: Versions = await self.ask(Call("GET", function_path(name)))
         page: Any = found
         while page["next"]:
-            page = await self.ask(
-                Call("GET", function_path(name), calls.query_of(page["next"]))
-            )
+            page = await self.ask(Call("GET", function_path(name), calls.query_of(page["next"])))
             found["versions"] += page["versions"]
         found["next"] = None
         return found

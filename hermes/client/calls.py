@@ -68,8 +68,9 @@ class Call:
 
 def address_of(text: str) -> str:
     """The address of a server without what may follow it. Raises NoServer with the form of one."""
-    parts = urlsplit(text.strip())
+    parts = urlsplit("")
     try:
+        parts = urlsplit(text.strip())
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         good = False
