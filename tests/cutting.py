@@ -3,6 +3,8 @@
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -13,26 +15,30 @@ class Cutter:
     def __init__(self, port: int) -> None:
         self._port = port
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._open: list[socket.socket] = []
+        self._all: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
         self.url = f"http://127.0.0.1:{self._server.getsockname()[1]}"
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._start(self._serve)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._server.shutdown(socket.SHUT_RDWR)
-        self._server.close()
         self.cut()
+        for thread in self._threads:
+            thread.join(10)
+        self._server.close()
+        for one in self._all:
+            one.close()
 
     def cut(self) -> None:
         """Every connection that is open now ends in the middle of what it says."""
-        for one in self._open:
+        for one in self._all:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
-        self._open.clear()
 
     def _serve(self) -> None:
         while True:
@@ -41,9 +47,13 @@ class Cutter:
                 server = socket.create_connection(("127.0.0.1", self._port))
             except OSError:
                 return
-            self._open += [client, server]
-            for source, target in ((client, server), (server, client)):
-                threading.Thread(target=_pass, args=(source, target), daemon=True).start()
+            self._all += [client, server]
+            for pair in ((client, server), (server, client)):
+                self._start(partial(_pass, *pair))
+
+    def _start(self, work: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=work, daemon=True))
+        self._threads[-1].start()
 
 
 def _pass(source: socket.socket, target: socket.socket) -> None:

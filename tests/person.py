@@ -69,6 +69,7 @@ class Person:
         return subprocess.Popen(
             [*self.command, *args],
             stdin=stdin,
+            bufsize=0,
             stdout=pipe,
             stderr=pipe,
             env=self.environment(),

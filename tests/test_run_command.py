@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +21,7 @@ both) echo out; echo err >&2; exit 7;;
 kill) kill -9 $$;;
 env) echo "$A-$B-$n-$FROM";;
 rank) echo rank $RANK of $WORLD_SIZE; echo err $RANK >&2;;
-files) cd $HERMES_INPUT_DIR; find . -type f | sort | while read f; do echo "$f $(cat $f)"; done; cat;;
+files) cd $HERMES_INPUT_DIR; find . -type f | sort | while read f; do echo "$f $(cat "$f")"; done; cat;;
 slow) echo begun; echo also >&2; while [ ! -e $HERMES_INPUT_DIR/never ]; do sleep 0.1; done;;
 count) i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo out $i; echo err $i >&2; sleep 0.1; done;;
 partial) printf "no end of line";;
@@ -141,7 +140,7 @@ def test_values_of_this_run(service: Service, ada: Person) -> None:
     )
     done = ada.hermes("run", "alice/tool", *values, "--json", "env")
     first, last = done.stdout.decode().splitlines()
-    assert first == "ours-x=y--manifest" or first == "ours-x=y-3-manifest"
+    assert first == "ours-x=y--manifest"
     run = json.loads(last)
     assert run["state"] == "succeeded" and run["trigger"] == "api"
     assert run["ranks"][0]["parameters"] == {"n": "3"}
@@ -201,10 +200,10 @@ WRONG = {
     "alice/tool:9.9.9": ("has no version 9.9.9", "there are 1.0.0"),
     "alice/tool@nothing": ("no branch, tag or built commit", ""),
     "alice/": ("names no function", "OWNER/NAME"),
-    "alice/tool --gpus 99": ("GPU", ""),
+    "alice/tool --gpus 5": ("GPU", ""),
     "alice/tool --memory big": ("not a size", ""),
     "alice/tool --timeout soon": ("not a duration", ""),
-    "alice/tool -e": ("requires an argument", "hermes run --help"),
+    "alice/tool -e": ("requires an argument", ""),
     "alice/tool -e 1": ("write NAME=VALUE", ""),
     "alice/tool --cpus many": ("is not a valid float", ""),
     "alice/tool --wait x": ("not a duration", ""),
@@ -320,7 +319,7 @@ def test_what_came_through_a_pipe_is_resumed_from_its_result(ada: Person, cutter
 
 
 def test_starting_costs_little(ada: Person) -> None:
-    """Processor time from nothing to the request; 150 ms is the promise, of which other tests may take half."""
+    """Processor time from nothing to the request. 150 ms is the promise; a busy machine takes half more."""
     used = []
     for _ in range(3):
         code = "import time, hermes.cli.run as r; from hermes.client import Client; Client('http://h', 't'); "
@@ -328,5 +327,4 @@ def test_starting_costs_little(ada: Person) -> None:
         used.append(
             float(subprocess.run(command, env=ada.environment(), capture_output=True, check=True).stdout)
         )
-        time.sleep(0)
     assert min(used) < 0.225

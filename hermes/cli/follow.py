@@ -51,6 +51,7 @@ class Follower:
         self._skip: Counter[tuple[int, int]] = Counter()  # of what is said again after a broken connection
         self._attempts: dict[int, int] = {}
         self._heard_at = time.monotonic()
+        self._was_told = False  # that the connection is broken now
 
     def start(self, wish: Wish) -> Run:
         """To its end. Asked again with its key, the server says all of it again."""
@@ -76,12 +77,13 @@ class Follower:
         number = self.record["id"]
         if time.monotonic() - self._heard_at > _GIVE_UP_S:
             raise BrokenOff(f"{error}; run {number} goes on", f"hermes logs -f {number}") from None
-        if not self.quiet and not self._skip:
+        if not self.quiet and not self._was_told:
             note(f"{error}; run {number} goes on, trying to come back")
+        self._was_told = True
 
     def _follow(self, invocation: Invocation) -> Run:
         for frame in self.client.invoke(invocation):
-            self._heard_at = time.monotonic()
+            self._heard_at, self._was_told = time.monotonic(), False
             if isinstance(frame, Output):
                 self._write(frame)
             else:
