@@ -34,7 +34,8 @@ def artifacts(
 
     What is there already stays, what broke off is resumed, each is compared with its digest."""
     record = client.run(run)
-    files = [file for file in client.artifacts(run) if _is_meant(file, patterns)]
+    found = sorted(client.artifacts(run), key=lambda file: (file["rank"], file["path"]))
+    files = [file for file in found if _is_meant(file, patterns)]
     if not files and patterns:
         raise UserError(f"run {run} left no file like {' '.join(patterns)}", f"hermes artifacts {run}")
     if folder is not None:

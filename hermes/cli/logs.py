@@ -2,7 +2,6 @@
 
 import sys
 import time
-from contextlib import suppress
 
 import click
 
@@ -23,12 +22,14 @@ _MOST_WAIT_S = 15.0
 @asks
 def logs(client: Client, run: int, follow: bool, rank: int, offset: int) -> None:
     """What a run printed, byte for byte. Ctrl-C leaves the run alone."""
-    with suppress(KeyboardInterrupt):
+    try:
         if follow:
             follow_log(client, run, rank, offset)
         else:
             for data in client.log(run, rank, offset):
                 write(data)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def follow_log(client: Client, run: int, rank: int, offset: int) -> None:
