@@ -7,7 +7,7 @@ import difflib
 import re
 from typing import NamedTuple
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.errors import NotFound, Refused, Unavailable, UserError
@@ -63,10 +63,9 @@ async def find_function(
     session: AsyncSession, user: User | None, name: FunctionName, paths: Paths
 ) -> Function:
     """Raises NotFound with the nearest names, Refused where nothing was built (yet)."""
-    repo = await _find_repo(session, user, name)
+    repo = await find_repo_of(session, user, name)
     builds = select(Build).where(Build.repo_id == repo.id, Build.deleted_at.is_(None))
-    if name.name != repo.name:
-        builds = builds.where(Build.name == name.name)
+    builds = builds.where(builds_named(repo, name.name))
     if name.what == LATEST:
         build = await _latest(session, repo, builds)
     elif _VERSION.fullmatch(name.what):
@@ -76,8 +75,13 @@ async def find_function(
     return Function(repo, name.owner, build)
 
 
-async def _find_repo(session: AsyncSession, user: User | None, name: FunctionName) -> Repo:
-    """By the repo's name, else by that which its manifest gives to the function."""
+def builds_named(repo: Repo, name: str) -> ColumnElement[bool]:
+    """A condition on Build: by the repo's name all of them, else those of the function that is called so."""
+    return true() if name == repo.name else Build.name == name
+
+
+async def find_repo_of(session: AsyncSession, user: User | None, name: FunctionName) -> Repo:
+    """By the repo's name, else by that which its manifest gives to the function. Raises NotFound."""
     of_owner = (
         select(Repo).join(User, User.id == Repo.owner_id).where(User.name == name.owner, visible_to(user))
     )

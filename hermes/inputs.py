@@ -2,6 +2,7 @@
 
 What no run came to own (its client vanished, the service was killed) is swept after a day."""
 
+import asyncio
 import os
 import re
 import secrets
@@ -14,7 +15,8 @@ from pathlib import Path
 from sqlalchemy import select
 
 from hermes.database import Database
-from hermes.errors import UserError
+from hermes.errors import Unavailable, UserError
+from hermes.journal import log
 from hermes.paths import Paths
 from hermes.tables import STDIN, Input
 from hermes.threads import in_thread
@@ -22,6 +24,7 @@ from hermes.units import show_size
 
 _GATHER_BYTES = 1 << 20
 _ORPHAN_S = 86400.0
+_SWEEP_S = 3600.0
 _SWEPT_AT_ONCE = 500
 _MOST_NAME_BYTES, _MOST_PART_BYTES = 1024, 255
 
@@ -154,6 +157,17 @@ def _clash(one: str, other: str) -> bool:
 def _remove(paths: Paths, tokens: Iterable[str]) -> None:
     for token in tokens:
         paths.input(token).unlink(missing_ok=True)
+
+
+async def keep_sweeping_inputs(database: Database, paths: Paths) -> None:
+    """For ever, now and then."""
+    while True:
+        try:
+            if swept := await sweep_inputs(database, paths):
+                log.info("inputs swept", files=swept)
+        except (Unavailable, OSError) as error:
+            log.warning("inputs not swept", error=str(error))
+        await asyncio.sleep(_SWEEP_S)
 
 
 async def sweep_inputs(database: Database, paths: Paths) -> int:

@@ -116,6 +116,7 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
     if (await session.scalars(same)).first() is None:
         await _new_build(session, push, plan)
     build = (await session.scalars(same.with_for_update())).one()
+    build.deleted_at = None  # what is pushed again is a function again
     if build.state in TERMINAL and build.state is not State.BUILT:
         values = {"faults": 0, "cancel_requested_at": None, "user_id": push.user_id}
         await move(session, build, Event.RETRY, f"pushed again (push {push.id})", **values)

@@ -21,6 +21,7 @@ from hermes.checks import open_sockets
 from hermes.errors import HermesError
 from hermes.http import http_protocol
 from hermes.images import load_images
+from hermes.inputs import keep_sweeping_inputs
 from hermes.journal import log
 from hermes.pools import load_pools
 from hermes.process import open_context, watch_children
@@ -55,7 +56,8 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        always = [keep_reconciling(context), keep_maintaining(context, door.git)]
+        sweeping = keep_sweeping_inputs(context.database, context.paths)
+        always = [keep_reconciling(context), keep_maintaining(context, door.git), sweeping]
         tasks = [asyncio.create_task(each) for each in always]
         yield
         for task in tasks:

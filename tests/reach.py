@@ -17,6 +17,7 @@ class Rule(NamedTuple):
     missing: tuple[int, ...] = ()  # empty: the address names no object
     form: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
+    json: Mapping[str, str] = MappingProxyType({})
 
 
 _GONE = (SIGN_IN, 404, 404, 404, 404, 404)
@@ -76,12 +77,19 @@ _PUSH = Rule(  # the first push makes a repository, whose name only its owner an
     missing=(401, 404, 404, 404, 200, 200),
     body=b"0000",
 )
+_MANAGED = Rule((SIGN_IN, 404, 403, 403, 200, 200), (SIGN_IN, 403, 403, 403, 200, 200), _GONE)
+_DELETED = _MANAGED._replace(  # of a version that there is not, or the next one would find nothing
+    private=(SIGN_IN, 404, 403, 403, 404, 404), public=(SIGN_IN, 403, 403, 403, 404, 404)
+)
 
 TABLE = {
     "GET /healthz": everybody(200),
     "GET /signin": everybody(200),
     "POST /signin": everybody(401),
+    "GET /api": everybody(200),
     "GET /api/v1/manifest.schema.json": everybody(200),
+    "GET /api/v1/openapi.json": everybody(200),
+    "GET /api/v1/version": everybody(200),
     "GET /": account(200),
     "GET /gpus": account(200),
     "GET /queue": account(200),
@@ -129,12 +137,33 @@ TABLE = {
     "GET /builds/{build}/log/search?q=words": shown(200),
     "GET /builds/{build}/log/outline": shown(200),
     "POST /builds/{build}/cancel": changed(303),
+    "GET /api/v1/user": account(200),
+    "GET /api/v1/users": of_admins(200),
+    "GET /api/v1/tokens": account(200),
+    "POST /api/v1/tokens": account(201)._replace(json={"name": "mine"}),
+    "DELETE /api/v1/tokens/{token_id}": mine(204),
+    "GET /api/v1/limits": account(200),
+    "GET /api/v1/images": account(200),
+    "GET /api/v1/repos": account(200),
+    "GET /api/v1/repos/{owner}/{repo}": of_members(200),
+    "PATCH /api/v1/repos/{owner}/{repo}": _MANAGED,
+    "GET /api/v1/functions": account(200),
+    "GET /api/v1/functions/{owner}/{function}": of_members(200),
+    "DELETE /api/v1/functions/{owner}/{function}": _DELETED,
     "GET /api/v1/runs": account(200),
     "GET /api/v1/gpus": account(200),
     "GET /api/v1/runs/{run}": of_members(200),
+    "GET /api/v1/runs/{run}/log": of_members(200),
+    "GET /api/v1/runs/{run}/events": of_members(200),
+    "GET /api/v1/runs/{run}/artifacts": of_members(200),
+    "GET /api/v1/runs/{run}/artifacts/{rank}/{path:path}": of_members(200),
     "POST /api/v1/runs/{run}/cancel": changed(202),
     "POST /api/v1/runs/{run}/again": again(201),
+    "GET /api/v1/runs/{run}/result": of_members(404),  # it was not invoked
+    "POST /api/v1/functions/{owner}/{function:path}/runs": again(202),
     "GET /api/v1/builds/{build}": of_members(200),
+    "GET /api/v1/builds/{build}/log": of_members(200),
+    "GET /api/v1/builds/{build}/events": of_members(200),
     "POST /api/v1/builds/{build}/cancel": changed(202),
     "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),
     "GET /{owner}/{name}.git/info/refs": _FETCH,

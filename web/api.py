@@ -10,18 +10,26 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from hermes.errors import NotFound
-from web import api_accounts, api_builds, api_functions, api_instance, api_repos, api_runs
+from web import (
+    api_accounts,
+    api_builds,
+    api_functions,
+    api_instance,
+    api_invoke,
+    api_repos,
+    api_runs,
+)
 from web.api_page import page_of
 from web.endpoint import PREFIX, Content, Endpoint
 from web.openapi import Document
 from web.site import Site
 
-_DOCUMENT = Content(("application/json",), "the OpenAPI document", {"type": "object"})
+_DOCUMENT = Content(("application/json",), "the OpenAPI document", {"application/json": {"type": "object"}})
 
 
 def described(site: Site) -> Document:
     """The table of all of the API, in the order of the documents, and what is said of it."""
-    nouns = (api_functions, api_runs, api_builds, api_repos, api_accounts, api_instance)
+    nouns = (api_invoke, api_functions, api_runs, api_builds, api_repos, api_accounts, api_instance)
     rows = [row for module in nouns for row in module.endpoints(site)]
 
     async def get_openapi(request: Request) -> Response:

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.accounts import identify, revoke
+from hermes.accounts import revoke
 from hermes.audit import write_down
 from hermes.errors import NotFound
 from hermes.manifest import Span
@@ -18,6 +19,15 @@ from web.lookup import places
 from web.reading import Body, Query
 from web.site import Site
 
+_LIFE = {
+    "description": "seconds, or `90s`, `15m`, `1h30m`, `90d`; null: until it is revoked",
+    "anyOf": [
+        {"type": "number", "exclusiveMinimum": 0, "maximum": 999999999},
+        {"type": "string", "pattern": "^[1-9][0-9]{0,3}[smhd]$"},
+        {"type": "null"},
+    ],
+}
+
 
 class TokenWish(Body):
     """A token that is to be made."""
@@ -26,7 +36,7 @@ class TokenWish(Body):
     scope: Annotated[str, Field(pattern="^(all|push|read)$", description="`all`; by git: `push`, `read`")] = (
         "all"
     )
-    expires_in: Annotated[Span | None, Field(description="null: until it is revoked")] = None
+    expires_in: Annotated[Span | None, WithJsonSchema(_LIFE)] = None
 
 
 class UsersQuery(Query):
@@ -80,9 +90,9 @@ class AccountsApi:
         async with self.database.write() as session:
             secret = await make_token(session, asked.user, wish)
             write_down(session, asked.by, "token made", wish.name, wish.scope)
-            made = await identify(session, secret, wish.scope)
-            assert made is not None
-        return TokenMade(**_shown(made.token, {}).model_dump(), token=secret)
+            newest = select(Token).where(Token.user_id == asked.user.id).order_by(Token.id.desc()).limit(1)
+            made = (await session.scalars(newest)).one()
+        return TokenMade(**_shown(made, {}).model_dump(), token=secret)
 
     async def revoke_token(self, asked: Asked, token_id: Id) -> None:
         """End a token of yours, from the next request on."""

@@ -6,7 +6,7 @@ from hermes.tables import User
 from web.actions import actions_of
 from web.answers import BuildAnswer
 from web.details import build_details
-from web.endpoint import Asked, Endpoint, Id
+from web.endpoint import Also, Asked, Endpoint, Id
 from web.live import events_of
 from web.log_query import EVENTS, LOG, BuildEventsQuery, BuildLogQuery
 from web.lookup import find_build
@@ -58,7 +58,7 @@ class BuildsApi:
 def endpoints(site: Site) -> list[Endpoint]:
     """In the order of the documents."""
     api, one = BuildsApi(site), "/builds/{build}"
-    ranged = {206: "the range that was asked for"}
+    ranged = {206: Also("the range that was asked for", content=LOG)}
     return [
         Endpoint("GET", one, api.get_build),
         Endpoint("POST", f"{one}/cancel", api.cancel_build, 202, (403,)),

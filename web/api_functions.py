@@ -1,15 +1,14 @@
 """`/api/v1/functions…`: what can be invoked, by name and version, and its end."""
 
-import difflib
 import time
 from typing import Annotated
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, select, true, update
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.audit import write_down
 from hermes.errors import NotFound, Refused
+from hermes.functions import LATEST, FunctionName, builds_named, find_repo_of, parse_function
 from hermes.repos import may_manage, visible_to, writable
 from hermes.tables import Build, Repo, User
 from web.catalog import (
@@ -20,8 +19,6 @@ from web.catalog import (
     is_there,
     list_functions,
     list_versions,
-    named,
-    names_like,
 )
 from web.endpoint import PREFIX, Asked, Endpoint, Name
 from web.function_answers import (
@@ -37,7 +34,7 @@ from web.newest import NO_BOUND
 from web.reading import Query
 from web.site import Site
 
-FunctionName = Annotated[
+VersionName = Annotated[
     str, Field(pattern=r"^[a-z0-9_][a-z0-9_.-]{0,99}(:\d+\.\d+\.\d+)?$", description="`pi`, `pi:1.0.0`")
 ]
 
@@ -84,17 +81,19 @@ class FunctionsApi:
         return FunctionPage(functions=[self._function(each) for each in shown], next=following)
 
     async def get_function(
-        self, asked: Asked, owner: Name, function: FunctionName, query: VersionsQuery
+        self, asked: Asked, owner: Name, function: VersionName, query: VersionsQuery
     ) -> FunctionVersions:
         """The versions of a function, the newest first, also those that are being built or could not be."""
-        name, _, version = function.partition(":")
-        may, page = visible_to(asked.user), Page(query.limit + 1, query.before)
+        asked_for = parse_function(f"{owner}/{function}")
         async with self.database.read() as session:
-            found = await list_versions(session, may, named(owner, name, version), page)
-            if not found:
-                raise await no_such_function(session, asked.user, f"{owner}/{function}")
-            repo = found[0].place.repo
+            repo = await find_repo_of(session, asked.user, asked_for)
+            found = await list_versions(
+                session, repo, _which(repo, asked_for), Page(query.limit + 1, query.before)
+            )
+            if not found and query.before == NO_BOUND:
+                raise NotFound(f"there is no function {asked_for}", "git push makes one")
             may_invoke = repo.public or repo.id in await writable(session, asked.user, [repo])
+        name = asked_for.name
         address, more = f"{self.base}{PREFIX}/functions/{owner}/{function}", len(found) > query.limit
         shown = found[: query.limit]
         return FunctionVersions(
@@ -106,24 +105,21 @@ class FunctionsApi:
             **self._addresses(owner, name),
         )
 
-    async def delete_function(self, asked: Asked, owner: Name, function: FunctionName) -> DeletedAnswer:
+    async def delete_function(self, asked: Asked, owner: Name, function: VersionName) -> DeletedAnswer:
         """Nobody can invoke it any more: one version, or all of them.
 
         For its owner and admins. Builds, runs, logs and artifacts stay; pushed again, it is there again."""
-        name, _, version = function.partition(":")
-        theirs = (
-            select(Build.id, Repo).join(Repo, Repo.id == Build.repo_id).join(User, User.id == Repo.owner_id)
-        )
+        asked_for = parse_function(f"{owner}/{function}")
         async with self.database.write() as session:
-            seen = theirs.where(visible_to(asked.user), named(owner, name), is_there())
-            rows = (await session.execute(seen)).all()
-            if any(not may_manage(asked.user, repo) for _, repo in rows):
-                raise Refused(f"you may see {owner}/{name}, but not delete it", f"ask {owner} to")
-            if version:
-                rows = (await session.execute(seen.where(Build.version == version))).all()
-            if not rows:
-                raise await no_such_function(session, asked.user, f"{owner}/{function}")
-            ids = sorted(row[0] for row in rows)
+            repo = await find_repo_of(session, asked.user, asked_for)
+            if not may_manage(asked.user, repo):
+                raise Refused(f"you may see {owner}/{asked_for.name}, but not delete it", f"ask {owner} to")
+            theirs = select(Build.id).where(Build.repo_id == repo.id, is_there(), _which(repo, asked_for))
+            ids = sorted((await session.scalars(theirs)).all())
+            if not ids:
+                raise NotFound(
+                    f"there is no function {asked_for}", f"GET {PREFIX}/functions/{owner}/{repo.name}"
+                )
             await session.execute(update(Build).where(Build.id.in_(ids)).values(deleted_at=time.time()))
             write_down(session, asked.by, "function deleted", f"{owner}/{function}")
         return DeletedAnswer(name=f"{owner}/{function}", builds=ids)
@@ -170,12 +166,10 @@ class FunctionsApi:
         return LastRunAnswer(**run._asdict(), url=f"{self.base}/runs/{run.id}") if run else None
 
 
-async def no_such_function(session: AsyncSession, user: User | None, asked: str) -> NotFound:
-    """With the nearest names of those that this user may see."""
-    plain = asked.partition(":")[0].partition("@")[0]
-    near = difflib.get_close_matches(plain, await names_like(session, visible_to(user)), n=3)
-    hint = f"there is {', '.join(near)}" if near else f"GET {PREFIX}/functions lists them"
-    return NotFound(f"there is no function {asked[:200]} that you may see", hint)
+def _which(repo: Repo, name: FunctionName) -> ColumnElement[bool]:
+    """A condition on Build: those of this name, and of this version if it says one."""
+    found = builds_named(repo, name.name)
+    return found if name.what == LATEST else found & (Build.version == name.what)
 
 
 def endpoints(site: Site) -> list[Endpoint]:

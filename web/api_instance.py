@@ -15,7 +15,8 @@ from web.limits import limits
 from web.site import Site
 
 API_VERSION = 1
-_SCHEMA = Content(("application/schema+json",), "the JSON Schema", {"type": "object"})
+_TYPE = "application/schema+json"
+_SCHEMA = Content((_TYPE,), "the JSON Schema", {_TYPE: {"type": "object"}})
 
 
 class InstanceApi:
@@ -50,7 +51,7 @@ class InstanceApi:
 
     async def get_manifest_schema(self, request: Request) -> Response:
         """The JSON Schema of `hermes.toml`, for editors; no token."""
-        return JSONResponse(json_schema(), media_type="application/schema+json")
+        return JSONResponse(json_schema(), media_type=_TYPE)
 
 
 def endpoints(site: Site) -> list[Endpoint]:

@@ -12,7 +12,7 @@ from hermes.errors import NotFound
 from hermes.tables import Artifact, Rank, Run, User
 from web.actions import actions_of
 from web.answers import ArtifactPage, RunAnswer, RunPage
-from web.endpoint import PREFIX, Asked, Endpoint, Id
+from web.endpoint import PREFIX, Also, Asked, Endpoint, Id
 from web.files import sent
 from web.live import events_of
 from web.log_query import BYTES, EVENTS, LOG, EventsQuery, LogQuery
@@ -26,7 +26,7 @@ from web.shapes import artifact_answer, run_answer
 from web.site import Site
 from web.subjects import run_subject
 from web.visitor import address as address_of
-from web.wishes import AgainBody, values_of
+from web.wishes import AgainBody, tables_of
 
 _Raw = Callable[[Request], Awaitable[Response]]
 
@@ -83,7 +83,7 @@ class RunsApi:
 
         What it leaves out is as in the run before. It needs the right to push; in a public repository an
         account is enough."""
-        values = values_of(body)
+        values = tables_of(body)
         async with self.database.read() as session:
             await find_run(session, asked.user, run)  # what is not there is not counted
         check_rate(self.site, asked.user)
@@ -138,7 +138,7 @@ class RunsApi:
 def endpoints(site: Site) -> list[Endpoint]:
     """In the order of the documents."""
     api, one = RunsApi(site), "/runs/{run}"
-    ranged = {206: "the range that was asked for"}
+    ranged = {206: Also("the range that was asked for", content=LOG)}
     return [
         Endpoint("GET", "/runs", api.list_runs),
         Endpoint("GET", one, api.get_run),
@@ -153,6 +153,9 @@ def endpoints(site: Site) -> list[Endpoint]:
             api.get_artifact,
             errors=(416,),
             content=BYTES,
-            others=ranged | {304: "you have it already"},
+            others={
+                206: Also("the range that was asked for", content=BYTES),
+                304: Also("you have it already"),
+            },
         ),
     ]

@@ -26,7 +26,6 @@ from web import (
     files,
     gpus,
     health,
-    invoke,
     keys,
     latest,
     live,
@@ -67,7 +66,7 @@ class Pages:
         work = (actions, again, live, logparts, rawlog, merged, files, artifacts, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
-        mine: list[BaseRoute] = [self.site.look.static, *invoke.routes(self.site), *api.routes(self.site)]
+        mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine

@@ -35,7 +35,7 @@ NONE = Uses(0, None)
 
 @dataclass(frozen=True)
 class Version:
-    """One build of a function."""
+    """One build of a function; `owns` its version: it is what `:1.0.0` invokes."""
 
     build_id: int
     state: State
@@ -48,11 +48,12 @@ class Version:
     created_at: float
     place: Place
     uses: Uses
+    owns: bool
 
     @property
     def address(self) -> str:
         """What invokes this one: `alice/pi:1.0.0`, or by its commit."""
-        what = f":{self.version}" if self.version else f"@{self.sha[:12]}"
+        what = f":{self.version}" if self.owns else f"@{self.sha[:12]}"
         return f"{self.place.owner}/{self.name}{what}"
 
 
@@ -83,12 +84,6 @@ def is_there() -> ColumnElement[bool]:
     return Build.deleted_at.is_(None) & (Build.name != "")
 
 
-def named(owner: str, name: str, version: str = "") -> ColumnElement[bool]:
-    """A condition on User (the owner) and Build."""
-    found = (User.name == owner) & (Build.name == name)
-    return found & (Build.version == version) if version else found
-
-
 def _builds(*columns: Any) -> "Select[Any]":
     return select(*columns).join(Repo, Repo.id == Build.repo_id).join(User, User.id == Repo.owner_id)
 
@@ -98,39 +93,28 @@ async def list_functions(
 ) -> list[Function]:
     """Those with something built in the repositories of a condition on Repo, the newest first."""
     newest = func.max(Build.id).label("newest")
-    found = _builds(Repo.owner_id, Build.name, newest, func.count(Build.id))
+    found = _builds(Build.repo_id, Build.name, newest, func.count(Build.id))
     found = found.where(may, wanted, is_there(), Build.state == State.BUILT)
-    grouped = found.group_by(Repo.owner_id, Build.name).having(newest < page.before)
+    grouped = found.group_by(Build.repo_id, Build.name).having(newest < page.before)
     rows = (await session.execute(grouped.order_by(newest.desc()).limit(page.most))).all()
     shown = {each.build_id: each for each in await _versions(session, [row[2] for row in rows])}
     uses = await _uses_by_name(session, [(row[0], row[1]) for row in rows])
     may_write = await writable(session, viewer, [each.place.repo for each in shown.values()])
-    return [
-        Function(
-            shown[newest], count, uses.get((owner, name), NONE), _may(shown[newest].place.repo, may_write)
-        )
-        for owner, name, newest, count in rows
-    ]
-
-
-def _may(repo: Repo, writes: Collection[int]) -> bool:
-    """As with running again: who may push, and where it is public everybody with an account."""
-    return repo.public or repo.id in writes
+    found_all = []
+    for repo_id, name, build_id, count in rows:
+        version = shown[build_id]
+        may_invoke = version.place.repo.public or repo_id in may_write  # as with running again
+        found_all.append(Function(version, count, uses.get((repo_id, name), NONE), may_invoke))
+    return found_all
 
 
 async def list_versions(
-    session: AsyncSession, may: ColumnElement[bool], wanted: ColumnElement[bool], page: Page
+    session: AsyncSession, repo: Repo, wanted: ColumnElement[bool], page: Page
 ) -> list[Version]:
-    """Builds of a function in any state, the newest first."""
-    found = _builds(Build.id).where(may, wanted, is_there(), Build.id < page.before)
+    """Builds of a repository in any state, the newest first; `wanted`: which of them."""
+    found = select(Build.id).where(Build.repo_id == repo.id, wanted, is_there(), Build.id < page.before)
     ids = (await session.scalars(found.order_by(Build.id.desc()).limit(page.most))).all()
     return await _versions(session, ids)
-
-
-async def names_like(session: AsyncSession, may: ColumnElement[bool]) -> list[str]:
-    """Names of functions, to find the nearest among them."""
-    found = _builds(User.name, Build.name).where(may, is_there()).distinct().limit(1000)
-    return [f"{owner}/{name}" for owner, name in (await session.execute(found)).all()]
 
 
 async def _versions(session: AsyncSession, ids: Sequence[int]) -> list[Version]:
@@ -140,11 +124,20 @@ async def _versions(session: AsyncSession, ids: Sequence[int]) -> list[Version]:
     found = select(*columns, Build.created_at, Build.repo_id).where(Build.id.in_(ids))
     rows = (await session.execute(found.order_by(Build.id.desc()))).all()
     where = await places(session, {row[-1] for row in rows})
-    uses = await _uses_by_build(session, ids)
-    return [_version(row, where, uses) for row in rows]
+    uses, owners = await _uses_by_build(session, ids), await _owners(session, where)
+    return [_version(row, where, uses, owners) for row in rows]
 
 
-def _version(row: Sequence[Any], where: dict[int, Place], uses: dict[int, Uses]) -> Version:
+async def _owners(session: AsyncSession, repo_ids: Collection[int]) -> set[int]:
+    """The builds that came first under their version (hermes.functions)."""
+    built = select(func.min(Build.id)).where(Build.repo_id.in_(repo_ids), Build.state == State.BUILT)
+    found = built.where(is_there(), Build.version != "").group_by(Build.repo_id, Build.version)
+    return set((await session.scalars(found)).all())
+
+
+def _version(
+    row: Sequence[Any], where: dict[int, Place], uses: dict[int, Uses], owners: Collection[int]
+) -> Version:
     build_id, state, name, version, sha, language, image, gpu, created_at, repo_id = row
     return Version(
         build_id=build_id,
@@ -158,6 +151,7 @@ def _version(row: Sequence[Any], where: dict[int, Place], uses: dict[int, Uses])
         created_at=created_at,
         place=where[repo_id],
         uses=uses.get(build_id, NONE),
+        owns=build_id in owners,
     )
 
 
@@ -172,12 +166,13 @@ async def _uses_by_name(
     session: AsyncSession, names: Sequence[tuple[int, str]]
 ) -> dict[tuple[int, str], Uses]:
     """Of all versions together, also of those that were deleted."""
-    counted = select(Repo.owner_id, Build.name, func.count(Run.id), func.max(Run.id))
-    counted = counted.join(Build, Build.id == Run.build_id).join(Repo, Repo.id == Build.repo_id)
-    counted = counted.where(tuple_(Repo.owner_id, Build.name).in_(names))
-    rows = (await session.execute(counted.group_by(Repo.owner_id, Build.name))).all()
+    counted = select(Build.repo_id, Build.name, func.count(Run.id), func.max(Run.id))
+    counted = counted.join(Build, Build.id == Run.build_id).where(
+        tuple_(Build.repo_id, Build.name).in_(names)
+    )
+    rows = (await session.execute(counted.group_by(Build.repo_id, Build.name))).all()
     last = await _last_runs(session, [row[3] for row in rows])
-    return {(owner, name): Uses(count, last.get(run_id)) for owner, name, count, run_id in rows}
+    return {(repo_id, name): Uses(count, last.get(run_id)) for repo_id, name, count, run_id in rows}
 
 
 async def _last_runs(session: AsyncSession, ids: Sequence[int]) -> dict[int, LastRun]:

@@ -41,11 +41,20 @@ class Asked:
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes that are not JSON: of which types, and what they are."""
+    """What is no model: of which types, what it is, and schemas of types of which more can be said."""
 
     types: tuple[str, ...]
     words: str
-    schema: Mapping[str, Any] = field(default_factory=dict)
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Also:
+    """What else it may answer, and that is no error."""
+
+    words: str
+    model: type[BaseModel] | None = None
+    content: Content | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,9 @@ class Endpoint:
     location: str = ""  # of what was made, `/runs/{id}`, from fields of the answer
     content: Content | None = None  # of an answer that is no model
     raw_body: Content | None = None  # read by the handler itself
-    others: Mapping[int, str] = field(default_factory=dict)  # further statuses that are no errors
+    model: type[BaseModel] | None = None  # of an answer that the handler writes itself
+    others: Mapping[int, Also] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # of the request: what they are for
 
     @cached_property
     def hints(self) -> dict[str, Any]:
@@ -99,7 +110,7 @@ class Endpoint:
     def answer(self) -> type[BaseModel] | None:
         """The model of the answer; None: bytes, or nothing."""
         hint = self.hints.get("return")
-        return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else None
+        return hint if isinstance(hint, type) and issubclass(hint, BaseModel) else self.model
 
     @cached_property
     def words(self) -> tuple[str, str]:

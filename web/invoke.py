@@ -3,13 +3,11 @@
 import json
 import shlex
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from hermes.accounts import Identity
 from hermes.again import Wrong
@@ -30,10 +28,10 @@ from web.answers import RunAnswer
 from web.intake import read_body
 from web.lookup import find_rank, find_run
 from web.outcome import Outcomes
+from web.rates import check_rate
 from web.rawlog import slice_of
 from web.site import Site, number
 from web.sync import Call, check_room, record_of
-from web.visitor import program
 
 _KEYS = ("run.args", "run.timeout", "run.cpus", "run.memory", "gpu.count", "gpu.memory", "ranks.repeat")
 _NUMBERS = ("run.cpus", "gpu.count", "ranks.repeat")
@@ -50,9 +48,8 @@ class Invoke:
         self.pools: PoolTable = load_pools(site.context.settings.pools)
         self.outcomes = Outcomes(site.context)
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request, identity: Identity) -> Response:
         """A run; its output as it comes (mode=sync), or its record at once or after `wait` seconds."""
-        identity = await program(request, self.context)
         mode, wait_s = _mode(request)
         if mode == "sync":
             check_room(self.site, self.outcomes, identity.user)
@@ -65,8 +62,9 @@ class Invoke:
 
     async def start(self, request: Request, identity: Identity) -> Run:
         """Read the whole request and queue what it asks for. Raises UserError."""
-        name = parse_function("{owner}/{name}".format(**request.path_params))
+        name = parse_function("{owner}/{function}".format(**request.path_params))
         function = await self._function(identity.user, name)  # before its input is read
+        check_rate(self.site, identity.user)
         settings = self.context.settings
         intake = Intake(self.context.paths, settings.input_size, settings.input_files)
         is_taken = False
@@ -112,9 +110,8 @@ class Invoke:
         return run, True
 
 
-async def result(site: Site, request: Request) -> Response:
+async def sent_result(site: Site, request: Request, user: User) -> Response:
     """What the program wrote to stdout, all of it or a range. Raises NotFound."""
-    user = (await program(request, site.context)).user
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
         rank = await find_rank(session, run.id, number(request.query_params, "rank"))
@@ -177,12 +174,3 @@ def _pairs(request: Request, name: str) -> Mapping[str, str]:
             raise UserError(f"{name}={pair[:80]}: write {name}=NAME=VALUE", "NAME: letters, digits and _")
         found[key] = value
     return found
-
-
-def routes(site: Site) -> list[Route]:
-    """For programs, with a token."""
-    handler = Invoke(site)
-    return [
-        Route("/api/v1/functions/{owner}/{name:path}/runs", handler.__call__, methods=["POST"]),
-        Route("/api/v1/runs/{run}/result", partial(result, site)),
-    ]

@@ -1,6 +1,6 @@
 """What may be asked of a log and of a stream of events: the same of runs and of builds."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -8,7 +8,13 @@ from web.endpoint import Content
 from web.reading import Query
 
 LOG = Content(("text/plain",), "the bytes")
-EVENTS = Content(("text/event-stream",), "server-sent events: state, attempt, log, lines, end, reconnect")
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
+}
+EVENTS = Content(
+    ("text/event-stream",), "server-sent events: state, attempt, log, lines, end, reconnect", _EVENT
+)
 BYTES = Content(("application/octet-stream",), "the bytes")
 Rank = Annotated[int, Field(ge=0, le=9999, description="of which rank")]
 Flag = Literal["0", "1"]

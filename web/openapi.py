@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from hermes import __version__
 from web.answers import ErrorAnswer
-from web.endpoint import Content, Endpoint
+from web.endpoint import Also, Content, Endpoint
 from web.guard import VERSION_HEADER
 
 _REF = "#/components/schemas/"
@@ -19,6 +19,7 @@ ERRORS = {
     403: "you may see this, and not do that",
     404: "it does not exist, or you may not know that it does",
     405: "this address does not take that method",
+    409: "it contradicts an earlier request with the same Idempotency-Key",
     413: "the body is too large",
     415: "the body is not of a type that is read here",
     416: "the range begins after the end",
@@ -62,7 +63,8 @@ class Document:
         self._public_url = public_url
         models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ErrorAnswer, "serialization")]
         for each in endpoints:
-            models += [(each.answer, "serialization")] if each.answer else []
+            answers = (each.answer, *(also.model for also in each.others.values()))
+            models += [(model, "serialization") for model in answers if model]
             models += [(model, "validation") for model in (each.query, each.body) if model]
         self._refs, made = models_json_schema(list(dict.fromkeys(models)), ref_template=_REF + "{model}")
         self.schemas: dict[str, Any] = made["$defs"]
@@ -136,25 +138,24 @@ class Document:
             if words := schema.get("description"):
                 parameter["description"] = words
             found.append(parameter)
+        for name, words in endpoint.headers.items():
+            schema = {"type": "string"}
+            found.append({"name": name, "in": "header", "schema": schema, "description": words})
         return found
 
     def _responses(self, endpoint: Endpoint) -> dict[str, Any]:
+        words = (endpoint.answer.__doc__ or "").strip().partition("\n")[0] if endpoint.answer else ""
+        words = words or (endpoint.content.words if endpoint.content else "done")
+        also = {endpoint.status: Also(words, endpoint.answer, endpoint.content), **endpoint.others}
+        found = {str(status): self._response(each) for status, each in also.items()}
+        return found | {str(each): {"$ref": f"#/components/responses/{each}"} for each in errors_of(endpoint)}
+
+    def _response(self, answer: Also) -> dict[str, Any]:
+        content = _content(answer.content) if answer.content else {}
+        if answer.model is not None:
+            content["application/json"] = {"schema": {"$ref": _REF + self.name_of(answer.model)}}
         headers = {VERSION_HEADER: {"$ref": "#/components/headers/version"}}
-        made: dict[str, Any] = {"description": "done", "headers": headers}
-        if endpoint.answer is not None:
-            schema = {"$ref": _REF + self.name_of(endpoint.answer)}
-            made["content"] = {"application/json": {"schema": schema}}
-            words = (endpoint.answer.__doc__ or "").strip().partition("\n")[0]
-            made["description"] = words or "done"
-        elif endpoint.content is not None:
-            made |= {"content": _content(endpoint.content), "description": endpoint.content.words}
-        found = {str(endpoint.status): made}
-        for status, words in endpoint.others.items():
-            found[str(status)] = {"description": words, "headers": headers}
-            if status == 206 and endpoint.content is not None:
-                found["206"]["content"] = _content(endpoint.content)
-        found |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors_of(endpoint)}
-        return found
+        return {"description": answer.words, "headers": headers} | ({"content": content} if content else {})
 
     def _error(self, status: int) -> dict[str, Any]:
         schema = {"$ref": _REF + self.name_of(ErrorAnswer)}
@@ -166,7 +167,7 @@ class Document:
 
 
 def _content(content: Content) -> dict[str, Any]:
-    return {each: {"schema": dict(content.schema) or {"type": "string"}} for each in content.types}
+    return {each: {"schema": content.schemas.get(each, {"type": "string"})} for each in content.types}
 
 
 def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,9 @@ class Query(BaseModel):
 
 
 class Body(BaseModel):
-    """A JSON object that is sent."""
+    """A JSON object that is sent: `1` is no `true` there, and no text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class WrongType(UserError):
@@ -40,9 +40,10 @@ class WrongType(UserError):
 def read_query(request: Request, model: type[M]) -> M:
     """Raises UserError."""
     values: dict[str, Any] = {}
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
     for name in request.query_params:
         given = request.query_params.getlist(name)
-        field = model.model_fields.get(name)
+        field = fields.get(name)
         is_list = field is not None and get_origin(field.annotation) is list
         if not is_list and len(given) > 1:
             raise UserError(f"{name[:80]} stands {len(given)} times in the query", "name it once")
@@ -69,6 +70,7 @@ async def read_json(request: Request) -> dict[str, Any]:
         )
     try:
         found = json.loads(body, parse_constant=_no_number)
+        json.dumps(found, ensure_ascii=False).encode()  # half a character (`\ud800`) can be stored nowhere
     except (ValueError, RecursionError) as error:
         raise UserError(f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):

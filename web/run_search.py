@@ -20,7 +20,7 @@ from web.reading import Query
 RunState = Literal[
     "queued", "starting", "running", "succeeded", "failed", "cancelled", "timed_out", "lost"
 ]  # a build's are others
-_NUMBER = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+_NUMBER = re.compile(r"\d{1,11}(\.\d{1,9})?", re.ASCII)
 _NAME = r"[a-z0-9_][a-z0-9_.-]{0,99}"
 _MOMENT_SCHEMA = {
     "description": "Unix seconds, ISO 8601, or how long ago: `90s`, `15m`, `2h`, `7d`",

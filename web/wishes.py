@@ -1,7 +1,6 @@
 """The body of `POST /api/v1/runs/{n}/again`: tables and keys as in a manifest."""
 
 import shlex
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -63,12 +62,12 @@ class AgainBody(_Table):
 
 async def other_values(request: Request) -> dict[str, Any]:
     """Of a request: {key: value}, empty for an empty body. Raises UserError."""
-    return values_of(await read_json(request))
+    return tables_of(await read_json(request))
 
 
-def values_of(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """{table: {key: value}} → {`table.key`: value}. Raises UserError."""
-    if not all(isinstance(table, dict) for table in asked.values()):
+def tables_of(asked: Any) -> dict[str, Any]:
+    """{"run": {"args": …}} as {"run.args": …}. Raises UserError."""
+    if not isinstance(asked, dict) or not all(isinstance(table, dict) for table in asked.values()):
         raise UserError("the body must be an object of tables", f"for example {_SHAPE}")
     values = {f"{table}.{name}": value for table, keys in asked.items() for name, value in keys.items()}
     if isinstance(words := values.get("run.args"), str):  # as a push option
@@ -77,10 +76,3 @@ def values_of(asked: Mapping[str, Any]) -> dict[str, Any]:
         except ValueError as error:
             raise Wrong({"run.args": f"run.args: {error}"}) from None
     return values
-
-
-def tables_of(asked: Any) -> dict[str, Any]:
-    """The same of anything that JSON can be. Raises UserError."""
-    if not isinstance(asked, dict):
-        raise UserError("the body must be an object of tables", f"for example {_SHAPE}")
-    return values_of(asked)

@@ -1,0 +1,84 @@
+"""schemathesis asks a running service what its OpenAPI document promises, and much that it does not."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.access_tools import open_house
+from tests.programs import shell
+from tests.service import Service
+
+_LEAVES = 'echo words; echo file >"$HERMES_OUTPUT_DIR/out.txt"'
+_CONFIG = """
+seed = 6
+continue-on-failure = true
+request-timeout = 20
+max-time = 40
+
+[parameters]
+"path.owner" = "alice"
+"path.repo" = "pi"
+"path.rank" = 0
+"path.token_id" = 9000000
+{known}
+
+[generation]
+max-examples = 2
+deterministic = true
+no-shrink = true
+
+[phases.stateful]
+enabled = false
+
+[phases.examples]
+enabled = false
+
+[[operations]]
+include-name = "POST /api/v1/runs/{{run}}/again"
+checks = {{ positive_data_acceptance = {{ enabled = false }} }}
+
+[[operations]]
+include-name = "DELETE /api/v1/functions/{{owner}}/{{function}}"
+parameters = {{ "path.function" = "gone" }}
+
+[phases.coverage]
+unexpected-methods = ["put", "query"]
+"""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """An instance of its own: much is done to it."""
+    settings = {"HERMES_TRUST": "all", "HERMES_RUNS_PER_MINUTE": "5", "HERMES_POLL": "1"}
+    yield from open_house(tmp_path_factory.mktemp("schema"), **settings)
+
+
+@pytest.fixture(scope="module")
+def known(house: Service) -> dict[str, Any]:
+    """What its addresses can be made of."""
+    pushed = house.push(shell(_LEAVES, 'version = "1.0.0"\npublic = true\n'), repo="alice/pi")
+    run = house.run_of(pushed)
+    return {"function": "pi", "sha": pushed.sha, "run": run["id"], "build": run["build"], "path": "out.txt"}
+
+
+def test_what_the_document_promises_is_so(house: Service, known: dict[str, Any], tmp_path: Path) -> None:
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(
+        _CONFIG.format(known="\n".join(f'"path.{name}" = {value!r}' for name, value in known.items()))
+    )
+    token = house.hermes("admin", "user", "add", "--admin", "root").stdout.strip()
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"]
+    command += [
+        f"{house.url}/api/v1/openapi.json",
+        "--url",
+        house.url,
+        "-H",
+        f"Authorization: Bearer {token}",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
