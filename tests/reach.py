@@ -18,6 +18,7 @@ class Rule(NamedTuple):
     form: Mapping[str, str] = MappingProxyType({})
     body: bytes = b""
     json: Mapping[str, str] = MappingProxyType({})
+    parts: Mapping[str, str] = MappingProxyType({})  # of multipart/form-data
 
 
 _GONE = (SIGN_IN, 404, 404, 404, 404, 404)
@@ -93,6 +94,9 @@ TABLE = {
     "GET /": account(200),
     "GET /gpus": account(200),
     "GET /queue": account(200),
+    "GET /functions": account(200),
+    "GET /functions/{owner}/{function}": shown(200),
+    "POST /functions/{owner}/{function}": again(303)._replace(parts={"text": "words"}),
     "GET /admin": of_admins(200),
     "POST /admin": of_admins(303, do="enable", user="alice"),
     "GET /admin/audit": of_admins(200),
@@ -123,6 +127,7 @@ TABLE = {
     "GET /runs/{run}/log/search?q=words": shown(200),
     "GET /runs/{run}/log/outline": shown(200),
     "GET /runs/{run}/logs": shown(200),
+    "GET /runs/{run}/result": shown(404),  # it was not invoked
     "GET /runs/{run}/charts": shown(200),
     "GET /runs/{run}/artifacts": shown(200),
     "GET /runs/{run}/artifacts.zip": shown(200),

@@ -31,7 +31,7 @@ from tests.ssh import make_key, public
 NEAR = "did you mean [^?]+[?]|`hermes functions` lists what you may invoke"
 LEAVES = 'echo words; echo file >"$HERMES_OUTPUT_DIR/out.txt"'
 GIT = "/{owner}/{name}"
-RAW = re.compile(" /api/|/logs?$|/log/|/events$|zip$|^GET /artifacts/")
+RAW = re.compile(" /api/|/logs?$|/log/|/result$|/events$|zip$|^GET /artifacts/")
 Objects = dict[str, str]
 
 
@@ -139,6 +139,9 @@ class Visit:
             headers = {"Content-Type": f"application/x-{service[0]}-request"} if service else {}
             auth = ("", self.secret) if self.secret else None
         data = rule.body if rule.body and method == "POST" else None
+        if rule.parts:
+            parts = {part: (None, text) for part, text in rule.parts.items()}
+            return client.request(method, path, files=parts, headers=headers, auth=auth)
         if rule.json:
             return client.request(method, path, json=dict(rule.json), headers=headers, auth=auth)
         return client.request(method, path, data=rule.form or None, content=data, headers=headers, auth=auth)

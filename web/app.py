@@ -24,6 +24,7 @@ from web import (
     commit,
     dashboard,
     files,
+    functions,
     gpus,
     health,
     keys,
@@ -35,6 +36,7 @@ from web import (
     rawlog,
     repository,
     repository_settings,
+    result,
     run,
     signin,
     source,
@@ -62,8 +64,8 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, queue, tokens, keys)
-        work = (actions, again, live, logparts, rawlog, merged, files, artifacts, run)
+        fixed = (health, signin, dashboard, gpus, queue, functions, tokens, keys)
+        work = (actions, again, live, logparts, rawlog, merged, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]

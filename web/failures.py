@@ -13,7 +13,16 @@ from web.guard import headers_of
 from web.look import Look
 from web.visitor import SignInNeeded, bearer, is_stranger, sign_in_needed
 
-_STREAMS = ("/log", "/log/lines", "/log/search", "/log/outline", "/logs", "/events", "/artifacts.zip")
+_STREAMS = (
+    "/log",
+    "/log/lines",
+    "/log/search",
+    "/log/outline",
+    "/logs",
+    "/result",
+    "/events",
+    "/artifacts.zip",
+)
 
 
 def is_program(request: Request) -> bool:

@@ -133,6 +133,7 @@ class Version(NamedTuple):
 async def versions(session: AsyncSession, repo: Repo, most: int) -> list[Version]:
     """The newest first."""
     of_repo = select(func.max(Build.id)).where(Build.repo_id == repo.id, Build.state == State.BUILT)
+    of_repo = of_repo.where(Build.deleted_at.is_(None))
     newest = of_repo.group_by(Build.name, Build.version).order_by(func.max(Build.id).desc()).limit(most)
     ids = (await session.scalars(newest)).all()
     rows = await session.execute(

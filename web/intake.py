@@ -15,7 +15,7 @@ from hermes.inputs import Intake
 from hermes.tables import STDIN
 from web.wishes import tables_of
 
-_MOST_OPTIONS_BYTES = 1 << 20
+_MOST_FIELD_BYTES = 1 << 20
 _FORM = "multipart/form-data"
 _HOW = "parts are `options` (JSON), `stdin` and any number of `file`, each with a file name"
 
@@ -27,14 +27,24 @@ class UnsupportedType(UserError):
     status = 415
 
 
+def boundary_of(request: Request) -> bytes | None:
+    """Of a form; None: it is none. Raises UserError."""
+    kind, parameters = parse_options_header(request.headers.get("content-type", ""))
+    if kind.decode("latin-1").lower() != _FORM:
+        return None
+    boundary = parameters.get(b"boundary")
+    if not boundary:
+        raise UnsupportedType("multipart/form-data without a boundary", f"let your client set it; {_HOW}")
+    return boundary
+
+
 async def read_body(request: Request, intake: Intake) -> dict[str, Any]:
     """All of it into `intake`; returns the values of the part `options`. Raises UserError."""
-    kind, parameters = parse_options_header(request.headers.get("content-type", ""))
-    if kind.decode("latin-1").lower() == _FORM:
-        boundary = parameters.get(b"boundary")
-        if not boundary:
-            raise UnsupportedType("multipart/form-data without a boundary", f"let your client set it; {_HOW}")
-        return await _Form(intake).read(request, boundary)
+    if boundary := boundary_of(request):
+        form = _ApiForm(intake)
+        await form.read(request, boundary)
+        options = form.fields.get("options", bytearray())
+        return tables_of(_json(bytes(options))) if options.strip() else {}
     began = False
     async for chunk in request.stream():
         if chunk:
@@ -47,18 +57,24 @@ async def read_body(request: Request, intake: Intake) -> dict[str, Any]:
     return {}
 
 
-class _Form:
+class Form:
     """One form. The parser calls back in the middle of a piece; what it said is done after it."""
 
     def __init__(self, intake: Intake) -> None:
-        self._intake = intake
+        self.intake = intake
+        self.fields: dict[str, bytearray] = {}  # parts that are no files
         self._said: list[tuple[str, bytes]] = []
         self._header, self._headers = b"", dict[str, bytes]()
-        self._part = ""
-        self._options = bytearray()
+        self._field: bytearray | None = None  # None: the part goes to the intake
+        self._taken_bytes = 0
         self._is_whole = False
 
-    async def read(self, request: Request, boundary: bytes) -> dict[str, Any]:
+    def place_of(self, name: str, file: str) -> str | None:
+        """Which input a part is; None: it is a field. Raises UserError."""
+        raise NotImplementedError
+
+    async def read(self, request: Request, boundary: bytes) -> None:
+        """All of it. Raises UserError."""
         parser = MultipartParser(boundary, self._callbacks())  # type: ignore[arg-type]
         try:
             async for chunk in request.stream():
@@ -69,7 +85,6 @@ class _Form:
             raise UserError(f"this is no multipart/form-data: {error}", _HOW) from None
         if not self._is_whole:
             raise UserError("the form broke off before its end", "send all of it")
-        return tables_of(_json(bytes(self._options))) if self._options.strip() else {}
 
     def _callbacks(self) -> Mapping[str, Any]:
         def piece(what: str) -> Any:
@@ -104,28 +119,37 @@ class _Form:
         _, parameters = parse_options_header(self._headers.get("content-disposition", b""))
         name = parameters.get(b"name", b"").decode("utf-8", "replace")
         file = parameters.get(b"filename", b"").decode("utf-8", "replace")
+        place = self.place_of(name, file)
+        self._field = self.fields.setdefault(name, bytearray()) if place is None else None
+        if place is not None:
+            await self.intake.begin(place)
+
+    async def _part_data(self, data: bytes) -> None:
+        if self._field is None:
+            await self.intake.write(data)
+            return
+        self._field += data
+        self._taken_bytes += len(data)
+        if self._taken_bytes > _MOST_FIELD_BYTES:
+            raise UserError("what is no file is larger than 1 MiB", "send files as files")
+
+    async def _part_end(self, _: bytes) -> None:
+        if self._field is None:
+            await self.intake.end()
+
+    async def _end(self, _: bytes) -> None:
+        self._is_whole = True
+
+
+class _ApiForm(Form):
+    """What programs send."""
+
+    def place_of(self, name: str, file: str) -> str | None:
         if name not in ("options", "stdin", "file"):
             raise UserError(f"the form has a part {name[:80]!r}", _HOW)
         if name == "file" and not file:
             raise UserError("a part `file` has no file name", _HOW)
-        self._part = name
-        if name != "options":
-            await self._intake.begin(STDIN if name == "stdin" else file)
-
-    async def _part_data(self, data: bytes) -> None:
-        if self._part != "options":
-            await self._intake.write(data)
-            return
-        self._options += data
-        if len(self._options) > _MOST_OPTIONS_BYTES:
-            raise UserError("the options are larger than 1 MiB", "send files as files")
-
-    async def _part_end(self, _: bytes) -> None:
-        if self._part != "options":
-            await self._intake.end()
-
-    async def _end(self, _: bytes) -> None:
-        self._is_whole = True
+        return None if name == "options" else STDIN if name == "stdin" else file
 
 
 def _json(text: bytes) -> Any:

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -38,6 +39,7 @@ _NUMBERS = ("run.cpus", "gpu.count", "ranks.repeat")
 _KNOWN = {*_KEYS, "arg", "env", "parameter", "mode", "wait"}
 _MODES = ("async", "sync")
 _MOST_WAIT_S = 600.0
+Read = Callable[[Function, Intake], Awaitable[Invocation]]
 
 
 class Invoke:
@@ -63,13 +65,9 @@ class Invoke:
     async def start(self, request: Request, identity: Identity) -> Run:
         """Read the whole request and queue what it asks for. Raises UserError."""
         name = parse_function("{owner}/{function}".format(**request.path_params))
-        function = await self._function(identity.user, name)  # before its input is read
-        check_rate(self.site, identity.user)
-        settings = self.context.settings
-        intake = Intake(self.context.paths, settings.input_size, settings.input_files)
-        is_taken = False
-        try:
-            asked = Invocation(
+
+        async def read(_: Function, intake: Intake) -> Invocation:
+            return Invocation(
                 values=(await read_body(request, intake)) | _values(request),
                 env=_pairs(request, "env"),
                 parameters=_pairs(request, "parameter"),
@@ -77,7 +75,18 @@ class Invoke:
                 callback_url=request.headers.get("x-callback-url", ""),
                 key=request.headers.get("idempotency-key", ""),
             )
-            run, is_taken = await self._queue(identity.user, function, asked)
+
+        return await self.start_as(identity.user, name, read)
+
+    async def start_as(self, user: User, name: FunctionName, read: Read) -> Run:
+        """Queue what `read` finds in a request. Raises UserError."""
+        function = await self._function(user, name)  # before its input is read
+        check_rate(self.site, user)
+        settings = self.context.settings
+        intake = Intake(self.context.paths, settings.input_size, settings.input_files)
+        is_taken = False
+        try:
+            run, is_taken = await self._queue(user, function, await read(function, intake))
         finally:
             if not is_taken:
                 await intake.discard()
@@ -110,15 +119,20 @@ class Invoke:
         return run, True
 
 
-async def sent_result(site: Site, request: Request, user: User) -> Response:
-    """What the program wrote to stdout, all of it or a range. Raises NotFound."""
+async def find_result(site: Site, request: Request, user: User | None) -> tuple[Path, str]:
+    """The file that holds what a rank wrote to stdout, and what to call it. Raises NotFound."""
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
         rank = await find_rank(session, run.id, number(request.query_params, "rank"))
-    path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)
     if not Plan.model_validate(run.plan).keeps_result:
         raise NotFound(f"run {run.id} keeps no result: it was not invoked", "its log has what it printed")
-    name = f"run-{run.id}" + f"-rank-{rank.number}" * (rank.number > 0) + ".out"
+    path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)
+    return path, f"run-{run.id}" + f"-rank-{rank.number}" * (rank.number > 0) + ".out"
+
+
+async def sent_result(site: Site, request: Request, user: User) -> Response:
+    """All of it, or a range. Raises NotFound."""
+    path, name = await find_result(site, request, user)
     return slice_of(request, path, name, "application/octet-stream")
 
 

@@ -35,32 +35,13 @@ def _of_runs(settings: Settings, here: Instance) -> list[LimitAnswer]:
 
 def _of_users(settings: Settings) -> list[LimitAnswer]:
     return [
-        _limit(
-            "concurrent", "ranks that run at a time", None, settings.user_ranks, "ranks", "user", "user_ranks"
-        ),
-        _limit("queued", "ranks that wait", None, settings.user_queued, "ranks", "user", "user_queued"),
-        _limit(
-            "runs_per_minute",
-            "runs by the API and on pages",
-            None,
-            settings.runs_per_minute,
-            "runs",
-            "user",
-            "runs_per_minute",
-        ),
-        _limit("pushes_per_minute", "pushes", None, settings.push_rate, "pushes", "user", "push_rate"),
-        _limit(
-            "gpu_time", "GPU time in 24 hours", None, settings.user_gpu_time, "s", "user", "user_gpu_time"
-        ),
-        _limit(
-            "streams",
-            "live logs that are followed at a time",
-            None,
-            settings.user_streams,
-            "streams",
-            "user",
-            "user_streams",
-        ),
+        _most(settings, "concurrent", "ranks that run at a time", "ranks", "user", "user_ranks"),
+        _most(settings, "queued", "ranks that wait", "ranks", "user", "user_queued"),
+        _most(settings, "runs_per_minute", "runs by the API and on pages", "runs", "user", "runs_per_minute"),
+        _most(settings, "calls", "invocations that are waited for", "runs", "user", "user_calls"),
+        _most(settings, "pushes_per_minute", "pushes", "pushes", "user", "push_rate"),
+        _most(settings, "gpu_time", "GPU time in 24 hours", "s", "user", "user_gpu_time"),
+        _most(settings, "streams", "live logs followed at a time", "streams", "user", "user_streams"),
     ]
 
 
@@ -68,28 +49,19 @@ def _of_bytes(settings: Settings) -> list[LimitAnswer]:
     log_bytes = settings.log_size + _END_OF_LOG_BYTES
     return [
         _limit("log", "kept of what a rank prints", log_bytes, log_bytes, "bytes", "rank", "log_size"),
-        _limit("code", "a push, compressed", None, settings.push_size, "bytes", "push", "push_size"),
-        _limit("tree", "the files of a commit", None, settings.tree_size, "bytes", "commit", "tree_size"),
+        _most(settings, "code", "a push, compressed", "bytes", "push", "push_size"),
+        _most(settings, "tree", "the files of a commit", "bytes", "commit", "tree_size"),
         _limit("parameters", "a JSON body or a form", None, MAX_BODY_BYTES, "bytes", "request"),
-        _limit(
-            "artifacts",
-            "files that a rank leaves, together",
-            None,
-            settings.artifact_size,
-            "bytes",
-            "rank",
-            "artifact_size",
-        ),
-        _limit(
-            "artifact_files",
-            "files that a rank leaves",
-            None,
-            settings.artifact_files,
-            "files",
-            "rank",
-            "artifact_files",
-        ),
+        _most(settings, "input", "stdin and files of an invocation", "bytes", "run", "input_size"),
+        _most(settings, "input_files", "files of an invocation", "files", "run", "input_files"),
+        _most(settings, "result", "kept of an invocation's stdout", "bytes", "rank", "result_size"),
+        _most(settings, "artifacts", "files that a rank leaves, together", "bytes", "rank", "artifact_size"),
+        _most(settings, "artifact_files", "files that a rank leaves", "files", "rank", "artifact_files"),
     ]
+
+
+def _most(settings: Settings, name: str, words: str, unit: str, per: str, setting: str) -> LimitAnswer:
+    return _limit(name, words, None, getattr(settings, setting), unit, per, setting)
 
 
 def _limit(
