@@ -29,6 +29,10 @@ def answering(status: int, body: bytes, headers: dict[str, str], tls: Path | Non
             self.end_headers()
             self.wfile.write(body)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.do_GET()
+
         def log_message(self, format: str, *args: object) -> None:
             """Not to the terminal."""
 

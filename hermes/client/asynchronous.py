@@ -7,16 +7,8 @@ from typing import Any, Self
 import httpx
 
 from hermes.client import calls
-from hermes.client.answers import (
-    Artifact,
-    Build,
-    Deleted,
-    Function,
-    Run,
-    User,
-    Version,
-    Versions,
-)
+from hermes.client.answers import Artifact, Build, Deleted, Function, Run, User, Version, Versions
+from hermes.client.body import apieces
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader
@@ -38,10 +30,7 @@ class AsyncClient:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
 
@@ -52,13 +41,13 @@ class AsyncClient:
     async def ask(self, call: Call) -> Any:
         """The JSON that answers a request. Raises ApiError."""
         with calls.connected(self.url):
-            response = await self._http.send(self._http.build_request(**call.arguments()))
+            response = await self._http.send(self._http.build_request(**call.arguments(apieces)))
         return calls.read(response)
 
     async def stream(self, call: Call) -> AsyncIterator[bytes]:
         """The bytes that answer a request; none if its range begins at the end. Raises ApiError."""
         whole = {"Accept-Encoding": "identity"}
-        arguments = call.arguments() | {"headers": whole | call.headers}
+        arguments = call.arguments(apieces) | {"headers": whole | call.headers}
         with calls.connected(self.url):
             async with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
                 if response.status_code == 416:

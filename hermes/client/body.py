@@ -1,6 +1,6 @@
 """What a request carries: files and pipes, read as they are sent, in memory never whole."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 _PIECE = 1 << 18
@@ -36,12 +36,19 @@ class Body:
         self.source.seek(self._start)
         self._left = self.size
 
-    def __iter__(self) -> Iterator[bytes]:
-        while data := self.read():
-            yield data
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        import asyncio  # 8 ms, which the other client does not need
+def pieces(content: Body | bytes | None) -> Any:
+    """As the client that waits takes it."""
+    return iter(content.read, b"") if isinstance(content, Body) else content
 
-        while data := await asyncio.to_thread(self.read):
-            yield data
+
+def apieces(content: Body | bytes | None) -> Any:
+    """As the client that does not wait takes it: read in threads."""
+    return _in_threads(content) if isinstance(content, Body) else content
+
+
+async def _in_threads(body: Body) -> AsyncIterator[bytes]:
+    import asyncio  # 8 ms, which the other client does not need
+
+    while data := await asyncio.to_thread(body.read):
+        yield data

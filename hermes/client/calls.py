@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -51,8 +51,8 @@ class Call:
     headers: dict[str, str] = field(default_factory=dict)
     silence_s: float | None = 30.0  # of the server, before it is given up; None: never
 
-    def arguments(self) -> dict[str, Any]:
-        """Of httpx."""
+    def arguments(self, pieces: Callable[[Body | bytes | None], Any]) -> dict[str, Any]:
+        """Of httpx. `pieces`: what its client of this kind takes as a content."""
         given: dict[str, Any] = {
             "method": self.method,
             "url": f"/api/v{API}{self.path}",
@@ -60,7 +60,7 @@ class Call:
             "headers": self.headers,
             "timeout": httpx.Timeout(_CONNECT_S, read=self.silence_s, write=_WRITE_S),
         }
-        for name, value in (("content", self.content), ("json", self.json), ("files", self.parts)):
+        for name, value in (("content", pieces(self.content)), ("json", self.json), ("files", self.parts)):
             if value is not None:
                 given[name] = value
         return given

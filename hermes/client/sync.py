@@ -8,6 +8,7 @@ import httpx
 
 from hermes.client import calls
 from hermes.client.answers import Artifact, Build, Deleted, Function, Run, User, Version, Versions
+from hermes.client.body import pieces
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader
@@ -40,13 +41,13 @@ class Client:
     def ask(self, call: Call) -> Any:
         """The JSON that answers a request. Raises ApiError."""
         with calls.connected(self.url):
-            response = self._http.send(self._http.build_request(**call.arguments()))
+            response = self._http.send(self._http.build_request(**call.arguments(pieces)))
         return calls.read(response)
 
     def stream(self, call: Call) -> Iterator[bytes]:
         """The bytes that answer a request; none if its range begins at the end. Raises ApiError."""
         whole = {"Accept-Encoding": "identity"}
-        arguments = call.arguments() | {"headers": whole | call.headers}
+        arguments = call.arguments(pieces) | {"headers": whole | call.headers}
         with calls.connected(self.url):
             with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
                 if response.status_code == 416:
