@@ -27,7 +27,13 @@ def executions() -> None:
 @click.option("--user", metavar="NAME", help="Only of this user.")
 @click.option("--commit", metavar="SHA", help="Only of commits that begin so.")
 @click.option(
-    "-n", "--limit", "most", type=click.IntRange(1, 100_000), default=30, help="At most; default 30."
+    "-n",
+    "--limit",
+    "most",
+    type=click.IntRange(1, 100_000),
+    default=30,
+    metavar="N",
+    help="At most; default 30.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Numbers only.")
 @as_json

@@ -104,8 +104,8 @@ def _until(expires_at: float | None) -> str:
 def git_credential(operation: str) -> None:
     """What git runs: says the token for a server that one is signed in to."""
     asked = dict(line.rstrip("\n").partition("=")[::2] for line in sys.stdin)
-    url = f"{asked.get('protocol', '')}://{asked.get('host', '')}"
     servers = known_servers()
+    url = servers.at(f"{asked.get('protocol', '')}://{asked.get('host', '')}")
     login = servers.logins.get(url)
     if login is None or asked.get("username", login.user) != login.user:
         return

@@ -53,7 +53,7 @@ class _Span(click.ParamType[float]):
 @click.option("--input", "inputs", multiple=True, metavar="FILE[:NAME]", help="A file in $HERMES_INPUT_DIR.")
 @click.option("-e", "--env", multiple=True, metavar="NAME[=VALUE]", help="Environment; without =VALUE ours.")
 @click.option("-p", "--parameter", multiple=True, metavar="NAME=VALUE", help="A parameter of the manifest.")
-@click.option("--gpus", type=click.IntRange(0), help="How many GPUs.")
+@click.option("--gpus", type=click.IntRange(0), metavar="N", help="How many GPUs.")
 @click.option("--gpu-memory", metavar="SIZE", help="Memory of each at least: 8G.")
 @click.option("--timeout", metavar="DURATION", help="How long it may run: 90s, 15m, 1h30m.")
 @click.option("--cpus", type=float, metavar="N", help="How many CPUs.")

@@ -66,6 +66,10 @@ class Servers:
             raise UserError(f"no server {words!r} is known here", "hermes login http://gpu.lab:8000")
         return known[0]
 
+    def at(self, origin: str) -> str:
+        """The address that is known at this scheme and host; git does not say the path."""
+        return next((url for url in self.logins if f"{url}/".startswith(f"{origin}/")), "")
+
     def _write(self) -> None:
         """Whole or not at all, and readable to nobody else at any moment."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
