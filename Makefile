@@ -41,7 +41,7 @@ endif
 screenshots: ## take pictures of every page anew, for docs/screenshots.md
 	@exec scripts/setup test .venv/bin/python -m tests.screenshots
 
-images: ## make the base images (hermes/cpp:1, hermes/cuda-13.0:1) in the Docker engine
+images: ## make the base images (hermes/cpp:2, hermes/cuda-13.0:2) in the Docker engine
 	@scripts/images
 
 clean: ## remove what can be made again: .venv and caches (never var, where the data is)

@@ -24,7 +24,7 @@ from hermes.executors import choose_executor
 from hermes.settings import load_settings
 from tests.service import Service
 
-IMAGE = "hermes/cpp:1"
+IMAGE = "hermes/cpp:2"
 _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from builder.script import NO_PROGRAM, build_command, build_env
 from hermes import logs
-from hermes.attempt import Ending, follow_to_end, open_box
+from hermes.attempt import Ending, before_stop, follow_to_end, open_box
 from hermes.boxes import box_name
 from hermes.errors import Refused, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
@@ -57,9 +57,13 @@ class BuildWork:
                 return
             await self._need_image(plan)
             try:
+                if not await before_stop(job, self._need_packages(plan, writer)):
+                    await self._end(job, Event.CANCEL, "cancelled")
+                    return
                 for warning in await in_thread(self._export, build, tree):
                     writer.write(f"hermes: {warning}\n".encode())
             except Refused as error:
+                writer.write(f"hermes: {error}{f'; {error.hint}' if error.hint else ''}\n".encode())
                 await self._end(job, Event.FAIL, str(error))
                 return
             async with open_box(self._executor, self._task(job, plan, tree)) as box:
@@ -74,14 +78,20 @@ class BuildWork:
         """Asked again here: the engine may have gone since the push was taken."""
         if self._executor.name != UNFENCED:
             return ""
-        async with self._context.database.read() as session:
-            return await distrust(session, self._context.settings, build.user_id)
+        settings = self._context.settings
+        return await self._context.database.read_at_once(lambda ask: distrust(ask, settings, build.user_id))
 
     async def _need_image(self, plan: Plan) -> None:
         if not await self._executor.has_image(plan.reference):
             raise Unavailable(
                 f"the base image {plan.reference} is not on this machine: `make images` makes it"
             )
+
+    async def _need_packages(self, plan: Plan, writer: LogWriter) -> None:
+        def say(line: str) -> None:
+            writer.write(f"hermes: {line}\n".encode())
+
+        await self._executor.layers.need(plan.reference, plan.packages, say)
 
     def _export(self, build: Build, target: Path) -> list[str]:
         settings = self._context.settings
@@ -101,6 +111,7 @@ class BuildWork:
         return Task(
             name=box_name(self._context, build),
             image=plan.reference,
+            packages=tuple(plan.packages),
             command=build_command(plan),
             tree=tree,
             limits=Limits(cpus=2, memory_bytes=MEMORY_BYTES, disk_bytes=settings.disk, pids=_PIDS),

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from hermes.accounts import Identity, identify
+from hermes.at_once import Ask, ask_in
 from hermes.errors import NotFound, Refused, UserError
 from hermes.git import init_bare
 from hermes.login import count_failure, used
 from hermes.process import Context
-from hermes.repos import check_writable, find_repo, get_or_make_writable, get_readable
+from hermes.repos import check_writable, find_managed, find_repo, get_or_make_writable, get_readable
 from hermes.tables import Repo, User
 from hermes.threads import in_thread
 from hermes.throttle import source
@@ -54,8 +55,10 @@ def ask_for_token() -> Response:
 async def enter(
     request: Request, context: Context, owner: str, name: str, *, writes: bool
 ) -> tuple[Caller, Repo]:
-    """Who asks over HTTP, and the repo, if they may read or write it. One look at the database: everything
-    that git does begins with it. Raises SignInNeeded, TooMany, NotFound or Refused."""
+    """Who asks over HTTP, and the repo, if they may read or write it; everything that git does begins with
+    it. Raises SignInNeeded, TooMany, NotFound or Refused."""
+    if mine := await _at_home(request, context, owner, name):
+        return mine
     async with context.database.read() as session:
         caller, identity = await _who(session, request, context)
         find = _writable if writes else _readable
@@ -65,9 +68,33 @@ async def enter(
     return caller, await _made(context, caller, owner, name) if repo is None else repo
 
 
+async def _at_home(request: Request, context: Context, owner: str, name: str) -> tuple[Caller, Repo] | None:
+    """Mostly somebody's full token meets a repository of their own: seen by two fixed statements. None: it is
+    not so, or something is wrong, and has to be looked at more closely."""
+    claimed, secret = _basic(request.headers.get("authorization", "")) or ("", "")
+
+    def look(ask: Ask) -> tuple[Identity, Repo] | None:
+        identity = identify(ask, secret, "all", "push")
+        if identity is None or identity.token.repo_id is not None or claimed not in ("", identity.user.name):
+            return None
+        repo = find_managed(ask, identity.user, owner, name)
+        return None if repo is None else (identity, repo)
+
+    found = await context.database.read_at_once(look) if secret else None
+    if found is None or not context.paths.repo(found[1].id).exists():
+        return None
+    identity, repo = found
+    await used(context, identity)
+    return Caller(identity.user, identity.token.scope, None, _address(request)), repo
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
 async def _who(session: AsyncSession, request: Request, context: Context) -> tuple[Caller, Identity | None]:
     """Raises SignInNeeded for a wrong token, TooMany for many of them, Refused for another user's."""
-    address = request.client.host if request.client else ""
+    address = _address(request)
     header = request.headers.get("authorization")
     if header is None:
         return Caller(None, address=address), None
@@ -76,7 +103,7 @@ async def _who(session: AsyncSession, request: Request, context: Context) -> tup
         count_failure(context, address)
         raise SignInNeeded("credentials that cannot be read")
     name, secret = credentials
-    identity = await identify(session, secret, *_SCOPES)
+    identity = await session.run_sync(lambda plain: identify(ask_in(plain), secret, *_SCOPES))
     if identity is None:
         count_failure(context, address, name[:80])
         raise SignInNeeded("this token is not valid (any more)")

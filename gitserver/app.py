@@ -13,10 +13,11 @@ from starlette.routing import Route
 from gitserver import lfs
 from gitserver.access import Caller, SignInNeeded, ask_for_token, enter
 from gitserver.body import Body, read_body
+from gitserver.door import Door
 from gitserver.head import read_head
 from gitserver.protocol import FLUSH, BadProtocol
-from gitserver.push import Door, Receiver
-from gitserver.stream import answer
+from gitserver.push import Receiver
+from gitserver.stream import answer, at_once
 from hermes.errors import TooMany, Unavailable, UserError
 from hermes.journal import log
 from hermes.tables import Repo
@@ -118,6 +119,8 @@ class GitServer:
             await body.discard()
             return Response(b"", media_type=kind, headers=_NO_CACHE)
         received = await Receiver(self.door, caller, repo, owner, name).receive(head, body)
+        if all_ := at_once(received):
+            return Response(all_, media_type=kind, headers=_NO_CACHE)
         stream = answer(self.door.context, received, f"{owner}/{name}", self.closing)
         return StreamingResponse(stream, media_type=kind, headers=_NO_CACHE)
 

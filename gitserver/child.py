@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from gitserver.body import Body
-from gitserver.gate import Ask, Gate
+from gitserver.gate import Gate, Judge
 from gitserver.places import Places
 from gitserver.program import Program, start
 from hermes.errors import Unavailable, UserError
@@ -110,8 +110,8 @@ class Git:
                     await feeding
                 await _end(child)
 
-    async def receive(self, repo: Path, body: Body, ask: Ask, who: str) -> bytes:
-        """Let git receive a push of `who`; `ask` is called with the quarantine and says whether it may go on.
+    async def receive(self, repo: Path, body: Body, judge: Judge, who: str) -> bytes:
+        """Let git receive a push of `who`; `judge` is shown the quarantine and says whether it may go on.
 
         Returns git's whole answer. Raises Unavailable if git gave none."""
         async with self._pushes.take(who):
@@ -121,8 +121,8 @@ class Git:
                 gate.close_far_side()
                 try:
                     async with asyncio.TaskGroup() as tasks:
-                        tasks.create_task(_feed(child, body))
-                        tasks.create_task(gate.keep(ask))
+                        tasks.create_task(_feed_whole(child, body, judge))
+                        tasks.create_task(gate.keep(judge))
                         answer = await _answer(child)
                         body.enough()
                     await child.wait()
@@ -133,6 +133,11 @@ class Git:
         if not answer:
             raise Unavailable(f"git receive-pack ended with {child.returncode}")
         return answer
+
+
+async def _feed_whole(child: Program, body: AsyncIterator[bytes], judge: Judge) -> None:
+    await _feed(child, body)
+    judge.expect()
 
 
 async def _feed(child: Program, body: AsyncIterator[bytes]) -> None:

@@ -1,13 +1,22 @@
 """The pipes between git's pre-receive hook and the server: it says where the quarantine is, and waits."""
 
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 from gitserver.program import read_pipe
 
 _MAX_LINE_BYTES = 8192
-Ask = Callable[[Path | None], Awaitable[bool]]
+
+
+class Judge(Protocol):
+    """Who decides about one push."""
+
+    def expect(self) -> None:
+        """Git has all it needs, and asks soon."""
+
+    async def decide(self, quarantine: Path | None) -> bool:
+        """Git asks whether it may go on."""
 
 
 class Gate:
@@ -43,7 +52,7 @@ class Gate:
         while self._ours:
             os.close(self._ours.pop())
 
-    async def keep(self, ask: Ask) -> None:
+    async def keep(self, judge: Judge) -> None:
         """Wait for the hook's question, if it comes to that, and answer it."""
         line = b""
         while not line.endswith(b"\n"):
@@ -52,4 +61,4 @@ class Gate:
             if not part or len(line) > _MAX_LINE_BYTES:
                 return  # git refused the push before it asked
         quarantine = Path(line[:-1].decode()) if line != b"\n" else None
-        os.write(self._verdict_write, b"ok\n" if await ask(quarantine) else b"no\n")
+        os.write(self._verdict_write, b"ok\n" if await judge.decide(quarantine) else b"no\n")

@@ -10,7 +10,7 @@ from gitserver.quarantine import ObjectLimits, check_objects
 from hermes.errors import HermesError, ManifestError, Refused, Unavailable
 from hermes.manifest import NAMES, Manifest
 from hermes.manifest_file import MAX_BYTES, read_manifest
-from hermes.objects import Objects, open_objects
+from hermes.objects import Objects
 from hermes.options import PushOptions
 from hermes.plan import Instance, Plan, Tree, make_plan
 from hermes.pushes import TAGS, RefUpdate
@@ -47,17 +47,16 @@ class PushPolicy:
     distrust: Refused | None = None  # why nothing of this user may run here
 
     def examine(
-        self, updates: tuple[RefUpdate, ...], quarantine: Path | None
+        self, updates: tuple[RefUpdate, ...], objects: Objects, quarantine: Path | None
     ) -> tuple[list[Change], tuple[str, HermesError] | None]:
         """What all updates start; or the ref that is refused, or cannot be looked at now, and why."""
         changes, ref = [], updates[0].ref
         try:
-            with open_objects(self.repo.path, quarantine) as objects:
-                if quarantine is not None:
-                    check_objects(objects, quarantine, self.objects)
-                for update in updates:
-                    ref = update.ref
-                    changes.append(self._look(update, objects, quarantine))
+            if quarantine is not None:
+                check_objects(objects, quarantine, self.objects)
+            for update in updates:
+                ref = update.ref
+                changes.append(self._look(update, objects, quarantine))
         except HermesError as error:
             return [], (ref, error)
         return changes, None

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncssh
 
-from gitserver.push import Door
+from gitserver.door import Door
 from gitserver.ssh_channel import Channel, Flow
 from gitserver.ssh_crowd import Crowd
 from gitserver.ssh_guess import judge_guesses

@@ -14,9 +14,10 @@ from dulwich.protocol import pkt_line
 from gitserver import lfs
 from gitserver.access import Caller, readable, writable
 from gitserver.body import Body, TooSlow
+from gitserver.door import Door
 from gitserver.head import read_head
 from gitserver.protocol import FATAL, BadProtocol, band
-from gitserver.push import Door, Receiver
+from gitserver.push import Receiver
 from gitserver.ssh_channel import Channel
 from gitserver.stream import answer
 from hermes.errors import Refused, Unavailable, UserError

@@ -50,16 +50,30 @@ class _Pulse:
         return b""
 
 
+def at_once(received: Received) -> bytes | None:
+    """All bytes of the response where nothing is waited for; None: they come from `answer`."""
+    if received.refused or not received.head.has_sideband:
+        return received.answer
+    if received.follow or any(change.plan is not None for change, _, _ in received.applied):
+        return None
+    voice, words = _voice(received), [change.words for change, _, _ in received.applied if change.words]
+    said = b"".join(band(PROGRESS, voice.say(each)) for each in words)
+    return received.answer.removesuffix(FLUSH) + said + FLUSH
+
+
+def _voice(received: Received) -> Voice:
+    return Voice(received.head.at_terminal, received.options.numbers.get("width", 0))
+
+
 async def answer(
     context: Context, received: Received, where: str, closing: asyncio.Event
 ) -> AsyncGenerator[bytes]:
     """All bytes of the response. `where` is `owner/name`; `closing` is set when the service stops."""
-    if received.refused or not received.head.has_sideband:
-        yield received.answer
+    if all_ := at_once(received):
+        yield all_
         return
     yield received.answer.removesuffix(FLUSH)
-    voice = Voice(received.head.at_terminal, received.options.numbers.get("width", 0))
-    follower = Follower(context, voice)
+    follower = Follower(context, _voice(received))
     try:
         pulse = _Pulse()
         async with aclosing(_words(context, follower, received, where)) as chunks:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.at_once import Ask, as_row
+from hermes.columns import Base
 from hermes.errors import NotFound, UserError
 from hermes.names import check_name
 from hermes.tables import Token, User
@@ -15,12 +17,11 @@ from hermes.tables import Token, User
 DEMO_USER = "demo"  # whose account `hermes demo` makes
 _PREFIX = "hermes_"
 _USED_EVERY_S = 60.0
-#: Put together once: everything that git does begins with it.
+_USER, _TOKEN = Base.metadata.tables["user"], Base.metadata.tables["token"]
 _BY_SECRET = (
-    select(User, Token)
-    .join(Token, Token.user_id == User.id)
-    .where(Token.digest == bindparam("digest"), Token.scope.in_(bindparam("scopes", expanding=True)))
-    .where(User.disabled_at.is_(None))
+    select(_USER, _TOKEN)
+    .join_from(_TOKEN, _USER, _TOKEN.c.user_id == _USER.c.id)
+    .where(_TOKEN.c.digest == bindparam("digest"), _USER.c.disabled_at.is_(None))
 )
 
 
@@ -110,15 +111,16 @@ async def add_token(
     return secret
 
 
-async def identify(session: AsyncSession, secret: str, *scopes: str) -> Identity | None:
+def identify(ask: Ask, secret: str, *scopes: str) -> Identity | None:
     """Whose secret this is, if it is valid now and of one of these scopes (none named: `all`)."""
     if not secret.startswith(_PREFIX) or len(secret) > 200:
         return None
-    found = await session.execute(_BY_SECRET, {"digest": _digest(secret), "scopes": scopes or ("all",)})
-    row = found.first()
-    if row is None or row[1].revoked_at or (row[1].expires_at or time.time() + 1) <= time.time():
+    found = ask(_BY_SECRET, digest=_digest(secret))
+    if not found:
         return None
-    return Identity(row[0], row[1])
+    user, token = as_row(User, found[0][: len(_USER.c)]), as_row(Token, found[0][len(_USER.c) :])
+    is_over = token.revoked_at or (token.expires_at or time.time() + 1) <= time.time()
+    return None if is_over or token.scope not in (scopes or ("all",)) else Identity(user, token)
 
 
 def is_stale(token: Token) -> bool:

@@ -151,10 +151,15 @@ def _unlike(parameters: Any) -> str:
         return "ranks.parameters: one table of NAME = VALUE for each rank, at least one"
     for row in parameters:
         if not isinstance(row, dict) or not all(
-            PARAMETER.fullmatch(str(name)) and isinstance(value, str) and len(value) <= 4096
+            PARAMETER.fullmatch(str(name))
+            and isinstance(value, str)
+            and len(value) <= 4096
+            and "\0" not in value
             for name, value in row.items()
         ):
             return "ranks.parameters: names are letters, digits and _; values are text of 4096 at most"
+        if any("\0" in value for value in row.values()):
+            return "ranks.parameters: no value may hold a NUL"
     return ""
 
 

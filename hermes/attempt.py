@@ -1,7 +1,7 @@
 """One command in one box from start to end, whatever ends it: itself, its time, a person, a fault of ours."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +30,26 @@ async def open_box(executor: Executor, task: Task) -> AsyncIterator[Box]:
         yield box
     finally:
         await asyncio.shield(executor.remove(task.name))
+
+
+async def before_stop(job: Job[Any], work: Coroutine[Any, Any, None]) -> bool:
+    """Whether the work was done before the job was asked to stop; its errors are raised. Raises Fenced and
+    Unavailable when this process is not to go on with the job."""
+    doing, asked = asyncio.create_task(work), asyncio.create_task(job.stopped.wait())
+    try:
+        await asyncio.wait((doing, asked), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return True
+        if job.stop is Stop.FENCED:
+            raise Fenced
+        if job.stop in (Stop.SHUTDOWN, Stop.LEAVE):
+            job.stop = Stop.SHUTDOWN  # nothing runs that could be left
+            raise Unavailable("the service was stopped")
+        return False
+    finally:
+        doing.cancel()
+        asked.cancel()
 
 
 async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any], limit_s: float) -> Ending:

@@ -6,19 +6,22 @@ with "database is locked" under load whatever the time-out says. What is acknowl
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from hermes.at_once import Ask, Visits, ask_in
 from hermes.errors import Unavailable
 from hermes.sqlite import DRIVER, TO_READ, TO_WRITE
 
+T = TypeVar("T")
 _BUSY_TIMEOUT_MS = 10_000
 
 
@@ -35,6 +38,7 @@ class Database:
         self._one_writer: asyncio.Lock | nullcontext[None] = (
             asyncio.Lock() if self.is_sqlite else nullcontext()
         )  # waiting here is fair and free; SQLite's own waiting is neither
+        self._visits = Visits(self.url.database or "", _prepare_sqlite) if self.is_sqlite else None
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncSession]:
@@ -48,8 +52,27 @@ class Database:
         async with _translated(), self._one_writer, self._writer_session.begin() as session:
             yield session
 
+    async def read_at_once(self, work: Callable[[Ask], T]) -> T:
+        """As `read`, for a few fixed statements that `work` asks in a thread."""
+        async with _translated():
+            return await self._at_once(TO_READ, work)
+
+    async def write_at_once(self, work: Callable[[Ask], T]) -> T:
+        """As `write`, for a few fixed statements. They are committed when this returns; who is cancelled does
+        not know."""
+        async with _translated(), self._one_writer:
+            return await self._at_once(TO_WRITE, work)
+
+    async def _at_once(self, begin: str, work: Callable[[Ask], T]) -> T:
+        if self._visits is not None:
+            return await self._visits.visit(begin, work)
+        async with self.engine.begin() as connection:
+            return await connection.run_sync(lambda plain: work(ask_in(plain)))
+
     async def close(self) -> None:
         """Give the connections back."""
+        if self._visits is not None:
+            self._visits.close()
         await self.engine.dispose()
 
 
@@ -57,7 +80,7 @@ class Database:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, OSError) as error:
+    except (OperationalError, InterfaceError, sqlite3.OperationalError, OSError) as error:
         raise Unavailable(f"the database does not answer: {_first_line(error)}") from error
 
 
@@ -78,7 +101,7 @@ def _engine(url: str, is_sqlite: bool) -> AsyncEngine:
     return engine
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(connection: Any, _record: Any = None) -> None:
     connection.isolation_level = None  # the driver would begin deferred transactions by itself
     cursor = connection.cursor()
     for pragma in (

@@ -6,6 +6,7 @@ Names that users choose never become arguments: only object ids, and refs that `
 import os
 import resource
 import secrets
+import select
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
@@ -127,8 +128,21 @@ def git_child(repo: Path, quarantine: Path | None, *args: str) -> Iterator["subp
         child.stdin.close()
         child.stdout.close()
         words = child.stderr.read(4096).decode(errors="replace").strip()
-        if child.wait(60) not in (0, -13):  # -13: we stopped reading
+        if _end_of(child, 60.0) not in (0, -13):  # -13: we stopped reading
             raise Unavailable(f"git {args[0]} failed: {words[-500:]}")
+
+
+def _end_of(child: "subprocess.Popen[bytes]", timeout_s: float) -> int:
+    """Its exit code. `Popen.wait` with a time-out sleeps for half a millisecond and more between looks; the
+    kernel tells at once."""
+    handle = os.pidfd_open(child.pid)
+    try:
+        ended = select.poll()
+        ended.register(handle, select.POLLIN)
+        ended.poll(timeout_s * 1000)
+    finally:
+        os.close(handle)
+    return child.wait(0)
 
 
 def init_bare(repo: Path) -> None:

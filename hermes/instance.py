@@ -47,6 +47,7 @@ async def look_at_instance(
         memory_bytes=max((runner.memory_bytes for runner in alive), default=0),
         waits_for_gpu=settings.without_gpu == "wait",
         network=settings.network != "none",
+        packages=settings.packages,
         pools=pools,
         is_unfenced=are_unfenced(alive),
     )

@@ -23,8 +23,7 @@ async def sign_in(
     context: Context, secret: str, address: str, name: str = "", scopes: tuple[str, ...] = ("all",)
 ) -> Identity | None:
     """Whose secret it is; None: nobody's, and that was counted. Raises TooMany."""
-    async with context.database.read() as session:
-        identity = await identify(session, secret, *scopes)
+    identity = await context.database.read_at_once(lambda ask: identify(ask, secret, *scopes))
     if identity is None:
         count_failure(context, address, name)
         return None

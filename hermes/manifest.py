@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from hermes.packages import MOST, check_package
 from hermes.units import parse_size_bytes, parse_span_s
 
 NAMES = ("hermes.toml", "hermes.config.json")  # in this order of preference
@@ -55,6 +56,8 @@ def _environment(env: dict[str, str]) -> dict[str, str]:
 def _to_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str) and "\0" in value:  # no program can be given one
+        raise ValueError("must not hold a NUL")
     return str(value) if isinstance(value, int | float) else value
 
 
@@ -83,7 +86,7 @@ class BuildPart(Part):
 
     image: Annotated[str, Field(description="base image that this instance offers")] = ""
     target: Annotated[str, AfterValidator(_word)] = ""
-    packages: list[Annotated[str, AfterValidator(_word)]] = []
+    packages: Annotated[list[Annotated[str, AfterValidator(check_package)]], Field(max_length=MOST)] = []
     timeout: Span = 900.0
 
 
@@ -146,7 +149,6 @@ class Manifest(Part):
 
 #: Keys that are part of the contract and have no effect in this version: refused, never ignored.
 NOT_YET: dict[tuple[str, str], Any] = {
-    ("build", "packages"): [],
     ("ranks", "parallel"): False,
     ("ranks", "same_host"): True,
     ("on", "schedule"): None,

@@ -18,6 +18,7 @@ _AT_ONCE = 400  # questions that git gathers before it answers
 _ANSWER_BYTES = 70  # at most: id, kind, size
 _AHEAD_BYTES = 1 << 18
 _REMEMBERED = 100_000  # sizes, of 200 bytes each
+_FEW, _SMALL = 20, 1 << 14  # commits that are kept, bytes of each
 _NOW = (
     "\nflush\n"  # git gathers questions and answers them in one piece: a thousand cost about as much as one
 )
@@ -38,13 +39,15 @@ class Objects:
         assert child.stdin is not None and child.stdout is not None
         self._questions, self._answers = child.stdin, child.stdout
         self._sizes: dict[str, int] = {}
+        self._infos: dict[str, ObjectInfo] = {}  # of the first objects: all that a small push brings
+        self._commits: dict[str, bytes] = {}  # small ones, which the same question is asked of twice
         # With two rounds of answers in the pipe, git never waits for us to read while we wait for it to read.
         # A user who has too many large pipes open gets smaller ones from the kernel (pipe(7)).
         self._asks_ahead = fcntl(self._answers, F_GETPIPE_SZ) >= 2 * _AT_ONCE * _ANSWER_BYTES
 
     def info(self, name: str) -> ObjectInfo | None:
         """What the object is; None: there is none."""
-        return self._ask("info", name)
+        return self._infos.get(name) or self._ask("info", name)
 
     def each_size(self, names: Sequence[str]) -> Iterator[tuple[str, int]]:
         """(id, bytes) of many objects, in order. Raises Unavailable for one that is not there; who stops
@@ -58,9 +61,11 @@ class Objects:
             words = b"".join(islice(self._answers, len(part))).split()  # `ID KIND SIZE`, or `ID missing`
             if len(words) != 3 * len(part):
                 raise Unavailable(f"one of the objects {part[0]} … {part[-1]} cannot be read")
-            sizes = list(map(int, words[2::3]))
+            sizes, kinds = list(map(int, words[2::3])), map(bytes.decode, words[1::3])
             if len(self._sizes) < _REMEMBERED:
                 self._sizes.update(zip(part, sizes, strict=True))
+            if len(self._infos) < _AT_ONCE:
+                self._infos.update(zip(part, map(ObjectInfo, part, kinds, sizes), strict=True))
             yield from zip(part, sizes, strict=True)
 
     def sizes(self, shas: Iterable[str]) -> Mapping[str, int]:
@@ -80,10 +85,15 @@ class Objects:
     def read(self, name: str, most_bytes: int = _MAX_BYTES) -> bytes:
         """A small object as a whole. Raises Unavailable when it is not there, and Refused for a large one:
         its content then stands in the pipe, and nothing more can be read."""
+        if (commit := self._commits.get(name)) is not None:
+            return commit
         with self.open(name) as (info, stream):
             if info.size_bytes > most_bytes:
                 raise _too_large(info, most_bytes)
-            return stream.read(info.size_bytes)
+            content = stream.read(info.size_bytes)
+        if info.kind == "commit" and len(content) < _SMALL and len(self._commits) < _FEW:
+            self._commits[name] = content
+        return content
 
     def read_many(self, names: Sequence[str], most_bytes: int) -> Iterator[bytes]:
         """Whole objects, in order, a few ahead of who asks. Raises as `read`."""

@@ -82,6 +82,11 @@ class Paths:
         return self.root / "preview_key"
 
     @property
+    def callback_key(self) -> Path:
+        """What the secrets are made of that sign callbacks."""
+        return self.root / "callback_key"
+
+    @property
     def redis_socket(self) -> Path:
         """The private Redis that `hermes up` starts."""
         return self.root / "redis.sock"

@@ -13,6 +13,7 @@ from hermes.errors import Refused
 from hermes.gpu import Gpu, GpuWant
 from hermes.images import ImageTable, choose_image
 from hermes.manifest import GpuPart, Manifest, RanksPart
+from hermes.packages import check_packages
 from hermes.pools import PoolTable, open_pools
 from hermes.units import show_limit, show_size
 
@@ -29,6 +30,7 @@ class Plan(BaseModel):
     public: bool = False
     image: str
     reference: str
+    packages: list[str] = []  # Debian's, in a layer above the image
     handler: str = ""  # empty: `make run` if the Makefile has it, else ./a.out
     target: str = ""
     build_timeout_s: float
@@ -57,7 +59,7 @@ class Plan(BaseModel):
 
     def build_inputs(self) -> str:
         """A digest of all that the image depends on besides the commit."""
-        inputs = [self.reference, self.target, self.handler]
+        inputs = [self.reference, self.target, self.handler, *self.packages]
         return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]
 
 
@@ -72,6 +74,7 @@ class Instance:
     memory_bytes: int = 0
     waits_for_gpu: bool = False
     network: bool = False
+    packages: str = "on"  # as HERMES_PACKAGES
     pools: PoolTable = field(default_factory=dict)
     is_unfenced: bool = False  # no engine holds what runs here (hermes.trust)
 
@@ -100,18 +103,11 @@ class Tree:
 
 def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool, runs: bool) -> Plan:
     """Raises Refused, in words that a newcomer understands, when it can never work here."""
-    if not tree.paths & {"Makefile", "makefile", "GNUmakefile"}:
-        raise Refused(
-            "there is no Makefile at the top of this commit",
-            "Hermes runs `make`, then your program: add one (`git push -o skip` only stores commits)",
-        )
+    _check_tree(manifest, tree)
     language = manifest.language or tree.language
     image = choose_image(here.images, manifest.build.image, language)
     run = manifest.run
-    if run.stdin and run.stdin not in tree.paths:
-        raise Refused(
-            f"run.stdin = {run.stdin!r}: no such file in this commit", "commit it, or leave the key out"
-        )
+    check_packages(manifest.build.packages, here.packages)
     check_limits(manifest, here)
     gpu, warnings = gpu_want(manifest.gpu, language, here, ancestor, runs)
     return Plan(
@@ -121,6 +117,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         public=manifest.public,
         image=image,
         reference=here.images[image].reference,
+        packages=sorted(set(manifest.build.packages)),
         handler=manifest.handler or "",
         target=manifest.build.target,
         build_timeout_s=manifest.build.timeout,
@@ -138,6 +135,19 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         warnings=warnings,
         runs=runs,
     )
+
+
+def _check_tree(manifest: Manifest, tree: Tree) -> None:
+    if not tree.paths & {"Makefile", "makefile", "GNUmakefile"}:
+        raise Refused(
+            "there is no Makefile at the top of this commit",
+            "Hermes runs `make`, then your program: add one (`git push -o skip` only stores commits)",
+        )
+    stdin = manifest.run.stdin
+    if stdin and stdin not in tree.paths:
+        raise Refused(
+            f"run.stdin = {stdin!r}: no such file in this commit", "commit it, or leave the key out"
+        )
 
 
 def check_limits(manifest: Manifest, here: Instance) -> None:

@@ -6,28 +6,31 @@ hears `ok`. What a crash leaves as `received` is resolved by looking at the ref 
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import bindparam, select, update
-from sqlalchemy.engine import CursorResult
+from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
+from hermes.at_once import Ask, ask_in
+from hermes.columns import Base
 from hermes.fairness import TURN_S, queue_key
 from hermes.plan import Plan
 from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Push, Rank, Repo, Run
-from hermes.transitions import move, note
+from hermes.transitions import move, note, note_at_once
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 USUAL = (f"{BRANCHES}main", f"{BRANCHES}master")  # of several first branches, what becomes the default one
 HIDDEN = "refs/hermes/keep"  # what branches and tags have left behind
-#: Put together once: every push is settled.
-_SETTLE = (
-    update(Push)
-    .where(Push.id == bindparam("push"), Push.state.in_(bindparam("before", expanding=True)))
-    .values(state=bindparam("after"))
-    .execution_options(synchronize_session=False)
-)
+_TABLE = Base.metadata.tables["push"]
+_RECEIVE = insert(_TABLE).returning(_TABLE.c.id)
+_MINE = _TABLE.c.id == bindparam("push")
+_IS_RECEIVED, _IS_ABANDONED = _TABLE.c.state == "received", _TABLE.c.state == "abandoned"
+_APPLY = update(_TABLE).where(_MINE, or_(_IS_RECEIVED, _IS_ABANDONED)).values(state="applied")
+_ABANDON = update(_TABLE).where(_MINE, _IS_RECEIVED).values(state="abandoned")
+#: Who has seen the ref move is right, also after somebody who looked too early.
+_SETTLE = {"applied": _APPLY.returning(_TABLE.c.id), "abandoned": _ABANDON.returning(_TABLE.c.id)}
 
 
 @dataclass(frozen=True)
@@ -54,24 +57,33 @@ class RefUpdate:
         return self.ref.removeprefix(BRANCHES).removeprefix(TAGS)
 
 
-async def receive(
-    session: AsyncSession, repo: Repo, user_id: int, change: RefUpdate, plan: Plan | None, subject: str
-) -> Push:
+def receive(ask: Ask, repo_id: int, user_id: int, change: RefUpdate, plan: Plan | None, subject: str) -> Push:
     """Record a push whose objects are in quarantine."""
-    push = Push(
-        repo_id=repo.id,
-        user_id=user_id,
-        ref=change.ref,
-        old_sha=change.old_sha,
-        new_sha=change.new_sha,
-        subject=subject,
-        plan=None if plan is None else plan.model_dump(),
-        created_at=time.time(),
-    )
-    session.add(push)
-    await session.flush()
-    note(session, "push", push.id, ("", "received"), change.ref)
+    values = {
+        "repo_id": repo_id,
+        "user_id": user_id,
+        "trigger": "push",
+        "ref": change.ref,
+        "old_sha": change.old_sha,
+        "new_sha": change.new_sha,
+        "subject": subject,
+        "state": "received",
+        "plan": None if plan is None else plan.model_dump(),
+        "created_at": time.time(),
+    }
+    push = Push(id=ask(_RECEIVE, **values)[0][0], **values)
+    make_transient_to_detached(push)
+    note_at_once(ask, "push", push.id, ("", "received"), push.ref)
     return push
+
+
+def settle(ask: Ask, push: Push, state: str, reason: str = "") -> bool:
+    """It is `applied` or `abandoned`; False: it was settled already."""
+    if not ask(_SETTLE[state], push=push.id):
+        return False
+    set_committed_value(push, "state", state)
+    note_at_once(ask, "push", push.id, ("received", state), reason)
+    return True
 
 
 async def apply(session: AsyncSession, push: Push) -> Run | None:
@@ -97,15 +109,7 @@ async def abandon(session: AsyncSession, push: Push, reason: str) -> None:
 
 
 async def _settle(session: AsyncSession, push: Push, state: str, reason: str = "") -> bool:
-    """Who has seen the ref move is right, also after somebody who looked too early."""
-    before = ("received", "abandoned") if state == "applied" else ("received",)
-    changed = await session.execute(_SETTLE, {"push": push.id, "before": before, "after": state})
-    assert isinstance(changed, CursorResult)
-    if changed.rowcount == 0:
-        return False
-    set_committed_value(push, "state", state)
-    note(session, "push", push.id, ("received", state), reason)
-    return True
+    return await session.run_sync(lambda plain: settle(ask_in(plain), push, state, reason))
 
 
 async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:

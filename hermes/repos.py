@@ -8,22 +8,28 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.accounts import find_user, get_user
+from hermes.at_once import Ask, as_row
+from hermes.columns import Base
 from hermes.errors import NotFound, Refused, UserError
 from hermes.names import check_name
 from hermes.tables import Collaborator, Repo, User
 
 ROLES = ("read", "write")
-#: Put together once: everything that git does begins with it.
-_BY_NAME = (
-    select(Repo)
-    .join(User, User.id == Repo.owner_id)
-    .where(User.name == bindparam("owner"), Repo.name == bindparam("name"))
-)
+_THIS = (User.name == bindparam("owner"), Repo.name == bindparam("name"))
+_BY_NAME = select(Repo).join(User, User.id == Repo.owner_id).where(*_THIS)  # put together once
+_ROW_BY_NAME = select(Base.metadata.tables["repo"]).join(User, User.id == Repo.owner_id).where(*_THIS)
 
 
 async def find_repo(session: AsyncSession, owner: str, name: str) -> Repo | None:
     """The repo `owner/name`, whoever asks."""
     return (await session.scalars(_BY_NAME, {"owner": owner, "name": name})).first()
+
+
+def find_managed(ask: Ask, user: User, owner: str, name: str) -> Repo | None:
+    """The repo `owner/name`, if it is there and this user is its owner or an admin."""
+    found = ask(_ROW_BY_NAME, owner=owner, name=name)
+    repo = as_row(Repo, found[0]) if found else None
+    return repo if repo is not None and may_manage(user, repo) else None
 
 
 def visible_to(user: User | None) -> ColumnElement[bool]:

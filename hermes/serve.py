@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 
 from gitserver.app import GitServer
 from gitserver.child import Git
+from gitserver.door import Door
 from gitserver.maintenance import keep_maintaining
-from gitserver.push import Door
 from gitserver.ssh import serving
 from hermes import journal
 from hermes.checks import open_sockets
@@ -57,8 +57,10 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         sweeping = keep_sweeping_inputs(context.database, context.paths)
-        always = [keep_reconciling(context), keep_maintaining(context, door.git), sweeping]
+        always = [keep_reconciling(context), keep_maintaining(context, door.git), sweeping, *pages.always()]
         tasks = [asyncio.create_task(each) for each in always]
+        for task in tasks:
+            task.add_done_callback(_say_why)
         yield
         for task in tasks:
             task.cancel()
@@ -69,6 +71,12 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
         middleware=pages.middleware(),
         lifespan=lifespan,
     )
+
+
+def _say_why(task: "asyncio.Task[None]") -> None:
+    """What is to go on always has ended: a mistake of ours."""
+    if not task.cancelled():
+        log.error("a task broke", task=str(task.get_coro()), error=repr(task.exception()))
 
 
 async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | None) -> None:
@@ -83,6 +91,7 @@ async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | No
         config = uvicorn.Config(
             make_app(door, closing),
             loop="asyncio",
+            lifespan="on",
             http=http_protocol(),
             ws="none",
             log_config=None,

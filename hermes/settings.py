@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hermes.errors import SettingsError
+from hermes.packages import parse_allowed
 from hermes.units import parse_size_bytes, parse_span_s, show_limit
 
 Parse = Callable[[str], Any]
@@ -90,6 +91,9 @@ class Settings:
     database_url: str = _setting("", str, "SQLAlchemy URL; default: SQLite in the data directory; postgresql://… for PostgreSQL")
     log: str = _setting("text", _one_of("text", "json"), "form of the service's own log lines on stderr")
     images: Path = _setting(Path(), Path, "TOML table of base images; default: the one that comes with Hermes")
+    templates: Path = _setting(Path(), Path, "folder of templates for `hermes init`, besides those that come with Hermes")
+    packages: str = _setting("on", parse_allowed, "Debian packages that manifests may ask for (`build.packages`): on, all of them; off, none; or names, with `*`, by blanks")
+    packages_network: str = _setting("bridge", str, "network of the engine through which packages are fetched: bridge, host, or one of your own")
     gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
     without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
     gpu_settle: float = _setting(10.0, parse_span_s, "how long a GPU may take after a run until its memory is free again; then it is put into quarantine")
@@ -129,6 +133,7 @@ class Settings:
     user_streams: int = _setting(100, _count, "most live logs that one user follows at a time; 0: no bound")
     address_streams: int = _setting(20, _count, "most live logs that people without an account follow at a time from one address; 0: no bound")
     user_calls: int = _setting(500, _count, "most invocations that one user waits for at a time (mode=sync); 0: no bound")
+    callback_networks: str = _setting("", _addresses, "addresses or networks, by commas, that callbacks may reach although they are not on the public internet (10.0.0.0/8)")
     maintenance: float = _setting(600.0, parse_span_s, "how long a repository is left alone after a push before it is packed anew")
     tree_size: int = _setting(256 << 20, parse_size_bytes, "largest tree of a commit that is built, all files together")
     tree_files: int = _setting(20_000, _count, "most files in a commit that is built")

@@ -9,6 +9,8 @@ from hermes.columns import Base, Json
 from hermes.invoked import STDIN as STDIN
 from hermes.invoked import IdempotencyKey as IdempotencyKey
 from hermes.invoked import Input as Input
+from hermes.messages import Outbox as Outbox
+from hermes.messages import WebhookDelivery as WebhookDelivery
 from hermes.remains import Artifact as Artifact
 from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
@@ -221,28 +223,3 @@ class Runner(Base):
     uses: Mapped[Json] = mapped_column(JSON, default=dict)  # {UUID: runner.gpus.GpuUse} at `seen_at`
     bounds: Mapped[Json] = mapped_column(JSON, default=dict)  # hermes.waiting.Bounds
     seen_at: Mapped[float]
-
-
-class WebhookDelivery(Base):
-    """A delivery that was seen, so that a second one does nothing."""
-
-    __tablename__ = "webhook_delivery"
-    source: Mapped[str] = mapped_column(primary_key=True)
-    delivery_id: Mapped[str] = mapped_column(primary_key=True)
-    body_sha256: Mapped[str]
-    received_at: Mapped[float]
-
-
-class Outbox(Base):
-    """A message to somebody else, sent at least once."""
-
-    __tablename__ = "outbox"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    topic: Mapped[str]
-    key: Mapped[str] = mapped_column(unique=True)
-    payload: Mapped[Json] = mapped_column(JSON)
-    created_at: Mapped[float]
-    sent_at: Mapped[float | None]
-    tries: Mapped[int] = mapped_column(Integer, default=0)
-    next_at: Mapped[float] = mapped_column(default=0.0)  # not before
-    error: Mapped[str] = mapped_column(default="")  # of the last try

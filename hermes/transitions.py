@@ -3,15 +3,20 @@
 import time
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes import outbox
+from hermes.at_once import Ask
+from hermes.columns import Base
 from hermes.journal import log
 from hermes.states import LIVE, TERMINAL, Event, State, next_state, run_state
 from hermes.tables import Build, Rank, Run
 from hermes.tables import Event as EventRow
 
+CALLBACK = "callback"  # a topic of the outbox
+_NOTE = insert(Base.metadata.tables["event"])
 _BUILD_END = {
     State.FAILED: Event.FAIL,
     State.TIMED_OUT: Event.FAIL,
@@ -24,19 +29,27 @@ def note(
     session: AsyncSession, kind: str, row_id: int, states: tuple[str, str], reason: str, attempt: int = 0
 ) -> None:
     """Append an event and say it in our log."""
-    session.add(
-        EventRow(
-            kind=kind,
-            subject_id=row_id,
-            attempt=attempt,
-            from_state=states[0],
-            to_state=states[1],
-            reason=reason,
-            at=time.time(),
-        )
-    )
+    session.add(EventRow(**_event(kind, row_id, states, reason, attempt)))
+
+
+def note_at_once(ask: Ask, kind: str, row_id: int, states: tuple[str, str], reason: str) -> None:
+    """The same by a fixed statement."""
+    ask(_NOTE, **_event(kind, row_id, states, reason, 0))
+
+
+def _event(kind: str, row_id: int, states: tuple[str, str], reason: str, attempt: int) -> dict[str, Any]:
+    """Its row, which is said."""
     details = {"attempt": attempt, "was": states[0], "reason": reason}
     log.info(f"{kind} {states[1]}", id=row_id, **{key: value for key, value in details.items() if value})
+    return {
+        "kind": kind,
+        "subject_id": row_id,
+        "attempt": attempt,
+        "from_state": states[0],
+        "to_state": states[1],
+        "reason": reason,
+        "at": time.time(),
+    }
 
 
 async def move(
@@ -113,3 +126,5 @@ async def _settle_run(session: AsyncSession, run_id: int) -> None:
     if new in TERMINAL:
         run.ended_at = time.time()
     note(session, "run", run.id, (old, new), run.reason)
+    if new in TERMINAL and run.callback_url:
+        outbox.put(session, CALLBACK, f"run-{run.id}", {"run": run.id})

@@ -4,6 +4,7 @@ from sqlalchemy import bindparam, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.accounts import DEMO_USER
+from hermes.at_once import Ask, ask_in
 from hermes.errors import Refused
 from hermes.instance import are_unfenced, runners
 from hermes.settings import Settings
@@ -18,15 +19,16 @@ _TRUSTED = or_(User.is_admin, User.name == DEMO_USER, User.id == _FIRST)
 _DISTRUSTED = select(User.name).where(User.id == bindparam("user"), ~_TRUSTED)
 
 
-async def distrust(session: AsyncSession, settings: Settings, user_id: int) -> str:
+def distrust(ask: Ask, settings: Settings, user_id: int) -> str:
     """Why nothing that this user asks for may run without an engine; empty if it may.
 
     An instance's first account is its operator's own; so is the one that `hermes demo` makes."""
     if settings.trust == "all":
         return ""
-    name = await session.scalar(_DISTRUSTED, {"user": user_id})
-    if name is None:
+    found = ask(_DISTRUSTED, user=user_id)
+    if not found:
         return ""
+    name = found[0][0]
     return f"this machine has no container engine, and what {name} pushes is not trusted to run without one"
 
 
@@ -34,5 +36,5 @@ async def check_trusted(session: AsyncSession, settings: Settings, user: User) -
     """Raises Refused when the runners that are alive could only run this user's work without an engine."""
     if not are_unfenced(await runners(session)):
         return
-    if why := await distrust(session, settings, user.id):
+    if why := await session.run_sync(lambda plain: distrust(ask_in(plain), settings, user.id)):
         raise Refused(why, NEXT_STEP)

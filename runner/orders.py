@@ -39,6 +39,7 @@ def task_of(context: Context, rank: Rank, order: Order) -> Task:
     return Task(
         name=box_name(context, rank),
         image=plan.reference,
+        packages=tuple(plan.packages),
         command=rank_command(plan, rank, reads_file=stdin is None),
         tree=paths.image(build.id),
         limits=Limits(slot["cpus"], slot["memory_bytes"], settings.disk),

@@ -116,8 +116,8 @@ class RankWork:
         """Asked again here: the engine may have gone since the run was queued."""
         if self.executor.name != UNFENCED:
             return ""
-        async with self.context.database.read() as session:
-            return await distrust(session, self.context.settings, run.user_id)
+        settings = self.context.settings
+        return await self.context.database.read_at_once(lambda ask: distrust(ask, settings, run.user_id))
 
     async def _refuse(self, job: Job[Rank], why: str) -> None:
         async with self.context.database.write() as session:

@@ -157,6 +157,7 @@ TABLE = {
     "DELETE /api/v1/functions/{owner}/{function}": _DELETED,
     "GET /api/v1/runs": account(200),
     "GET /api/v1/gpus": account(200),
+    "GET /api/v1/callback-secret": account(200),
     "GET /api/v1/runs/{run}": of_members(200),
     "GET /api/v1/runs/{run}/log": of_members(200),
     "GET /api/v1/runs/{run}/events": of_members(200),

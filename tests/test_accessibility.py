@@ -77,6 +77,11 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "dashboard": "/",
         "gpus": "/gpus",
         "queue": "/queue",
+        "functions": "/functions",
+        "no function of that name": "/functions?q=nothing",
+        "a function": "/functions/alice/several",
+        "a function that was not built": "/functions/alice/broken",
+        "the API": "/api",
         "tokens": "/settings/tokens",
         "keys": "/settings/keys",
         "a repository": "/alice/several",
@@ -191,7 +196,7 @@ def test_a_log_with_everything_open(paths: dict[str, str], visitor: Page) -> Non
 def test_all_that_is_folded(paths: dict[str, str], visitor: Page) -> None:
     """Tables below plots, environments, texts of artifacts."""
     found = []
-    for name in ("a repository with trends", "a run", "artifacts"):
+    for name in ("a repository with trends", "a run", "artifacts", "a function", "the API"):
         visitor.goto(paths[name])
         assert visitor.locator("details.fold").count(), name
         visitor.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")

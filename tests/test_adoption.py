@@ -167,7 +167,7 @@ async def test_of_a_flood_every_byte_comes_through_and_in_order(
     tarfile.open(tree, "w").close()
     script = "for i in 0 1 2 3 4 5 6 7; do head -c 1000000 /dev/zero | tr '\\0' $i; done; echo end >&2"
     limits = Limits(cpus=1, memory_bytes=256 << 20, disk_bytes=64 << 20)
-    task = Task("hermes-test-rank-1.1", "hermes/cpp:1", ("sh", "-c", script), tree, limits)
+    task = Task("hermes-test-rank-1.1", "hermes/cpp:2", ("sh", "-c", script), tree, limits)
     log: dict[int, bytearray] = {STDOUT: bytearray(), STDERR: bytearray()}
 
     def write(data: bytes, stream: int) -> None:
@@ -199,7 +199,7 @@ async def test_of_a_flood_every_byte_comes_through_and_in_order(
 async def test_a_box_that_is_not_there_is_not_adopted(engine: None, tmp_path: Path) -> None:
     tree = tmp_path / "tree.tar"
     tarfile.open(tree, "w").close()
-    task = Task("hermes-test-rank-2.1", "hermes/cpp:1", ("true",), tree, Limits(1, 64 << 20, 64 << 20))
+    task = Task("hermes-test-rank-2.1", "hermes/cpp:2", ("true",), tree, Limits(1, 64 << 20, 64 << 20))
     executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}", keeper=tmp_path / "k")
     assert await executor.adopt(task, Seen()) is None
     await executor.close()

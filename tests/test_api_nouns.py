@@ -1,4 +1,4 @@
-"""The API by its nouns: runs that are searched for, functions, repos, tokens, users, limits; one shape of errors."""
+"""The API by its nouns: runs that are searched for, functions, repos, tokens, limits; one shape of errors."""
 
 from typing import Any
 

@@ -14,6 +14,7 @@ import pytest
 
 from hermes import pushes
 from hermes.accounts import add_user
+from hermes.at_once import ask_in
 from hermes.executors.disks import can_mount
 from hermes.git import init_bare
 from hermes.process import Context, open_context
@@ -246,7 +247,9 @@ async def received(context: Context, update: RefUpdate) -> Push:
     async with context.database.write() as session:
         user = await add_user(session, "ada")
         repo = await get_or_make_writable(session, user, "ada", "half")
-        push = await pushes.receive(session, repo, user.id, update, None, "subject")
+        push = await session.run_sync(
+            lambda plain: pushes.receive(ask_in(plain), repo.id, user.id, update, None, "subject")
+        )
     init_bare(context.paths.repo(repo.id))
     return push
 

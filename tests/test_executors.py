@@ -45,7 +45,7 @@ class Bench:
         self.count += 1
         return Task(
             name=f"{self.label}-rank-{self.count}.1",
-            image="hermes/cpp:1",
+            image="hermes/cpp:2",
             command=("sh", "-c", script),
             tree=self.tree,
             limits=Limits(cpus=1, memory_bytes=memory, disk_bytes=disk, pids=pids),

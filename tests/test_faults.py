@@ -17,6 +17,7 @@ import pytest
 
 from hermes import pushes
 from hermes.accounts import add_user
+from hermes.at_once import ask_in
 from hermes.executors import instance_label
 from hermes.executors.engine import connect
 from hermes.git import init_bare
@@ -309,7 +310,9 @@ async def half_push(context: Context, tree: WorkTree) -> Push:
         user = await add_user(session, "ada")
         repo = await get_or_make_writable(session, user, "ada", "half")
         update = RefUpdate("refs/heads/main", "0" * 40, sha)
-        push = await pushes.receive(session, repo, user.id, update, plan, "subject")
+        push = await session.run_sync(
+            lambda plain: pushes.receive(ask_in(plain), repo.id, user.id, update, plan, "subject")
+        )
     bare = context.paths.repo(repo.id)
     init_bare(bare)
     tree.git("push", "-q", str(bare), "HEAD:refs/heads/objects")

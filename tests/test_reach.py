@@ -14,7 +14,7 @@ import pytest
 from starlette.routing import BaseRoute, Mount, Route
 
 from gitserver.child import Git
-from gitserver.push import Door
+from gitserver.door import Door
 from hermes.images import load_images
 from hermes.pools import load_pools
 from hermes.process import open_context

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from hermes import pushes
-from hermes.accounts import add_token, add_user, identify, revoke
+from hermes.accounts import Identity, add_token, add_user, identify, revoke
+from hermes.at_once import Ask
 from hermes.columns import Base
 from hermes.database import Database
 from hermes.errors import SettingsError, Unavailable, UserError
@@ -34,7 +35,7 @@ PLAN = Plan(
     name="pi",
     language="cpp",
     image="cpp",
-    reference="hermes/cpp:1",
+    reference="hermes/cpp:2",
     build_timeout_s=60,
     timeout_s=60,
     cpus=1,
@@ -82,9 +83,10 @@ async def pushed(
     world: World, ref: str = "refs/heads/main", plan: Plan | None = PLAN, sha: str = SHA
 ) -> Push:
     """A push whose ref has moved."""
-    async with world.database.write() as session:
-        change = pushes.RefUpdate(ref, "0" * 40, sha)
-        push = await pushes.receive(session, world.repo, world.user.id, change, plan, "subject")
+    change = pushes.RefUpdate(ref, "0" * 40, sha)
+    push = await world.database.write_at_once(
+        lambda ask: pushes.receive(ask, world.repo.id, world.user.id, change, plan, "subject")
+    )
     async with world.database.write() as session:
         await pushes.apply(session, await session.get_one(Push, push.id))
     return push
@@ -267,25 +269,53 @@ async def test_a_flood_waits_behind_everybody_elses_first_run(world: World) -> N
     assert order.index(bob.id) == 1  # only the one that was first is before him
 
 
+async def whose(world: World, secret: str, *scopes: str) -> Identity | None:
+    """As every request asks."""
+    return await world.database.read_at_once(lambda ask: identify(ask, secret, *scopes))
+
+
 async def test_tokens_are_digests_and_end_when_revoked(world: World) -> None:
     async with world.database.write() as session:
         secret = await add_token(session, world.user, "laptop")
+    identity = await whose(world, secret)
+    assert identity is not None and identity.user.name == "alice" and identity.user.is_admin is False
+    assert await whose(world, secret, "session") is None
+    assert await whose(world, secret[:-1]) is None
     async with world.database.write() as session:
-        identity = await identify(session, secret)
-        assert identity is not None and identity.user.name == "alice"
-        assert await identify(session, secret, "session") is None
-        assert await identify(session, secret[:-1]) is None
         assert all(secret not in token.digest for token in (await session.scalars(select(Token))).all())
         await revoke(session, world.user, identity.token.id)
-    async with world.database.read() as session:
-        assert await identify(session, secret) is None
+    assert await whose(world, secret) is None
 
 
 async def test_an_expired_token_is_nobody(world: World) -> None:
     async with world.database.write() as session:
         secret = await add_token(session, world.user, "short", life_s=100)
         await session.execute(update(Token).values(expires_at=time.time() - 1))
-        assert await identify(session, secret) is None
+    assert await whose(world, secret) is None
+
+
+async def test_what_is_done_at_once_is_done_whole_or_not_at_all(world: World) -> None:
+    """Also for who was cancelled meanwhile: the next writer waits for no lock."""
+    change = pushes.RefUpdate("refs/heads/main", "0" * 40, SHA)
+
+    def receive(ask: Ask) -> Push:
+        return pushes.receive(ask, world.repo.id, world.user.id, change, PLAN, "subject")
+
+    def fail(ask: Ask) -> None:
+        receive(ask)
+        raise UserError("not this one")
+
+    with pytest.raises(UserError):
+        await world.database.write_at_once(fail)
+    leaving = asyncio.create_task(world.database.write_at_once(receive))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    push = await world.database.write_at_once(receive)
+    async with world.database.read() as session:
+        kept = (await session.scalars(select(Push).order_by(Push.id))).all()
+        events = (await session.scalars(select(EventRow.subject_id).where(EventRow.kind == "push"))).all()
+    assert kept[-1].id == push.id and kept[-1].plan == push.plan == PLAN.model_dump()
+    assert sorted(events) == [each.id for each in kept] and len(kept) <= 2
 
 
 async def test_a_taken_name_is_refused(world: World) -> None:

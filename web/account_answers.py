@@ -95,3 +95,9 @@ class ImagesAnswer(BaseModel):
     """In order of preference."""
 
     images: list[ImageAnswer]
+
+
+class SecretAnswer(BaseModel):
+    """What signs the callbacks of your runs (`X-Hermes-Signature`)."""
+
+    secret: str

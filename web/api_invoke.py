@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from hermes.accounts import Identity
@@ -46,9 +47,7 @@ _INPUT = Content(
 
 
 class InvokeQuery(Query):
-    """Other values than the manifest's, and how to answer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+    """Other values than the manifest's, and how to answer. This describes it: web.invoke reads it."""
 
     mode: Annotated[str, Field(pattern="^(async|sync)$", description="`sync`: the output as it comes")] = (
         "async"
@@ -84,7 +83,7 @@ class InvokeApi:
         self.invoke = Invoke(site)
 
     async def invoke_function(
-        self, asked: Asked, owner: Name, function: FunctionAddress, query: InvokeQuery
+        self, asked: Asked, owner: Name, function: FunctionAddress, query: Annotated[QueryParams, InvokeQuery]
     ) -> Response:
         """Run a built function with other inputs.
 

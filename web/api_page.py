@@ -1,9 +1,9 @@
 """`/api`: what the API can do, for people to read, made from the same table as the API itself."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -99,12 +99,13 @@ def _shown(document: Document, endpoint: Endpoint) -> Shown:
 
 def page_of(site: Site, document: Document) -> Route:
     """For everybody: it says nothing of this instance."""
-    shown = [_shown(document, each) for each in document.endpoints]
-    parts = [(tag, list(rows)) for tag, rows in groupby(shown, lambda each: tag_of(each.endpoint))]
+    parts: dict[str, list[Shown]] = defaultdict(list)
+    for each in document.endpoints:
+        parts[tag_of(each)].append(_shown(document, each))
     queries = {document.name_of(each.query, "validation") for each in document.endpoints if each.query}
     models = {name: schema for name, schema in document.schemas.items() if name not in queries}
     values = {
-        "parts": parts,
+        "parts": list(parts.items()),
         "models": {
             name: (schema.get("description", ""), fields_of(schema), schema.get("enum", []))
             for name, schema in sorted(models.items())

@@ -1,7 +1,7 @@
 """Pages, the API and live logs: rows and files in, HTTP answers out. `hermes.serve` mounts what is here."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -21,6 +21,7 @@ from web import (
     api,
     artifacts,
     badge,
+    callbacks,
     commit,
     dashboard,
     files,
@@ -72,6 +73,10 @@ class Pages:
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine
+
+    def always(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on for as long as the service does."""
+        return [callbacks.keep_sending(self.site)]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
         """How errors look."""

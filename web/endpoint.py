@@ -95,16 +95,22 @@ class Endpoint:
         """As documents write it, with the prefix."""
         return PREFIX + self.path.replace(":path}", "}")
 
-    @property
+    @cached_property
     def query(self) -> type[BaseModel] | None:
-        """The model of the query."""
-        return self.hints.get("query")
+        """The model of the query, or what describes one that the handler reads itself."""
+        return self._described("query")
 
     @cached_property
     def body(self) -> type[BaseModel] | None:
-        """The model of the body; of a raw JSON object that which describes it."""
-        hint = self.hints.get("body")
+        """The model of the body, or what describes a JSON object that the handler reads itself."""
+        return self._described("body")
+
+    def _described(self, name: str) -> type[BaseModel] | None:
+        hint = self.hints.get(name)
         return get_args(hint)[1] if get_origin(hint) is Annotated else hint
+
+    def _is_raw(self, name: str) -> bool:
+        return get_origin(self.hints[name]) is Annotated
 
     @cached_property
     def answer(self) -> type[BaseModel] | None:
@@ -157,8 +163,9 @@ class Endpoint:
     async def _values(self, request: Request) -> dict[str, Any]:
         values: dict[str, Any] = {}
         if self.query is not None:
-            values["query"] = read_query(request, self.query)
+            raw = self._is_raw("query")
+            values["query"] = request.query_params if raw else read_query(request, self.query)
         if self.body is not None:
-            is_raw = get_origin(self.hints["body"]) is Annotated
-            values["body"] = await read_json(request) if is_raw else await read_model(request, self.body)
+            raw = self._is_raw("body")
+            values["body"] = await read_json(request) if raw else await read_model(request, self.body)
         return values

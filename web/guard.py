@@ -22,7 +22,9 @@ HEADERS = {
 VERSION_HEADER = "X-Hermes-Version"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GIT = (".git/git-receive-pack", ".git/git-upload-pack")
-_INVOKE = re.compile(r"/api/v1/functions/[^/]+/.+/runs")  # web.invoke counts what it reads
+_INVOKE = re.compile(
+    r"/api/v1/functions/[^/]+/.+/runs|/functions/[^/]+/[^/]+"
+)  # web.invoke counts what it reads
 
 
 def headers_of(path: str) -> dict[str, str]:
@@ -74,6 +76,10 @@ class SameOrigin:
         return origin is None or urlsplit(origin).netloc in (headers.get("host"), self.public_host)
 
 
+def _is_bounded(path: str) -> bool:
+    return path.endswith(_GIT) or _INVOKE.fullmatch(path) is not None
+
+
 class BodyLimit:
     """Refuses bodies beyond 1 MiB, except git's and inputs of invocations, which have bounds of their own."""
 
@@ -81,8 +87,7 @@ class BodyLimit:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_large = scope["path"].endswith(_GIT) or _INVOKE.fullmatch(scope["path"])
-        if scope["type"] != "http" or scope["method"] in _SAFE or is_large:
+        if scope["type"] != "http" or scope["method"] in _SAFE or _is_bounded(scope["path"]):
             await self.app(scope, receive, send)
             return
         declared = Headers(scope=scope).get("content-length", "0")

@@ -19,6 +19,7 @@ from hermes.inputs import Intake
 from hermes.instance import look_at_instance
 from hermes.invocations import Invocation, earlier, invoke
 from hermes.options import PARAMETER
+from hermes.outward import check_url, parse_networks
 from hermes.plan import Plan
 from hermes.pools import PoolTable, load_pools
 from hermes.queue import RANKS
@@ -67,12 +68,14 @@ class Invoke:
         name = parse_function("{owner}/{function}".format(**request.path_params))
 
         async def read(_: Function, intake: Intake) -> Invocation:
+            if callback_url := request.headers.get("x-callback-url", ""):
+                check_url(callback_url, parse_networks(self.context.settings.callback_networks))
             return Invocation(
                 values=(await read_body(request, intake)) | _values(request),
                 env=_pairs(request, "env"),
                 parameters=_pairs(request, "parameter"),
                 inputs=intake.stored,
-                callback_url=request.headers.get("x-callback-url", ""),
+                callback_url=callback_url,
                 key=request.headers.get("idempotency-key", ""),
             )
 

@@ -27,6 +27,7 @@ ERRORS = {
     500: "a mistake of ours, which was written down",
     503: "a part of the service does not answer; `Retry-After` says when again",
 }
+_INSTANCE = ("version", "limits", "images", "gpus", "manifest", "openapi")
 _INTRODUCTION = """Git pushes build and run; this API looks at what came of them and asks for more.
 
 Send a token as `Authorization: Bearer hermes_…`. What you may not see is answered as if it did not exist.
@@ -50,8 +51,8 @@ def errors_of(endpoint: Endpoint) -> list[int]:
 def tag_of(endpoint: Endpoint) -> str:
     """What it is about: the first word of its path."""
     word = endpoint.path.split("/")[1].partition(".")[0]
-    return {"user": "users", "version": "instance", "limits": "instance", "images": "instance"}.get(
-        word, "instance" if word in ("gpus", "manifest", "openapi") else word
+    return {"user": "users", "callback-secret": "functions"}.get(
+        word, "instance" if word in _INSTANCE else word
     )
 
 

@@ -3,17 +3,15 @@ no form, nothing else is there, and its addresses are signed and soon too old.""
 
 import base64
 import hmac
-import os
-import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from hermes.errors import SettingsError
+from hermes.secret_file import key_in
 from hermes.settings import Settings
 
-_KEY_BYTES = 32
 _LIFE_S = 300
 
 
@@ -56,20 +54,4 @@ def open_origin(settings: Settings, key_path: Path) -> Origin | None:
             f"HERMES_ARTIFACT_ORIGIN={settings.artifact_origin}: must be another host than that of "
             f"{settings.public_url}\n  what runs wrote would get the cookies of who is signed in"
         )
-    return Origin(settings.artifact_origin, _key(key_path))
-
-
-def _key(path: Path) -> bytes:
-    """Made once, readable by this user only; it appears whole."""
-    if not path.exists():
-        fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "wb") as file:
-            file.write(secrets.token_bytes(_KEY_BYTES))
-        fresh.rename(path)
-    key = path.read_bytes()
-    if len(key) != _KEY_BYTES:
-        raise SettingsError(
-            f"{path}: not a key of ours; remove it, and another one is made at the next start"
-        )
-    return key
+    return Origin(settings.artifact_origin, key_in(key_path))

@@ -37,8 +37,9 @@ async def visitor(request: Request, context: Context) -> Identity:
     """By token if one is sent, else by cookie. Raises SignInNeeded."""
     if bearer(request) is not None:
         return await program(request, context)
-    async with context.database.read() as session:
-        identity = await identify(session, request.cookies.get(COOKIE, ""), "session")
+    secret = request.cookies.get(COOKIE, "")
+    found = context.database.read_at_once(lambda ask: identify(ask, secret, "session")) if secret else None
+    identity = None if found is None else await found
     if identity is not None:
         await used(context, identity)
     return _remember(request, identity)

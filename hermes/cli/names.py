@@ -11,14 +11,16 @@ hermes --help: all commands.  hermes COMMAND --help: one of them."""
 
 #: For `hermes --help`.
 GROUPS = {
-    "Use": ("login", "logout", "whoami", "run", "logs", "artifacts"),
-    "Look": ("executions", "functions", "gpus", "images"),
+    "Use": ("init", "login", "logout", "whoami", "run", "logs", "artifacts"),
+    "Look": ("executions", "functions", "templates", "images", "gpus"),
     "Operate": ("up", "demo", "doctor", "admin", "completion"),
 }
 HIDDEN = ("git-credential", "execution", "function")
 
 #: `module:attribute` below hermes.cli; a module is imported when its command is called.
 PLACES = {
+    "init": "init:init",
+    "templates": "templates:templates",
     "login": "login:login",
     "logout": "login:logout",
     "whoami": "login:whoami",
@@ -41,6 +43,7 @@ PLACES = {
 
 #: `hermes function:run` and so on, as the first Hermes spelled them.
 ANCESTORS = {
+    "function:init": ("init",),
     "function:run": ("run",),
     "function:list": ("functions", "list"),
     "function:delete": ("functions", "delete"),

@@ -36,6 +36,7 @@ class Task:
     env: dict[str, str] = field(default_factory=dict)
     gpus: tuple[str, ...] = ()  # UUIDs
     network: bool = False
+    packages: tuple[str, ...] = ()  # Debian's, that `layers` has put beside the image
     cache: Path | None = None  # compiler cache, kept across boxes: a disk image, or a directory
     checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
     stdin: Path | None = None
@@ -99,10 +100,19 @@ class Usage:
     peak_memory_bytes: int
 
 
+class Layers(Protocol):
+    """Debian packages in addition to what an image has."""
+
+    async def need(self, image: str, packages: Sequence[str], say: Callable[[str], None]) -> None:
+        """Return when boxes with these can start; `say` gets a line for each step that takes time. Abandoned,
+        it goes on for who asks next. Raises Refused for what cannot be had, and Unavailable."""
+
+
 class Executor(Protocol):
     """The interface; tests/test_executors.py is its contract. Faults of ours are raised as Unavailable."""
 
     name: str
+    layers: Layers
     outlives: bool  # whether a box can go on without this process (`leave`)
 
     async def check(self) -> str:

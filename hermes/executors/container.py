@@ -1,7 +1,9 @@
 """What a box is as a container: the flags that keep a stranger's program in it, its places, its variables."""
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ from hermes.tree import OWNER_ID
 
 @dataclass(frozen=True)
 class Ground:
-    """What the operator has chosen for all boxes: the network of those that have one, and the runtime."""
+    """What the operator has chosen for all boxes: the network of those that have one, the runtime, and the
+    network through which packages are fetched."""
 
     network: str = "none"
     runtime: str = ""
+    packages_network: str = "bridge"
 
 
 _AS_IT_IS = Ground()
@@ -28,6 +32,7 @@ USER = f"{OWNER_ID}:{OWNER_ID}"
 CACHE, CHECKPOINT, INPUT, STDIN = "/hermes/ccache", "/hermes/checkpoint", "/hermes/input", "/hermes/stdin"
 _WITH_STDIN = f'exec "$@" <{STDIN}'
 _CACHE_BYTES = 2 << 30
+LAYERS = "hermes/packages"
 
 
 def hardening(task: Task, ground: Ground = _AS_IT_IS) -> dict[str, Any]:
@@ -60,10 +65,18 @@ def hardening(task: Task, ground: Ground = _AS_IT_IS) -> dict[str, Any]:
     }
 
 
+def layer_of(api: Any, image: str, packages: Sequence[str]) -> str:
+    """What the engine calls an image with these packages: the same for the same image, not for its name."""
+    if not packages:
+        return image
+    inputs = [api.inspect_image(image)["Id"], sorted({*packages})]
+    return f"{LAYERS}:{hashlib.sha256(json.dumps(inputs).encode()).hexdigest()[:32]}"
+
+
 def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], ground: Ground) -> str:
     """The container, not started."""
     container: str = api.create_container(
-        task.image,
+        layer_of(api, task.image, task.packages),
         ["sh", "-c", _WITH_STDIN, "run", *task.command] if task.stdin else list(task.command),
         name=task.name,
         user=USER,

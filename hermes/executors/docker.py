@@ -4,25 +4,27 @@ Every engine call has a deadline. Output is attached before the start and draine
 `logs(follow)` loses lines, `attach` never does (Docker engine 20.10 and 28, measured)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
-from docker.errors import APIError, DockerException
+from docker.errors import DockerException
 from docker.errors import NotFound as NoContainer
 
 from hermes.errors import Unavailable
 from hermes.executors import disks, volumes
 from hermes.executors.ahead import Ahead
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Seen, Sink, Task, Usage
+from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Layers, Seen, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_processes, read_usage
 from hermes.executors.container import FOLDERS, Ground, create
 from hermes.executors.engine import (
+    CALL_S,
     box_names,
+    call,
     check_ground,
     connect,
     engine_socket,
@@ -33,6 +35,7 @@ from hermes.executors.engine import (
     stop_container,
     wall_s,
 )
+from hermes.executors.layers import PackageLayers, have_again
 from hermes.executors.output import Direct, Output, keeper_at
 from hermes.executors.tars import pack
 from hermes.executors.workplace import bring_all, clear, lay_out
@@ -40,9 +43,7 @@ from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
 from hermes.tree import OWNER_ID
 
-T = TypeVar("T")
 _LABEL = "hermes.instance"
-_CALL_S = 60.0
 _STARTS = 4  # at a time: an engine does not do more, and each has a deadline
 
 
@@ -57,6 +58,7 @@ class DockerExecutor:
     """Boxes as containers of a local engine; `keeper`: where one of their output is to be (hermes.keeper)."""
 
     name = "docker"
+    _call = staticmethod(call)
 
     def __init__(
         self, base: Path, instance: str, ground: Ground | None = None, keeper: Path | None = None
@@ -67,6 +69,7 @@ class DockerExecutor:
         self._api: Any = None
         self._has_disks: bool | None = None
         self._handles: dict[str, _Handle] = {}
+        self.layers: Layers = PackageLayers(self._client, self._ground)
         self._starts = asyncio.Semaphore(_STARTS)
         self._ahead = Ahead(partial(self._call, self._make), partial(self._call, self._remove))
 
@@ -84,6 +87,7 @@ class DockerExecutor:
 
     async def start(self, task: Task) -> Box:
         try:
+            await have_again(self.layers, task)
             made = await self._ahead.take(task)
             async with self._starts:
                 handle = await self._call(self._start, task, made)
@@ -154,19 +158,9 @@ class DockerExecutor:
         for opened in filter(None, (self._keeper, self._api)):
             opened.close()
 
-    async def _call(self, function: Callable[..., T], *args: Any, deadline_s: float = _CALL_S) -> T:
-        """An engine call in a thread, with a deadline, its errors as ours."""
-        try:
-            async with asyncio.timeout(deadline_s):
-                return await in_thread(function, *args)
-        except TimeoutError:
-            raise Unavailable(f"the Docker engine did not answer within {deadline_s:.0f} s") from None
-        except (APIError, DockerException, requests.RequestException, OSError) as error:
-            raise Unavailable(in_words(error)) from error
-
     def _client(self) -> Any:
         if self._api is None:
-            self._api = connect(_CALL_S)
+            self._api = connect(CALL_S)
         return self._api
 
     def _ping(self) -> str:
@@ -233,7 +227,7 @@ class DockerExecutor:
         try:
             for stream, data in handle.output.pieces():
                 sink(data, STDERR if stream == STDERR else STDOUT)
-            code = int(api.wait(handle.container, timeout=_CALL_S)["StatusCode"])
+            code = int(api.wait(handle.container, timeout=CALL_S)["StatusCode"])
             state = api.inspect_container(handle.container)["State"]
         except (DockerException, requests.RequestException, OSError) as error:
             raise Unavailable(in_words(error)) from error
@@ -243,7 +237,7 @@ class DockerExecutor:
 
     def _remove(self, name: str) -> None:
         try:
-            remove_container(self._client(), name, _CALL_S)
+            remove_container(self._client(), name, CALL_S)
             if not self._has_disks:
                 volumes.remove(self._client(), name)
         finally:  # with the engine away too: the sweep finds the container by its name later

@@ -1,10 +1,11 @@
 """The client of a Docker engine: where it is, and its errors in words that say what to do."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import docker
 import requests
@@ -14,7 +15,10 @@ from docker.utils import kwargs_from_env
 from hermes.errors import Unavailable
 from hermes.executors.container import Ground
 from hermes.executors.tars import write_bounded
+from hermes.threads import in_thread
 
+T = TypeVar("T")
+CALL_S = 60.0
 _SYSTEM_SOCKET = Path("/var/run/docker.sock")
 _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
 
@@ -22,6 +26,17 @@ _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
 def connect(deadline_s: float) -> Any:
     """A client; nothing is asked of the engine yet but its version."""
     return docker.APIClient(version="auto", timeout=int(deadline_s), num_pools=64, **_where())
+
+
+async def call(function: Callable[..., T], *args: Any, deadline_s: float = CALL_S) -> T:
+    """An engine call in a thread, with a deadline, its errors as ours."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            return await in_thread(function, *args)
+    except TimeoutError:
+        raise Unavailable(f"the Docker engine did not answer within {deadline_s:.0f} s") from None
+    except (DockerException, requests.RequestException, OSError) as error:  # APIError is one of these
+        raise Unavailable(in_words(error)) from error
 
 
 def check_ground(api: Any, ground: Ground) -> None:
@@ -34,14 +49,23 @@ def check_ground(api: Any, ground: Ground) -> None:
                 f"HERMES_RUNTIME={ground.runtime}: the Docker engine has no such runtime (it has: {has}); "
                 "add it to /etc/docker/daemon.json"
             )
-    if ground.network not in ("", "none"):
-        try:
-            api.inspect_network(ground.network)
-        except NotFound:
-            raise Unavailable(
-                f"HERMES_NETWORK={ground.network}: the Docker engine has no such network; "
-                f"`docker network create {ground.network}` makes it"
-            ) from None
+    for variable, network in (
+        ("HERMES_NETWORK", ground.network),
+        ("HERMES_PACKAGES_NETWORK", ground.packages_network),
+    ):
+        _check_network(api, variable, network)
+
+
+def _check_network(api: Any, variable: str, network: str) -> None:
+    if network in ("", "none", "bridge", "host"):  # every engine has these
+        return
+    try:
+        api.inspect_network(network)
+    except NotFound:
+        raise Unavailable(
+            f"{variable}={network}: the Docker engine has no such network; "
+            f"`docker network create {network}` makes it"
+        ) from None
 
 
 def save_archive(api: Any, container: str, path: str, target: Path, limit_bytes: int) -> None:

@@ -37,3 +37,4 @@ def upgrade() -> None:
     op.add_column('run', sa.Column('callback_url', sa.String(), nullable=False, server_default=''))
     op.add_column('outbox', sa.Column('next_at', sa.Double(), nullable=False, server_default='0'))
     op.add_column('outbox', sa.Column('error', sa.String(), nullable=False, server_default=''))
+    op.create_index('outbox_due', 'outbox', ['topic', 'sent_at', 'next_at'], unique=False)

@@ -1,0 +1,68 @@
+"""The outbox: messages to others, written in the transaction that they tell of and sent until they are taken.
+
+Each is sent at least once; its key is in the message, so that who gets it twice can tell."""
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.engine import CursorResult
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.database import Database
+from hermes.journal import log
+from hermes.outward import Undelivered
+from hermes.tables import Outbox
+
+#: How long after each failed try the next one follows; then it is given up.
+WAITS_S = (2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
+_LEASE_S = 120.0  # of a try: whoever dies in it leaves the message to the next
+_AT_ONCE = 20
+_MOST_ERROR = 300
+
+
+def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any]) -> None:
+    """With what else this transaction writes."""
+    session.add(Outbox(topic=topic, key=key, payload=payload, created_at=time.time(), next_at=time.time()))
+
+
+async def due(database: Database, topic: str) -> list[Outbox]:
+    """Those whose time has come, for the caller alone."""
+    now = time.time()
+    waiting = select(Outbox).where(Outbox.topic == topic, Outbox.sent_at.is_(None), Outbox.next_at <= now)
+    waiting = waiting.where(Outbox.tries <= len(WAITS_S)).order_by(Outbox.id).limit(_AT_ONCE)
+    async with database.read() as session:
+        found = (await session.scalars(waiting)).all()
+    if not found:
+        return []
+    mine = []
+    async with database.write() as session:
+        for row in found:
+            taken = await session.execute(
+                update(Outbox)
+                .where(Outbox.id == row.id, Outbox.tries == row.tries, Outbox.next_at == row.next_at)
+                .values(next_at=now + _LEASE_S)
+            )
+            assert isinstance(taken, CursorResult)
+            if taken.rowcount:
+                mine.append(row)
+    return mine
+
+
+async def deliver(database: Database, row: Outbox, send: Callable[[Outbox], Awaitable[None]]) -> None:
+    """One try, and what came of it."""
+    error = ""
+    try:
+        await send(row)
+    except Undelivered as failure:
+        error = str(failure)[:_MOST_ERROR]
+    now, tries = time.time(), row.tries + 1
+    wait_s = WAITS_S[row.tries] if error and row.tries < len(WAITS_S) else 0.0
+    values = {"tries": tries, "error": error, "next_at": now + wait_s, "sent_at": None if error else now}
+    async with database.write() as session:
+        await session.execute(update(Outbox).where(Outbox.id == row.id).values(**values))
+    if error:
+        log.warning("message not taken", topic=row.topic, key=row.key, tries=tries, error=error)
+    else:
+        log.info("message taken", topic=row.topic, key=row.key, tries=tries)

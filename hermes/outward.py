@@ -1,0 +1,96 @@
+"""Requests of ours to addresses that users name: to the public internet only, whatever names resolve to.
+
+The address is looked at when it is connected to, so a name that means something else a moment later does not
+lead inward; redirects are not followed, proxies not used, answers not read beyond their heads. (OWASP,
+"Server-Side Request Forgery Prevention".)"""
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import anyio
+import httpcore
+
+from hermes.errors import HermesError, UserError
+
+_CONNECT_S, _ANSWER_S = 10.0, 30.0
+_MOST_URL = 2000
+_FAILURES = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, TimeoutError)
+_PORTS = {"http": 80, "https": 443}
+
+
+class Undelivered(HermesError):
+    """It did not arrive, or was not taken; later it may."""
+
+
+def parse_networks(text: str) -> tuple[Any, ...]:
+    """Of a setting: addresses and networks by commas."""
+    return tuple(ipaddress.ip_network(each.strip()) for each in text.split(",") if each.strip())
+
+
+def check_url(url: str, allowed: Iterable[Any]) -> None:
+    """What can be said before it is connected to. Raises UserError."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme, 0)
+    except ValueError:
+        parts, port = urlsplit(""), 0
+    if (
+        parts.scheme not in _PORTS
+        or not parts.hostname
+        or not port
+        or len(url) > _MOST_URL
+        or not url.isascii()
+    ):
+        raise UserError(
+            f"{url[:200]!r} is no address to call back", "for example https://lab.example.org/hermes"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise UserError("an address to call back has no user and password", "put a token into its query")
+    try:
+        address = ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return
+    if not _may_reach(address, allowed):
+        raise UserError(
+            f"{address} is not on the public internet", "the operator can allow it (HERMES_CALLBACK_NETWORKS)"
+        )
+
+
+def _may_reach(address: Any, allowed: Iterable[Any]) -> bool:
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return any(mapped in network for network in allowed) or (mapped.is_global and not mapped.is_multicast)
+
+
+class _Outside(httpcore.AnyIOBackend):
+    """Connects to what a name means now, if that is outside."""
+
+    def __init__(self, allowed: Iterable[Any]) -> None:
+        self._allowed = tuple(allowed)
+
+    async def connect_tcp(self, host: str, port: int, *args: Any, **more: Any) -> httpcore.AsyncNetworkStream:
+        try:
+            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise httpcore.ConnectError(f"{host} is not known: {error}") from None
+        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
+        outside = [each for each in addresses if _may_reach(ipaddress.ip_address(each), self._allowed)]
+        if not outside:
+            raise httpcore.ConnectError(f"{host} is not on the public internet (HERMES_CALLBACK_NETWORKS)")
+        return await super().connect_tcp(outside[0], port, *args, **more)
+
+
+async def post(url: str, body: bytes, headers: Mapping[str, str], allowed: Iterable[Any]) -> int:
+    """The status of the answer. Raises Undelivered when there is none."""
+    waits = {"connect": _CONNECT_S, "read": _ANSWER_S, "write": _ANSWER_S, "pool": _CONNECT_S}
+    more: dict[str, Any] = {"content": body, "extensions": {"timeout": waits}}
+    more["headers"] = {"Host": urlsplit(url).netloc, "Content-Length": str(len(body)), **headers}
+    try:
+        async with httpcore.AsyncConnectionPool(network_backend=_Outside(allowed)) as pool:
+            with anyio.fail_after(_CONNECT_S + _ANSWER_S):
+                async with pool.stream("POST", url, **more) as answer:
+                    return int(answer.status)
+    except (*_FAILURES, OSError) as error:
+        raise Undelivered(str(error) or type(error).__name__) from None

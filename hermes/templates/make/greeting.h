@@ -1,0 +1,4 @@
+#pragma once
+#include <stdio.h>
+
+void greet(FILE* to, const char* whom);

@@ -1,0 +1,89 @@
+"""`X-Callback-Url`: the record of a run, sent to an address of the caller's choice when it ends.
+
+Signed as `X-Hermes-Signature: t=<Unix seconds>,v1=<hex>`, the HMAC-SHA256 of `<t>.<body>` with a secret that
+each user finds in `GET /api/v1/callback-secret`; who checks `t` refuses what somebody has kept."""
+
+import asyncio
+import hmac
+import time
+from functools import partial
+
+from hermes import __version__, outbox
+from hermes.errors import Unavailable
+from hermes.journal import log
+from hermes.outward import Undelivered, parse_networks, post
+from hermes.queue import CHANGED
+from hermes.secret_file import key_in
+from hermes.tables import Outbox, Run, User
+from hermes.transitions import CALLBACK, note
+from web.account_answers import SecretAnswer
+from web.endpoint import Asked, Endpoint
+from web.site import Site
+from web.sync import record_of
+
+_LOOK_S = 1.0
+
+
+def secret_of(site: Site, user: User) -> str:
+    """What signs this user's callbacks."""
+    key = key_in(site.context.paths.callback_key)
+    return hmac.digest(key, f"user {user.id}".encode(), "sha256").hex()
+
+
+async def _send(site: Site, row: Outbox) -> None:
+    async with site.context.database.read() as session:
+        run = await session.get_one(Run, row.payload["run"])
+        user = await session.get_one(User, run.user_id)
+    body = (await record_of(site, user, run.id)).model_dump_json().encode()
+    at = int(time.time())
+    signature = hmac.digest(secret_of(site, user).encode(), f"{at}.".encode() + body, "sha256").hex()
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"hermes/{__version__}",
+        "X-Hermes-Event": "run.ended",
+        "X-Hermes-Delivery": row.key,
+        "X-Hermes-Signature": f"t={at},v1={signature}",
+    }
+    allowed = parse_networks(site.context.settings.callback_networks)
+    status = await post(run.callback_url, body, headers, allowed)
+    if not 200 <= status < 300:
+        raise Undelivered(f"the answer was {status}")
+
+
+async def _deliver(site: Site, row: Outbox) -> None:
+    """One try, which stands among the events of its run."""
+    database = site.context.database
+    await outbox.deliver(database, row, partial(_send, site))
+    async with database.write() as session:
+        tried = await session.get_one(Outbox, row.id)
+        run = await session.get_one(Run, row.payload["run"])
+        words = f"callback not taken (try {tried.tries}): {tried.error}" if tried.error else "callback taken"
+        note(session, "run", run.id, (run.state, run.state), words)
+    await site.context.doorbell.ring(CHANGED)
+
+
+async def keep_sending(site: Site) -> None:
+    """For ever; several at a time, so that a slow receiver holds nobody up."""
+    bell = site.context.doorbell.bell(CHANGED)
+    sending: set[asyncio.Task[None]] = set()
+    while True:
+        await bell.wait(_LOOK_S)
+        try:
+            rows = await outbox.due(site.context.database, CALLBACK)
+        except Unavailable as error:
+            log.warning("outbox not read", error=str(error))
+            continue
+        for row in rows:
+            task = asyncio.create_task(_deliver(site, row))
+            sending.add(task)
+            task.add_done_callback(sending.discard)
+
+
+def endpoints(site: Site) -> list[Endpoint]:
+    """For programs that check what they get."""
+
+    async def get_callback_secret(asked: Asked) -> SecretAnswer:
+        """The secret that signs your callbacks."""
+        return SecretAnswer(secret=secret_of(site, asked.user))
+
+    return [Endpoint("GET", "/callback-secret", get_callback_secret)]
