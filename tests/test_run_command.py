@@ -280,6 +280,16 @@ def test_a_terminal_is_never_read(ada: Person) -> None:
     assert code == 0 and "run " in shown
 
 
+def test_an_upload_of_more_than_a_second_shows_how_far_it_is(ada: Person) -> None:
+    slowly = "(printf a; sleep 1.2; printf b; sleep 0.3; printf c)"
+    pipe = ["sh", "-c", f'{slowly} | "$@"', "sh", *ada.command, "run", "alice/tool", "cat"]
+    with ada.terminal(program=pipe) as terminal:
+        code, shown = terminal.end()
+    assert code == 0 and "input" in shown and "bytes" in shown and "abc" in shown, shown
+    quiet = ada.hermes("run", "alice/tool", "cat", stdin=b"abc")
+    assert quiet.stderr == b""
+
+
 @pytest.fixture
 def cutter(service: Service) -> Iterator[Cutter]:
     with Cutter(service.port) as one:

@@ -6,7 +6,7 @@ import sys
 import click
 
 from hermes import __version__
-from hermes.cli.names import ANCESTORS, GROUPS, PLACES, START
+from hermes.cli.names import ANCESTORS, GONE, GROUPS, PLACES, START
 from hermes.errors import HermesError, UserError
 
 
@@ -19,6 +19,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in ANCESTORS:
             return self._walk(ctx, ANCESTORS[cmd_name])
+        if cmd_name in GONE:
+            return _gone(cmd_name)
         if cmd_name not in PLACES:
             return None
         module, _, attribute = PLACES[cmd_name].partition(":")
@@ -42,6 +44,17 @@ class _Commands(click.Group):
                 rows.append((name.ljust(width), command.get_short_help_str(formatter.width - width)))
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def _gone(name: str) -> click.Command:
+    """Whatever it is given, it says what to do instead."""
+
+    def callback(words: tuple[str, ...]) -> None:
+        raise UserError(f"there is no {name} here", GONE[name])
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    anything = {"ignore_unknown_options": True, "help_option_names": []}
+    return click.Command(name, anything, callback, params=[words], hidden=True)
 
 
 @click.group(

@@ -53,3 +53,12 @@ ANCESTORS = {
     "remote:logout": ("logout",),
     "remote:whoami": ("whoami",),
 }
+
+#: What the first Hermes had and nobody needs here: what to do instead.
+GONE = {
+    "function:build": "git push gpu main builds it, on the server",
+    "function:deploy": "git push gpu main builds it, and then it can be run",
+    "remote:register": "an operator makes users: hermes admin user add NAME",
+    "remote:unregister": "an operator ends users: hermes admin user disable NAME",
+    "config": "hermes login URL is all that has to be set",
+}
