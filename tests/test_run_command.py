@@ -90,6 +90,14 @@ def test_bytes_pass_unchanged_from_pipes_and_files(ada: Person) -> None:
     assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data[1 << 20 :]).digest()
 
 
+def test_much_output_comes_whole_and_to_its_own_stream(ada: Person) -> None:
+    """More than a log keeps: its end, kept as the log's tail, is no stderr."""
+    data = os.urandom(20 << 20)
+    done = ada.hermes("run", "alice/tool", "cat", stdin=data)
+    assert hashlib.sha256(done.stdout).digest() == hashlib.sha256(data).digest()
+    assert all(line.startswith(b"[hermes: ") for line in done.stderr.splitlines() if line), len(done.stderr)
+
+
 def test_no_stdin_is_no_stdin(ada: Person) -> None:
     assert ada.hermes("run", "--no-stdin", "alice/tool", "cat", stdin=b"not sent").stdout == b""
     assert ada.hermes("run", "alice/tool", "cat", stdin=b"").stdout == b""

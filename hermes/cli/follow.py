@@ -63,7 +63,8 @@ class Follower:
                 tries += 1
                 self._check_hope(error, wish.rewind is not None and tries < _TRIES)
                 if wish.rewind is None:
-                    return self._rest(error)
+                    assert self.record is not None
+                    return self._rest(self.record["id"], error)
                 time.sleep(max(_POLL_S, getattr(error, "wait_s", 0.0)))
                 wish.rewind()
                 self._skip = self._written.copy()
@@ -123,46 +124,37 @@ class Follower:
         if frame.stream == STDOUT and data:
             self.begins_line = data.endswith(b"\n")
 
-    def _rest(self, error: ClientError) -> Run:
+    def _rest(self, number: int, error: ClientError) -> Run:
         """Its stdin cannot be sent again, so the rest of its stdout comes from where it is kept."""
-        assert self.record is not None
-        number, skip = (
-            self.record["id"],
-            sum(n for (_, stream), n in self._written.items() if stream == STDOUT),
-        )
         while True:
             try:
                 record = self.client.run(number)
-                for data in result_of(self.client, record, skip):
-                    skip += len(data)
-                    self._write(Output(STDOUT, data))
+                self._take(Event("run", {"run": record}))
+                for rank in range(record["rank_count"]):
+                    for data in self.client.result(number, rank, self._written[rank, STDOUT]):
+                        self._write(Output(STDOUT, data, rank))
                 self._heard_at = time.monotonic()
                 if record["ended_at"] is not None:
                     if not self.quiet:
                         note(f"what it wrote to stderr meanwhile: hermes logs {number}")
                     return record
             except (BrokenOff, NoServer, ServerTrouble, TooOften) as again:
-                if time.monotonic() - self._heard_at > _GIVE_UP_S:
-                    raise BrokenOff(f"{again}; run {number} goes on", f"hermes logs -f {number}") from None
+                error = again
+            if time.monotonic() - self._heard_at > _GIVE_UP_S:
+                raise BrokenOff(f"{error}; run {number} goes on", f"hermes logs -f {number}") from None
             time.sleep(_POLL_S)
 
 
-def result_of(client: Client, run: Run, skip: int = 0, rank: int | None = None) -> Iterator[bytes]:
-    """What its ranks wrote to stdout, one after another, without the first `skip` bytes."""
-    if run["rank_count"] == 1 or rank is not None:
-        yield from client.result(run["id"], rank or 0, skip)
-        return
-    for number in range(run["rank_count"]):
-        for data in client.result(run["id"], number):
-            if len(data) > skip:
-                yield data[skip:]
-            skip -= min(skip, len(data))
+def result_of(client: Client, run: Run, rank: int | None = None) -> Iterator[bytes]:
+    """What a rank wrote to stdout; without one what all did, one after another."""
+    for number in range(run["rank_count"]) if rank is None else (rank,):
+        yield from client.result(run["id"], number)
 
 
 def print_result(client: Client, run: Run, rank: int | None = None) -> bool:
     """To stdout, byte for byte; returns whether a new line begins after it."""
     last = b"\n"
-    for data in result_of(client, run, rank=rank):
+    for data in result_of(client, run, rank):
         sys.stdout.buffer.write(data)
         last = data or last
     sys.stdout.buffer.flush()

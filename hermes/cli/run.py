@@ -131,9 +131,8 @@ def _follow(wish: Wish, quiet: bool, as_json: bool) -> int:
     def cancel() -> bool:
         if follower.record is None:
             return False
-        with Client(
-            wish.client.url, wish.client.token
-        ) as other:  # the first one is in the middle of an answer
+        # another one: the first is in the middle of an answer
+        with Client(wish.client.url, wish.client.token) as other:
             other.cancel(follower.record["id"])
         return True
 
