@@ -20,6 +20,11 @@ from tests.service import Service
 Done = subprocess.CompletedProcess[bytes]
 
 
+def _heeds_ctrl_c() -> None:
+    """As what a shell starts in the foreground, whoever started these tests."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Person:
     """Their home is empty at first; `HERMES_…` of ours is not theirs."""
@@ -75,6 +80,7 @@ class Person:
             env=self.environment(),
             cwd=self.here or self.home,
             start_new_session=True,
+            preexec_fn=_heeds_ctrl_c,
         )
 
     @contextmanager
@@ -84,6 +90,7 @@ class Person:
         """Started at a terminal."""
         pid, screen = pty.fork()
         if pid == 0:
+            _heeds_ctrl_c()
             os.chdir(self.here or self.home)
             words = program or [*self.command, *args]
             os.execvpe(words[0], words, self.environment())

@@ -20,7 +20,8 @@ class Detached(BaseException):
 
 @contextmanager
 def interrupts(cancel: Callable[[], bool]) -> Iterator[None]:
-    """Until its end. `cancel` asks the server for the run's end; False: there is no run yet."""
+    """Until its end. `cancel` asks the server for the run's end; False: there is no run yet. A signal that our
+    parent wants ignored, as a shell does for what it starts with `&`, stays ignored."""
     asked = False
 
     def leave(number: int, _frame: FrameType | None) -> None:
@@ -34,14 +35,16 @@ def interrupts(cancel: Callable[[], bool]) -> Iterator[None]:
         if not cancel():
             leave(number, frame)
 
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, interrupted)
-    signal.signal(signal.SIGTERM, leave)
+    handlers = {signal.SIGINT: interrupted, signal.SIGTERM: leave}
+    before = {each: signal.getsignal(each) for each in handlers}
+    for each, handler in handlers.items():
+        if before[each] is not signal.SIG_IGN:
+            signal.signal(each, handler)
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for each, old in before.items():
+            signal.signal(each, old)
 
 
 def _wants_cancel() -> bool:
