@@ -96,7 +96,6 @@ TABLE = {
     "GET /queue": account(200),
     "GET /functions": account(200),
     "GET /functions/{owner}/{function}": shown(200),
-    "POST /functions/{owner}/{function}": again(303)._replace(parts={"text": "words"}),
     "GET /admin": of_admins(200),
     "POST /admin": of_admins(303, do="enable", user="alice"),
     "GET /admin/audit": of_admins(200),
@@ -127,13 +126,14 @@ TABLE = {
     "GET /runs/{run}/log/search?q=words": shown(200),
     "GET /runs/{run}/log/outline": shown(200),
     "GET /runs/{run}/logs": shown(200),
-    "GET /runs/{run}/result": shown(404),  # it was not invoked
+    "GET /runs/{run}/result": of_members(404),  # it was not invoked
     "GET /runs/{run}/charts": shown(200),
     "GET /runs/{run}/artifacts": shown(200),
     "GET /runs/{run}/artifacts.zip": shown(200),
     "POST /runs/{run}/cancel": changed(303),
     "GET /runs/{run}/again": again(200),
     "POST /runs/{run}/again": again(303),
+    "POST /functions/{owner}/{function}": again(303)._replace(parts={"text": "words"}),
     "GET /artifacts/{artifact}/{name:path}": shown(200),
     "GET /builds/{build}": shown(200),
     "GET /builds/{build}/events": shown(200),

@@ -24,7 +24,7 @@ from hermes.throttle import Throttle
 from tests.access_tools import browsing, open_house, secret_of
 from tests.programs import shell
 from tests.reach import ROLES, SIGN_IN, TABLE, Rule
-from tests.service import Service
+from tests.service import Service, wait_for
 from tests.ssh import make_key, public
 
 #: Of names that may be seen; how like that which was asked for they are depends on that alone.
@@ -171,6 +171,8 @@ def test_each_role_gets_what_the_table_says(
     house: Service, secrets: dict[str, str], objects: dict[str, Objects], role: str
 ) -> None:
     wrong = []
+    live = "/runs?state=queued&state=starting&state=running"
+    wait_for(lambda: not house.api(live)["runs"], 60)  # what the role before has started: latest means it
     with ExitStack() as stack:
         visit = Visit(stack, house, role, secrets[role])
         for key, rule in TABLE.items():

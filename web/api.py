@@ -30,16 +30,8 @@ _DOCUMENT = Content(("application/json",), "the OpenAPI document", {"application
 
 def described(site: Site) -> Document:
     """The table of all of the API, in the order of the documents, and what is said of it."""
-    nouns = (
-        api_invoke,
-        callbacks,
-        api_functions,
-        api_runs,
-        api_builds,
-        api_repos,
-        api_accounts,
-        api_instance,
-    )
+    work = (api_invoke, api_functions, callbacks, api_runs, api_builds)
+    nouns = (*work, api_repos, api_accounts, api_instance)
     rows = [row for module in nouns for row in module.endpoints(site)]
 
     async def get_openapi(request: Request) -> Response:

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from pydantic import Field
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,7 +17,7 @@ from web.endpoint import PREFIX, Also, Asked, Endpoint, Id
 from web.files import sent
 from web.live import events_of
 from web.log_query import BYTES, EVENTS, LOG, EventsQuery, LogQuery
-from web.lookup import find_run, places
+from web.lookup import artifacts_by_rank, find_run, places
 from web.rates import check_rate
 from web.rawlog import log_of
 from web.reading import Query
@@ -102,15 +103,17 @@ class RunsApi:
         return await self._events(asked.request)
 
     async def list_artifacts(self, asked: Asked, run: Id, query: ArtifactsQuery) -> ArtifactPage:
-        """The files that a run left, a page at a time."""
-        wanted = select(Artifact, Rank.number).join(Rank, Rank.id == Artifact.rank_id)
-        wanted = wanted.where(Artifact.run_id == run, Artifact.id > query.after)
+        """The files that a run left, a page at a time: by rank and path."""
+        wanted = artifacts_by_rank().where(Artifact.run_id == run)
         if query.rank is not None:
             wanted = wanted.where(Rank.number == query.rank)
         async with self.database.read() as session:
             await find_run(session, asked.user, run)
-            page = wanted.order_by(Artifact.id).limit(query.limit + 1)
-            rows = (await session.execute(page)).all()
+            if query.after:
+                wanted = wanted.where(
+                    tuple_(Rank.number, Artifact.path) > await _place(session, run, query.after)
+                )
+            rows = (await session.execute(wanted.limit(query.limit + 1))).all()
         shown, more = rows[: query.limit], len(rows) > query.limit
         address = f"{self.base}{PREFIX}/runs/{run}/artifacts"
         following = query.following(address, after=shown[-1][0].id) if more else None
@@ -133,6 +136,15 @@ class RunsApi:
                 f"rank {rank} of run {run} left no file {path[:200]!r}", f"GET {PREFIX}/runs/{run}/artifacts"
             )
         return await sent(self.site, asked.request, artifact)
+
+
+async def _place(session: AsyncSession, run_id: int, artifact_id: int) -> "ColumnElement[Any]":
+    """Of an artifact in the list of its run. Raises NotFound."""
+    found = select(Rank.number, Artifact.path).join(Rank, Rank.id == Artifact.rank_id)
+    row = (await session.execute(found.where(Artifact.id == artifact_id, Artifact.run_id == run_id))).first()
+    if row is None:
+        raise NotFound(f"run {run_id} has no artifact {artifact_id} to go on after")
+    return tuple_(literal(row[0]), literal(row[1]))
 
 
 def endpoints(site: Site) -> list[Endpoint]:

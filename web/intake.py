@@ -13,18 +13,12 @@ from starlette.requests import Request
 from hermes.errors import UserError
 from hermes.inputs import Intake
 from hermes.tables import STDIN
+from web.reading import UnsupportedType
 from web.wishes import tables_of
 
 _MOST_FIELD_BYTES = 1 << 20
 _FORM = "multipart/form-data"
 _HOW = "parts are `options` (JSON), `stdin` and any number of `file`, each with a file name"
-
-
-class UnsupportedType(UserError):
-    """A body that is said to be what we do not take."""
-
-    code = "unsupported_type"
-    status = 415
 
 
 def boundary_of(request: Request) -> bytes | None:

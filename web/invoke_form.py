@@ -13,7 +13,8 @@ from hermes.invocations import Invocation
 from hermes.plan import Plan
 from hermes.tables import STDIN
 from web.again import from_typed
-from web.intake import Form, UnsupportedType, boundary_of
+from web.intake import Form, boundary_of
+from web.reading import UnsupportedType
 
 UPLOAD, FILES = "upload", "file"
 KINDS = ("text", "json")

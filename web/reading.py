@@ -30,10 +30,10 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class WrongType(UserError):
+class UnsupportedType(UserError):
     """A body of a kind that this address does not read."""
 
-    code = "unsupported_media_type"
+    code = "unsupported_type"
     status = 415
 
 
@@ -65,7 +65,7 @@ async def read_json(request: Request) -> dict[str, Any]:
         return {}
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json" and not kind.endswith("+json"):
-        raise WrongType(
+        raise UnsupportedType(
             f"the body is {kind[:80] or 'of no type'}, not JSON", "send it with `curl --json '{…}'`"
         )
     try:

@@ -20,8 +20,8 @@ class Detached(BaseException):
 
 @contextmanager
 def interrupts(cancel: Callable[[], bool]) -> Iterator[None]:
-    """Until its end. `cancel` asks the server for the run's end; False: there is no run yet. A signal that our
-    parent wants ignored, as a shell does for what it starts with `&`, stays ignored."""
+    """Until its end. `cancel` asks the server for the run's end; False: there is no run yet. A signal
+    that our parent wants ignored, as a shell does for what it starts with `&`, stays ignored."""
     asked = False
 
     def leave(number: int, _frame: FrameType | None) -> None:
