@@ -18,8 +18,10 @@ from gitserver.voice import Voice
 from hermes.journal import log
 from hermes.plan import Plan
 from hermes.process import Context
+from hermes.pushes import BRANCHES
 from hermes.states import State
-from hermes.tables import Build, Push, Run
+from hermes.tables import Build, Push, Repo, Run
+from hermes.visibility import disagreement
 from hermes.words import bad_end
 
 _KEEP_ALIVE_S = (
@@ -123,6 +125,8 @@ async def _of_push(
     change, push, run = what
     for warning in change.plan.warnings if change.plan else ():
         yield follower.say(f"warning: {warning}")
+    if line := await _of_visibility(context, push, change.plan, where):
+        yield follower.say(line)
     build = await _build_of(context, push, change.plan)
     if build is None:
         if change.words:
@@ -141,6 +145,17 @@ async def _of_push(
                 yield data
     elif run is not None:
         yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
+
+
+async def _of_visibility(context: Context, push: Push, plan: Plan | None, where: str) -> str:
+    """That the settings decide, where the manifest of the default branch asks for something else."""
+    if plan is None or plan.public is None:
+        return ""
+    async with context.database.read() as session:
+        repo = await session.get_one(Repo, push.repo_id)
+    if push.ref != BRANCHES + repo.default_branch:
+        return ""
+    return disagreement(plan, repo, where, context.settings.public_url)
 
 
 async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | None:

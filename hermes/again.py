@@ -99,10 +99,17 @@ def change(plan: Plan, values: Mapping[str, Any], here: Instance) -> Plan:
             "cpus": run.cpus,
             "memory_bytes": run.memory,
             "gpu": want,
-            "ranks": [row for row in parameters for _ in range(ranks.repeat)],
             "warnings": warnings,
         }
+        | _ranks(values, parameters, ranks.repeat)
     )
+
+
+def _ranks(values: Mapping[str, Any], parameters: Parameters, repeat: int) -> dict[str, Any]:
+    """They keep their numbers, unless they are others."""
+    if "ranks.parameters" not in values and "ranks.repeat" not in values:
+        return {}
+    return {"ranks": [row for row in parameters for _ in range(repeat)], "numbers": [], "of_world": 0}
 
 
 def _tables(plan: Plan, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

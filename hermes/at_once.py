@@ -11,7 +11,7 @@ from functools import cache, partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy.dialects.sqlite.pysqlite import dialect as sqlite_dialect
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.orm import Session, make_transient_to_detached
 from sqlalchemy.sql.base import Executable
 from sqlalchemy.sql.elements import ClauseElement
@@ -38,8 +38,9 @@ def ask_in(transaction: Connection | Session) -> Ask:
     """For what belongs into a transaction of SQLAlchemy's."""
 
     def ask(statement: Executable, **values: Any) -> Rows:
-        result: Any = transaction.execute(statement, values)
-        return result.all() if result.returns_rows else ()
+        result = transaction.execute(statement, values)
+        returns_none = isinstance(result, CursorResult) and not result.returns_rows
+        return () if returns_none else result.all()
 
     return ask
 

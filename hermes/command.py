@@ -14,7 +14,7 @@ MASTER_PORT = "9000"  # PESC's default
 def rank_command(plan: Plan, rank: Rank, *, reads_file: bool = True) -> tuple[str, ...]:
     """What is started. Arguments stay arguments: no shell reads them. `reads_file`: its stdin is the file
     that the manifest names, if it names one; an invocation may bring another."""
-    values = {"rank": str(rank.number), "world_size": str(len(plan.ranks)), **rank.parameters}
+    values = {"rank": str(rank.number), "world_size": str(plan.world_size), **rank.parameters}
     args = substitute(plan.args, values)
     handler = shlex.split(plan.handler)
     command = [*handler, *args] if handler else ["sh", "-c", _DEFAULT, "run", *args]
@@ -32,7 +32,7 @@ def rank_env(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[st
         "HERMES_COMMIT": commit,
         "HERMES_URL": f"{url}/runs/{run.id}",
         "RANK": str(rank.number),
-        "WORLD_SIZE": str(len(plan.ranks)),
+        "WORLD_SIZE": str(plan.world_size),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": MASTER_PORT,
     }

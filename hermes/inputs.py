@@ -23,6 +23,7 @@ from hermes.threads import in_thread
 from hermes.units import show_size
 
 _GATHER_BYTES = 1 << 20
+_PIECES_AT_ONCE = 512  # IOV_MAX is 1024
 _ORPHAN_S = 86400.0
 _SWEEP_S = 3600.0
 _SWEPT_AT_ONCE = 500
@@ -124,11 +125,14 @@ class _Writing:
         return cls(name, token, path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444))
 
     def flush(self) -> None:
-        view = memoryview(b"".join(self.held))
-        self.size_bytes += len(view)
-        self.held, self.held_bytes = [], 0
-        while view:
-            view = view[os.write(self.descriptor, view) :]
+        while self.held:
+            written = os.writev(self.descriptor, self.held[:_PIECES_AT_ONCE])
+            self.size_bytes += written
+            while self.held and written >= len(self.held[0]):
+                written -= len(self.held.pop(0))
+            if written:
+                self.held[0] = self.held[0][written:]
+        self.held_bytes = 0
 
     def finish(self) -> Stored:
         self.flush()

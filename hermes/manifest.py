@@ -180,14 +180,16 @@ class AncestorManifest(BaseModel):
 
 def from_ancestor(old: AncestorManifest) -> Manifest:
     """The ancestor's manifest in our words; `gpuCapable` is one GPU where this instance has one."""
-    return Manifest(
+    made = Manifest(
         name=old.functionName,
         version=old.functionVersion,
         language=old.language,
         handler=old.handler,
-        public=old.scope == "public",
         gpu=GpuPart(count=None if old.gpuCapable is None else int(old.gpuCapable)),
     )
+    if "scope" not in old.model_fields_set:
+        return made
+    return made.model_copy(update={"public": old.scope == "public"})
 
 
 def json_schema() -> dict[str, Any]:

@@ -27,7 +27,7 @@ class Plan(BaseModel):
     name: str
     version: str = ""
     language: str
-    public: bool = False
+    public: bool | None = None  # None: the manifest does not say
     image: str
     reference: str
     packages: list[str] = []  # Debian's, in a layer above the image
@@ -45,9 +45,20 @@ class Plan(BaseModel):
     artifacts: list[str] = []
     gpu: GpuWant = GpuWant()
     ranks: list[dict[str, str]] = [{}]  # the parameters of each rank
+    numbers: list[int] = []  # of each rank; empty: from 0. Some ranks of an earlier run keep theirs,
+    of_world: int = 0  # and are told how many there were; 0: as many as there are now
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
     keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
+
+    @property
+    def world_size(self) -> int:
+        """How many ranks there are, as they are told."""
+        return self.of_world or len(self.ranks)
+
+    def numbered(self) -> list[tuple[int, dict[str, str]]]:
+        """Each rank's number and parameters, by number."""
+        return list(zip(self.numbers or range(len(self.ranks)), self.ranks, strict=True))
 
     def shape(self) -> str:
         """A digest of what each rank asks for: those of one shape fit or do not fit alike. None ("") for what
@@ -114,7 +125,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         name=manifest.name or tree.default_name,
         version=manifest.version or "",
         language=language,
-        public=manifest.public,
+        public=manifest.public if "public" in manifest.model_fields_set else None,
         image=image,
         reference=here.images[image].reference,
         packages=sorted(set(manifest.build.packages)),

@@ -19,6 +19,7 @@ from hermes.plan import Plan
 from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Push, Rank, Repo, Run
 from hermes.transitions import move, note, note_at_once
+from hermes.visibility import propose
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 USUAL = (f"{BRANCHES}main", f"{BRANCHES}master")  # of several first branches, what becomes the default one
@@ -91,14 +92,14 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     if not await _settle(session, push, "applied"):
         return None
     repo = await session.get_one(Repo, push.repo_id)
-    is_first = not repo.default_branch and push.ref.startswith(BRANCHES)
-    if is_first and set(push.new_sha) != {"0"}:  # the first one that is there, as everywhere
+    is_first = not repo.default_branch and push.ref.startswith(BRANCHES) and set(push.new_sha) != {"0"}
+    if is_first:  # the first one that is there, as everywhere
         repo.default_branch = push.ref.removeprefix(BRANCHES)
     if push.plan is None:
         return None
     plan = Plan.model_validate(push.plan)
-    if push.ref == BRANCHES + repo.default_branch:  # what a side branch says does not open a repository
-        repo.public = plan.public
+    if is_first:
+        await propose(session, repo, push.user_id, plan)
     build = await _build_for(session, push, plan)
     return await queue_run(session, build, plan, push.user_id, "push", push.id) if plan.runs else None
 
@@ -169,12 +170,13 @@ async def queue_run(
         Rank(
             run_id=run.id,
             number=number,
+            position=position,
             parameters=parameters,
-            queue_key=first_key + TURN_S * number,
+            queue_key=first_key + TURN_S * position,
             shape=shape,
             created_at=now,
         )
-        for number, parameters in enumerate(plan.ranks)
+        for position, (number, parameters) in enumerate(plan.numbered())
     )
     await session.flush()
     note(session, "run", run.id, ("", State.QUEUED), trigger)

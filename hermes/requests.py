@@ -39,14 +39,16 @@ async def cancel_build(session: AsyncSession, build: Build, by: User) -> bool:
     return True
 
 
-async def run_again(session: AsyncSession, run: Run, by: User, plan: Plan | None = None) -> Run:
-    """Queue the same run once more, or with another plan, without a build. Raises Refused if there is no
-    image."""
+async def run_again(session: AsyncSession, run: Run, by: User, plan: Plan, which: str = "") -> Run:
+    """Queue a run once more with this plan, without a build; `which` of its ranks, in words, if not all.
+    Raises Refused if there is no image."""
     build = (await session.scalars(select(Build).where(Build.id == run.build_id))).one()
     if build.state is not State.BUILT:
         raise Refused(
             f"build {build.id} is {build.state}: there is nothing to run", "push a commit that builds"
         )
-    fresh = await queue_run(session, build, plan or Plan.model_validate(run.plan), by.id, "retry")
+    fresh = await queue_run(session, build, plan, by.id, "retry")
+    words = f"again: {which} of run {run.id}" if which else f"again: run {run.id}"
+    note(session, "run", fresh.id, (State.QUEUED, State.QUEUED), words)
     await inputs_again(session, run, fresh)
     return fresh

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
+from hermes.credentials import SshKey as SshKey
+from hermes.credentials import Token as Token
 from hermes.invoked import STDIN as STDIN
 from hermes.invoked import IdempotencyKey as IdempotencyKey
 from hermes.invoked import Input as Input
@@ -15,6 +17,8 @@ from hermes.remains import Artifact as Artifact
 from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
 from hermes.states import State
+
+_CLAIMED = text("claimed_at IS NOT NULL")  # what waits costs this index nothing
 
 
 class User(Base):
@@ -26,35 +30,6 @@ class User(Base):
     is_admin: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[float]
     disabled_at: Mapped[float | None]  # then nothing signs it in; what it has stays
-
-
-class Token(Base):
-    """A secret that acts for a user; only its SHA-256 is kept."""
-
-    __tablename__ = "token"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
-    digest: Mapped[str] = mapped_column(unique=True)
-    name: Mapped[str]
-    scope: Mapped[str] = mapped_column(default="all")  # accounts.SCOPES; session: a browser
-    repo_id: Mapped[int | None] = mapped_column(ForeignKey("repo.id"))  # a deploy token: good for this only
-    created_at: Mapped[float]
-    expires_at: Mapped[float | None]
-    last_used_at: Mapped[float | None]
-    revoked_at: Mapped[float | None]
-
-
-class SshKey(Base):
-    """A public key that signs its user in over SSH."""
-
-    __tablename__ = "ssh_key"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[int] = mapped_column(ForeignKey("user.id"), index=True)
-    fingerprint: Mapped[str] = mapped_column(unique=True)  # SHA256:…, as ssh-keygen -l shows it
-    public_key: Mapped[str]  # type and base64, without the comment
-    name: Mapped[str]
-    created_at: Mapped[float]
-    last_used_at: Mapped[float | None]
 
 
 class Repo(Base):
@@ -177,11 +152,14 @@ class Rank(Work, Base):
     __tablename__ = "rank"
     __table_args__ = (
         UniqueConstraint("run_id", "number"),
+        Index("rank_position", "run_id", "position", unique=True),
         Index("rank_queue", "state", "queue_key", "id"),
         Index("rank_shape", "state", "shape"),
+        Index("rank_claimed", "claimed_at", "ended_at", sqlite_where=_CLAIMED, postgresql_where=_CLAIMED),
     )
     run_id: Mapped[int] = mapped_column(ForeignKey("run.id"))
-    number: Mapped[int] = mapped_column(Integer)
+    number: Mapped[int] = mapped_column(Integer)  # what its program sees; some numbers may be left out
+    position: Mapped[int] = mapped_column(Integer, default=lambda now: now.get_current_parameters()["number"])
     parameters: Mapped[Json] = mapped_column(JSON, default=dict)
     queue_key: Mapped[float]  # virtual time of its user (fairness.py): the smallest goes first
     shape: Mapped[str] = mapped_column(default="")  # what it asks for, a digest (Plan.shape)

@@ -28,12 +28,14 @@ class ProgressScanner:
         self._sink(data, stream)
         if stream == STDERR:
             return
-        whole = self._carry + data
+        head = self._carry + data[:_CARRY_BYTES]  # the line that began before; the rest is not copied
+        whole = data if b"\n::" not in head else self._carry + data
         if b"\n::" in whole:
             for match in _LINE.finditer(whole):
                 self._say(match[1] or match[2], match[3].decode("utf-8", "replace").strip(" "))
-        began = whole.rfind(b"\n")
-        self._carry = whole[began:] if began >= 0 and len(whole) - began <= _CARRY_BYTES else b""
+        last = head if len(data) <= _CARRY_BYTES else data[-_CARRY_BYTES:]
+        began = last.rfind(b"\n")
+        self._carry = last[began:] if began >= 0 and len(last) - began <= _CARRY_BYTES else b""
 
     def _say(self, verb: bytes, words: str) -> None:
         if verb == b"metric":

@@ -82,6 +82,11 @@ _MANAGED = Rule((SIGN_IN, 404, 403, 403, 200, 200), (SIGN_IN, 403, 403, 403, 200
 _DELETED = _MANAGED._replace(  # of a version that there is not, or the next one would find nothing
     private=(SIGN_IN, 404, 403, 403, 404, 404), public=(SIGN_IN, 403, 403, 403, 404, 404)
 )
+_VISIBILITY = Rule(  # nothing is asked for: whoever may ask is told how
+    private=(SIGN_IN, 404, 403, 403, 400, 400),
+    public=(SIGN_IN, 403, 403, 403, 400, 400),
+    missing=_GONE,
+)
 
 TABLE = {
     "GET /healthz": everybody(200),
@@ -172,6 +177,8 @@ TABLE = {
     "GET /api/v1/builds/{build}/events": of_members(200),
     "POST /api/v1/builds/{build}/cancel": changed(202),
     "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),
+    "GET /api/v1/repos/{owner}/{repo}/visibility": of_members(200),
+    "PUT /api/v1/repos/{owner}/{repo}/visibility": _VISIBILITY,
     "GET /{owner}/{name}.git/info/refs": _FETCH,
     "GET /{owner}/{name}.git/info/refs?service=git-receive-pack": _PUSH,
     "POST /{owner}/{name}.git/git-upload-pack": _FETCH,

@@ -146,11 +146,11 @@ def first_run(service: Service, pushed: Pushed, state: str) -> dict[str, Any] | 
 
 
 def test_what_becomes_private_is_gone(house: Service, stranger: httpx.Client) -> None:
-    pushed = house.push(shell("true", "public = true\n"), repo="alice/changes")
+    house.push(shell("true", "public = true\n"), repo="alice/changes")
     assert stranger.get("/alice/changes").status_code == 200
-    pushed.tree.write(shell("true"))
-    pushed.tree.commit("private")
-    house.push(pushed.tree, repo="alice/changes")
+    with browsing(house, house.token) as owner:
+        answer = owner.post("/alice/changes/settings", data={"do": "visibility", "visibility": "private"})
+        assert answer.status_code == 303
     assert stranger.get("/alice/changes").headers["location"] == "/signin?next=/alice/changes"
 
 

@@ -45,7 +45,7 @@ def test_every_operation_says_what_it_does(document: dict[str, Any]) -> None:
 def test_the_documents_have_the_table_of_routes(document: dict[str, Any]) -> None:
     rows = "".join(f"| `{name}` | {each['summary']} |\n" for name, each in operations(document).items())
     assert rows in API, f"paste this into docs/api.md:\n{rows}"
-    named = set(re.findall(rf"^\| `((?:GET|POST|PATCH|DELETE) {PREFIX}/[^`]+)`", API, re.MULTILINE))
+    named = set(re.findall(rf"^\| `((?:GET|POST|PUT|PATCH|DELETE) {PREFIX}/[^`]+)`", API, re.MULTILINE))
     assert named == set(operations(document))
 
 

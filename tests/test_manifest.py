@@ -236,7 +236,7 @@ def test_empty_manifest_has_defaults_that_work() -> None:
     made = plan("")
     assert (made.name, made.language, made.image, made.handler) == ("repo", "cpp", "cpp", "")
     assert (made.build_timeout_s, made.timeout_s, made.cpus, made.memory_bytes) == (900, 3600, 2, 4 << 30)
-    assert (made.gpu.count, made.ranks, made.runs, made.public) == (0, [{}], True, False)
+    assert (made.gpu.count, made.ranks, made.runs, made.public) == (0, [{}], True, None)
 
 
 def test_a_tree_with_cuda_files_gets_cuda_and_a_gpu() -> None:

@@ -115,7 +115,7 @@ async def test_the_dashboard_and_the_figures_read_both_databases(world: World) -
         build = (await session.scalars(select(Build).where(Build.repo_id == world.repo.id))).one()
         big = await pushes.queue_run(session, build, many, alice.id, "api")
     async with world.database.read() as session:
-        ranks = await look_at_ranks(session, big.id, 2000)
+        ranks = await look_at_ranks(session, Rank(run_id=big.id, number=2000, position=2000))
     assert [block.counts for block in ranks.blocks] == [{State.QUEUED: n} for n in (1000, 1000, 1)]
     assert (len(ranks.cells), ranks.later, ranks.earlier) == (1, None, 1980)
 

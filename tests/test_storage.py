@@ -13,7 +13,7 @@ from sqlalchemy import func, select, text, update
 
 from hermes import pushes
 from hermes.accounts import Identity, add_token, add_user, identify, revoke
-from hermes.at_once import Ask
+from hermes.at_once import Ask, ask_in
 from hermes.columns import Base
 from hermes.database import Database
 from hermes.errors import SettingsError, Unavailable, UserError
@@ -27,6 +27,7 @@ from hermes.states import Event, State
 from hermes.tables import Build, Push, Rank, Repo, Run, Token, User
 from hermes.tables import Event as EventRow
 from hermes.transitions import move
+from hermes.trust import distrust
 from tests import postgres
 from tests.conftest import missing
 
@@ -253,7 +254,7 @@ async def test_a_run_can_be_made_again_without_a_build(world: World) -> None:
     await built(world)
     async with world.database.write() as session:
         run = (await session.scalars(select(Run))).one()
-        again = await run_again(session, run, world.user)
+        again = await run_again(session, run, world.user, PLAN)
     assert again.build_id == run.build_id and again.trigger == "retry" and await count(world, Build) == 1
 
 
@@ -285,6 +286,14 @@ async def test_tokens_are_digests_and_end_when_revoked(world: World) -> None:
         assert all(secret not in token.digest for token in (await session.scalars(select(Token))).all())
         await revoke(session, world.user, identity.token.id)
     assert await whose(world, secret) is None
+
+
+async def test_fixed_statements_say_the_same_in_a_transaction_of_other_things(world: World) -> None:
+    async with world.database.write() as session:
+        bob = await add_user(session, "bob")
+        inside = await session.run_sync(lambda plain: distrust(ask_in(plain), Settings(), bob.id))
+    alone = await world.database.read_at_once(lambda ask: distrust(ask, Settings(), bob.id))
+    assert inside == alone and "bob" in alone
 
 
 async def test_an_expired_token_is_nobody(world: World) -> None:

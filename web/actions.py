@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.again import change
+from hermes.again import Wrong, change
 from hermes.audit import Actor, write_down
 from hermes.errors import Refused
 from hermes.fairness import check_queue
@@ -21,6 +21,7 @@ from hermes.process import Context
 from hermes.queue import BUILDS, CHANGED, RANKS
 from hermes.repos import may_write
 from hermes.requests import cancel_build, cancel_run, run_again
+from hermes.some_ranks import ONLY, only_these
 from hermes.tables import Run, User
 from hermes.trust import check_trusted
 from web.lookup import find_build, find_run
@@ -67,18 +68,26 @@ class Actions:
             if not (place.repo.public or await may_write(session, user, place.repo)):
                 raise Refused(NOT_YOURS, f"ask {place.owner} to make you a collaborator")
             await check_trusted(session, self.context.settings, user)
-            plan = await self._plan(session, user, run, values)
+            plan, which = await self._plan(session, user, run, values)
             await check_queue(session, self.context.settings, user.id, len(plan.ranks), "this run")
-            fresh = await run_again(session, run, user, plan)
+            fresh = await run_again(session, run, user, plan, which)
         await self.context.doorbell.ring(RANKS, CHANGED)
         return fresh
 
-    async def _plan(self, session: AsyncSession, user: User, run: Run, values: Mapping[str, Any]) -> Plan:
-        plan = Plan.model_validate(run.plan)
-        if not values:
-            return plan
+    async def _plan(
+        self, session: AsyncSession, user: User, run: Run, values: Mapping[str, Any]
+    ) -> tuple[Plan, str]:
+        """And which of its ranks, if not all."""
+        others = {key: value for key, value in values.items() if key != ONLY}
+        plan, which = Plan.model_validate(run.plan), ""
+        if ONLY in values:
+            if twice := sorted(key for key in others if key.startswith("ranks.")):
+                raise Wrong({ONLY: f"{ONLY} keeps ranks as they were: leave out {' and '.join(twice)}"})
+            plan, which = await only_these(session, run, values[ONLY])
+        if not others:
+            return plan, which
         here = await look_at_instance(session, self.context.settings, self.images, self.pools)
-        return change(plan, values, here.as_seen_by(user.name))
+        return change(plan, others, here.as_seen_by(user.name)), which
 
 
 def actions_of(site: Site) -> Actions:

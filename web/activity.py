@@ -97,7 +97,7 @@ async def build_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]
 async def _where(session: AsyncSession, run_ids: Collection[int]) -> dict[int, str]:
     """Where the first rank of each run is, or was."""
     names = await gpu_names(session)
-    first = select(Rank).where(Rank.run_id.in_(run_ids), Rank.number == 0)
+    first = select(Rank).where(Rank.run_id.in_(run_ids), Rank.position == 0)
     ranks = (await session.scalars(first)).all()
     return {rank.run_id: placed(rank, names).removeprefix("on ") for rank in ranks if rank.slot}
 

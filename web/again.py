@@ -4,23 +4,22 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.again import KEYS, Grid, Wrong, grid_of, parse_parameters
+from hermes.again import KEYS, Wrong, grid_of, parse_parameters
 from hermes.errors import Refused
 from hermes.plan import Plan
-from hermes.states import TERMINAL, State
-from hermes.tables import Rank, User
+from hermes.some_ranks import FAILED, ONLY
+from hermes.tables import User
 from hermes.units import show_limit
 from web.actions import NOT_YOURS, actions_of
 from web.details import RunDetails
 from web.environment import MASK, masked
 from web.forms import read_form
 from web.lookup import find_run
+from web.rates import check_rate
 from web.runs import PAGE, run_details
 from web.site import Site, number
 
@@ -36,8 +35,8 @@ def show_exact_size(size_bytes: int) -> str:
     return str(size_bytes)
 
 
-def as_typed(plan: Plan, grid: Grid) -> dict[str, str]:
-    """The fields of the form, filled in as in a run's plan."""
+def as_typed(plan: Plan, only: str) -> dict[str, str]:
+    """The fields of the form, filled in as in a run's plan; `only` some of its ranks, if not all."""
     fields = {
         "run.args": shlex.join(plan.args),
         "run.env": "\n".join(f"{name}={value}" for name, value in masked(plan.env).items()),
@@ -46,8 +45,11 @@ def as_typed(plan: Plan, grid: Grid) -> dict[str, str]:
         "run.memory": show_exact_size(plan.memory_bytes),
         "gpu.count": str(plan.gpu.count),
         "gpu.memory": show_exact_size(plan.gpu.memory_bytes) if plan.gpu.memory_bytes else "",
-        "ranks.repeat": str(grid.repeat),
     }
+    if only:
+        return fields | {ONLY: only}
+    grid = grid_of(plan)
+    fields["ranks.repeat"] = str(grid.repeat)
     if len(grid.parameters) <= _MOST_LINES:
         rows = (
             " ".join(f"{name}={shlex.quote(value)}" for name, value in row.items()) for row in grid.parameters
@@ -59,6 +61,8 @@ def as_typed(plan: Plan, grid: Grid) -> dict[str, str]:
 def from_typed(typed: Mapping[str, str], plan: Plan) -> dict[str, Any]:
     """What the form asks for, {key: value as in a manifest}. Raises Wrong."""
     values: dict[str, Any] = {key: typed[key].strip() for key in KEYS if key in typed}
+    if ONLY in typed:
+        values[ONLY] = typed[ONLY].strip()
     if "run.args" in values:
         try:
             values["run.args"] = shlex.split(values["run.args"])
@@ -87,40 +91,31 @@ def _environment(text: str, plan: Plan) -> dict[str, str]:
     return found
 
 
-async def _failed(session: AsyncSession, details: RunDetails) -> Grid:
-    """The parameters of the ranks that did not succeed."""
-    bad = select(Rank.parameters).where(
-        Rank.run_id == details.run.id, Rank.state.in_(TERMINAL - {State.SUCCEEDED})
-    )
-    rows = (await session.scalars(bad.order_by(Rank.number).limit(_MOST_LINES))).all()
-    return grid_of(details.plan.model_copy(update={"ranks": list(rows) or [{}]}))
-
-
 def routes(site: Site) -> list[Route]:
     """Who may push to the repository; where it is public, everybody with an account."""
     actions = actions_of(site)
 
-    async def find(request: Request, user: User) -> tuple[RunDetails, Grid]:
+    async def find(request: Request, user: User) -> RunDetails:
         async with site.context.database.read() as session:
             run, place = await find_run(session, user, number(request.path_params, "run"))
             details = await run_details(session, user, run, place, PAGE)
-            only_failed = request.query_params.get("ranks") == "failed"
-            grid = await _failed(session, details) if only_failed else grid_of(details.plan)
         if not details.may_run_again:
             raise Refused(NOT_YOURS, f"ask {place.owner} to make you a collaborator")
-        return details, grid
+        return details
 
     async def form(request: Request) -> Response:
-        details, grid = await find(request, await site.user(request))
-        typed = as_typed(details.plan, grid)
+        details = await find(request, await site.user(request))
+        only = " ".join(str(each) for each in details.plan.numbers)  # another grid would number them anew
+        typed = as_typed(details.plan, FAILED if request.query_params.get("ranks") == FAILED else only)
         return site.page(request, "again.html", details=details, typed=typed, problems={}, hint="")
 
     async def again(request: Request) -> Response:
         user, typed = await site.user(request), await read_form(request)
         run_id = number(request.path_params, "run")
+        check_rate(site, user)
         if not typed:
             return RedirectResponse(f"/runs/{(await actions.run_again(user, run_id, {})).id}", 303)
-        details, _grid = await find(request, user)
+        details = await find(request, user)
         try:
             fresh = await actions.run_again(user, run_id, from_typed(typed, details.plan))
         except Wrong as error:

@@ -7,6 +7,14 @@ from pydantic import BaseModel
 from hermes.states import State
 
 
+class VisibilityAnswer(BaseModel):
+    """Who may read a repository; `shows` is what everybody sees when it is public."""
+
+    repo: str
+    public: bool
+    shows: dict[str, int]
+
+
 class ErrorBody(BaseModel):
     """Why a request was not done, and the next step."""
 
@@ -77,9 +85,9 @@ class RankAnswer(Times):
 
 
 class RunAnswer(Times):
-    """One request to execute an image; `exit_code` is that of the first rank that failed, else of rank 0.
+    """One request to execute an image; `exit_code` is that of the first rank that failed, else of the first.
 
-    In lists: its first 200 ranks of `rank_count`, its first 200 artifacts, metrics of rank 0."""
+    In lists: its first 200 ranks of `rank_count`, its first 200 artifacts, metrics of its first rank."""
 
     id: int
     state: State
@@ -94,6 +102,7 @@ class RunAnswer(Times):
     signal: str
     summary: dict[str, Any]
     rank_count: int
+    world_size: int  # as the ranks are told: more than there are when only some of them run again
     ranks: list[RankAnswer]
     metrics: list[MetricAnswer]
     artifacts: list[ArtifactAnswer]

@@ -70,7 +70,7 @@ class InvokeQuery(Query):
 class ResultQuery(Query):
     """Whose."""
 
-    rank: Rank = 0
+    rank: Rank = None
     attempt: Annotated[int, Field(ge=0, le=999_999, description="another attempt than the newest")] = 0
     download: Annotated[str, Field(pattern="^[01]$", description="1: with a file name")] = "0"
 

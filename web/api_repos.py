@@ -95,8 +95,7 @@ class ReposApi:
     async def change_repo(self, asked: Asked, owner: Name, repo: Name, body: RepoChange) -> RepoAnswer:
         """Change the default branch, or whether it is protected.
 
-        For its owner and admins. Whether a repository is public is what the manifest of its default branch
-        says (`public`)."""
+        For its owner and admins. Whether it is public has an address of its own, `…/visibility`."""
         async with self.database.read() as session:
             row = await get_readable(session, asked.user, owner, repo)
         if not may_manage(asked.user, row):

@@ -23,8 +23,8 @@ _MAX_NAME = 200
 
 
 async def _has_ranks(session: AsyncSession, run: Run) -> bool:
-    """More than one."""
-    second = select(Rank.id).where(Rank.run_id == run.id, Rank.number == 1)
+    """More than one, or one of several that ran again."""
+    second = select(Rank.id).where(Rank.run_id == run.id, Rank.number > 0).limit(1)
     return await session.scalar(second) is not None
 
 

@@ -78,13 +78,18 @@ class RunDetails:
         return len(self.plan.ranks)
 
     @property
+    def has_ranks(self) -> bool:
+        """Whether the numbers of its ranks mean anything: there are several, or it is some of several."""
+        return self.rank_count > 1 or bool(self.plan.numbers)
+
+    @property
     def artifact_count(self) -> int:
         """How many files it left in all."""
         return int(self.figures.get("artifacts", 0))
 
     def command(self, rank: Rank) -> str:
         """What this rank runs, in the words of its manifest with the values put in."""
-        values = {"rank": str(rank.number), "world_size": str(self.rank_count), **rank.parameters}
+        values = {"rank": str(rank.number), "world_size": str(self.plan.world_size), **rank.parameters}
         words = [self.plan.handler or "make run, else ./a.out", *substitute(self.plan.args, values)]
         return " ".join(words) + (f" < {self.plan.stdin}" if self.plan.stdin else "")
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.again import Grid, Wrong, grid_of
+from hermes.again import Wrong
 from hermes.errors import Refused, UserError
 from hermes.functions import LATEST, FunctionName, builds_named, find_function, find_repo_of, parse_function
 from hermes.plan import Plan
@@ -36,7 +36,6 @@ class Chosen:
     may_invoke: bool
     trouble: UserError | None
     plan: Plan | None = None
-    grid: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,8 @@ class Functions:
     async def _page(self, request: Request, user: User | None, name: FunctionName, said: Said) -> Response:
         chosen = await self._chosen(user, name)
         typed = dict(said.typed)
-        if not typed and chosen.plan and chosen.grid:
-            typed = as_typed(chosen.plan, chosen.grid) | {"text": "", "kind": "text"}
+        if not typed and chosen.plan:
+            typed = as_typed(chosen.plan, "") | {"text": "", "kind": "text"}
         values = {
             "chosen": chosen,
             "owner": name.owner,
@@ -128,7 +127,7 @@ class Functions:
             except Refused as error:  # nothing that could run
                 return Chosen(name, repo, None, versions, may, error)
         plan = Plan.model_validate(function.build.plan)
-        return Chosen(name, repo, function.build, versions, may, None, plan, grid_of(plan))
+        return Chosen(name, repo, function.build, versions, may, None, plan)
 
 
 def _name(request: Request) -> FunctionName:

@@ -32,7 +32,7 @@ from web.lookup import find_rank, find_run
 from web.outcome import Outcomes
 from web.rates import check_rate
 from web.rawlog import slice_of
-from web.site import Site, number
+from web.site import Site, number, rank_asked
 from web.sync import Call, check_room, record_of
 
 _KEYS = ("run.args", "run.timeout", "run.cpus", "run.memory", "gpu.count", "gpu.memory", "ranks.repeat")
@@ -126,7 +126,7 @@ async def find_result(site: Site, request: Request, user: User | None) -> tuple[
     """The file that holds what a rank wrote to stdout, and what to call it. Raises NotFound."""
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
-        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+        rank = await find_rank(session, run.id, rank_asked(request.query_params))
     if not Plan.model_validate(run.plan).keeps_result:
         raise NotFound(f"run {run.id} keeps no result: it was not invoked", "its log has what it printed")
     path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)

@@ -16,7 +16,7 @@ EVENTS = Content(
     ("text/event-stream",), "server-sent events: state, attempt, log, lines, end, reconnect", _EVENT
 )
 BYTES = Content(("application/octet-stream",), "the bytes")
-Rank = Annotated[int, Field(ge=0, le=9999, description="of which rank")]
+Rank = Annotated[int | None, Field(ge=0, le=9999, description="of which rank; else of the first")]
 Flag = Literal["0", "1"]
 
 
@@ -32,7 +32,7 @@ class BuildLogQuery(Query):
 class LogQuery(BuildLogQuery):
     """The same of a rank."""
 
-    rank: Rank = 0
+    rank: Rank = None
 
 
 class BuildEventsQuery(Query):
@@ -47,4 +47,4 @@ class BuildEventsQuery(Query):
 class EventsQuery(BuildEventsQuery):
     """The same of a rank."""
 
-    rank: Rank = 0
+    rank: Rank = None

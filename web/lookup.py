@@ -66,9 +66,10 @@ def artifacts_by_rank() -> "Select[Artifact, int]":
     return found.order_by(Rank.number, Artifact.path)
 
 
-async def find_rank(session: AsyncSession, run_id: int, number: int) -> Rank:
-    """Raises NotFound."""
-    rank = await session.scalar(select(Rank).where(Rank.run_id == run_id, Rank.number == number))
+async def find_rank(session: AsyncSession, run_id: int, asked: int | None) -> Rank:
+    """By its number. Raises NotFound."""
+    which = Rank.position == 0 if asked is None else Rank.number == asked
+    rank = await session.scalar(select(Rank).where(Rank.run_id == run_id, which))
     if rank is None:
         raise NotFound(f"run {run_id} has no such rank")
     return rank

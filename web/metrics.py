@@ -27,7 +27,7 @@ async def metrics_of(
     rows = await session.execute(
         select(Rank.run_id, Rank.number, Metric.name, Metric.value, Metric.unit, Metric.at)
         .join(Metric, Metric.rank_id == Rank.id)
-        .where(Rank.run_id.in_(run_ids), Rank.number < ranks_below)
+        .where(Rank.run_id.in_(run_ids), Rank.position < ranks_below)
         .order_by(Rank.run_id, Rank.number, Metric.name)
     )
     found: dict[int, list[Measured]] = defaultdict(list)

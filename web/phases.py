@@ -1,14 +1,16 @@
 """The life of a rank as a bar: how long it waited, for what, how long it started, ran and ended."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from hermes.states import TERMINAL, State
 from hermes.tables import Build, Event, Rank
+from web.waits import Stretch
 
 WIDTH = 1000.0
 _LEAST = 6.0  # what happened is seen, however short it was
+_WORTH_S = 1.0  # a shorter wait needs no reason
 _WORDS = {
     State.QUEUED: ("waited", "waiting for a free place"),
     State.STARTING: ("started", "starting"),
@@ -24,8 +26,28 @@ class Phase:
     words: str
     began_at: float
     span_s: float
+    run_id: int = 0  # that the words name
     x: float = 0.0
     width: float = 0.0
+
+
+def long_waits(found: Sequence[Phase]) -> list[Phase]:
+    """Those in the queue that want a reason."""
+    return [phase for phase in found if phase.kind == "queued" and phase.span_s >= _WORTH_S]
+
+
+def with_reasons(found: Sequence[Phase], reasons: Mapping[Phase, Sequence[Stretch]]) -> list[Phase]:
+    """Each wait in the parts that it had, laid out anew."""
+    made: list[Phase] = []
+    for phase in found:
+        parts = reasons.get(phase, ())
+        made += [
+            Phase(
+                "queued", part.words or phase.words, part.began_at, part.ended_at - part.began_at, part.run_id
+            )
+            for part in parts
+        ] or [phase]
+    return _laid_out(made)
 
 
 def phases(rank: Rank, build: Build, events: Sequence[Event]) -> list[Phase]:
@@ -84,6 +106,6 @@ def _laid_out(found: list[Phase]) -> list[Phase]:
     placed, x = [], 0.0
     for phase in found:
         width = round(_LEAST + phase.span_s / whole_s * room, 1)
-        placed.append(Phase(phase.kind, phase.words, phase.began_at, phase.span_s, round(x, 1), width))
+        placed.append(replace(phase, x=round(x, 1), width=width))
         x += width
     return placed

@@ -85,7 +85,7 @@ async def gallery(site: Site, details: RunDetails) -> Gallery:
     """Of the page of a run or its commit."""
     rows = [(each, details.rank_number(each)) for each in details.artifacts[:LISTED]]
     groups = await grouped(site, rows)
-    return Gallery(details.run.id, groups, details.artifact_count, details.rank_count > 1)
+    return Gallery(details.run.id, groups, details.artifact_count, details.has_ranks)
 
 
 async def grouped(site: Site, rows: Sequence[tuple[Artifact, int]]) -> list[Group]:

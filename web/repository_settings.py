@@ -28,6 +28,7 @@ from hermes.tokens import (
     make_token,
     revoke_deploy_token,
 )
+from hermes.visibility import what_shows
 from web.addresses import addresses
 from web.forms import LIVES, Outcome, done, read_form, wish
 from web.lookup import Place
@@ -56,6 +57,7 @@ class Asked:
 
 #: What the audit log calls each form.
 _ACTS = {
+    "visibility": "repo settings",
     "protect": "repo settings",
     "default-branch": "repo settings",
     "set-collaborator": "collaborator",
@@ -73,6 +75,7 @@ class RepositorySettings:
         self.site = site
         self.database = site.context.database
         self._acts: dict[str, tuple[str, Act]] = {  # by `do`: the part of the page, and what is done
+            "visibility": ("visibility", self._set_visibility),
             "protect": ("protection", self._protect),
             "default-branch": ("default-branch", self._set_default_branch),
             "set-collaborator": ("collaborators", self._set_collaborator),
@@ -118,12 +121,14 @@ class RepositorySettings:
         async with self.database.read() as session:
             collaborators = await list_collaborators(session, repo)
             tokens = await list_deploy_tokens(session, repo)
+            shows = await what_shows(session, repo.id)
         values = {
             "place": asked.place,
             "repo": repo,
             "branches": await in_thread(list_branches, self.site.context.paths.repo(repo.id)),
             "collaborators": collaborators,
             "tokens": tokens,
+            "shows": shows,
             "roles": ROLES,
             "scopes": DEPLOY_SCOPES,
             "lives": LIVES,
@@ -132,6 +137,16 @@ class RepositorySettings:
             "outcome": outcome,
         }
         return self.site.look.page(request, "repository_settings.html", values, outcome.status)
+
+    async def _set_visibility(self, asked: Asked) -> str:
+        public = asked.typed.get("visibility") == "public"
+        if public and "confirmed" not in asked.typed:
+            raise UserError(
+                "nothing was changed: say that all of this may be seen", "tick the box above the button"
+            )
+        async with self.database.write() as session:
+            (await session.get_one(Repo, asked.repo.id)).public = public
+        return ""
 
     async def _protect(self, asked: Asked) -> str:
         async with self.database.write() as session:

@@ -11,21 +11,23 @@ from starlette.routing import Route
 
 from hermes.instance import gpu_names
 from hermes.states import TERMINAL
-from hermes.tables import Build, Event, Rank, Run
+from hermes.tables import Build, Event, Rank, Run, User
 from web.charts import charts
 from web.details import build_details
 from web.environment import variables
 from web.excerpt import excerpt
 from web.lookup import find_build, find_rank, find_run, subjects
 from web.metrics import metrics_of_rank
-from web.phases import phases
+from web.phases import Phase, long_waits, phases, with_reasons
 from web.preview import gallery
 from web.ranks import LETTERS, look_at_ranks
 from web.runs import PAGE, run_details
 from web.samples import read_samples
-from web.site import Site, number
+from web.site import Site, number, rank_asked
+from web.waits import Wait, read_holds, stretches
 
 _EVENTS = 200
+_WAITS = 3  # the newest that are explained: each asks the database
 
 
 async def _history(session: AsyncSession, run: Run, ranks: int, rank: Rank) -> list[Event]:
@@ -44,13 +46,25 @@ async def _telemetry(session: AsyncSession, rank: Rank) -> dict[str, Any]:
     return {"charts": charts(samples, await gpu_names(session)), "every": samples.every}
 
 
+async def _life(
+    session: AsyncSession, viewer: User | None, run: Run, rank: Rank, found: list[Phase], longest_s: float
+) -> list[Phase]:
+    """With what a long wait was for."""
+    reasons = {}
+    for phase in long_waits(found)[-_WAITS:]:
+        wait = Wait(run.id, phase.began_at, phase.began_at + phase.span_s)
+        holds, wait = await read_holds(session, viewer, run, rank, wait, longest_s)
+        reasons[phase] = stretches(wait, holds)
+    return with_reasons(found, reasons)
+
+
 async def one_run(site: Site, request: Request) -> Response:
     """`/runs/{n}`"""
     user = await site.reader(request)
     settings = site.context.settings
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
-        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+        rank = await find_rank(session, run.id, rank_asked(request.query_params))
         details = await run_details(session, user, run, place, PAGE)
         events = await _history(session, run, details.rank_count, rank)
         sha = details.build.commit_sha
@@ -58,9 +72,11 @@ async def one_run(site: Site, request: Request) -> Response:
         values: dict[str, Any] = {
             "events": events,
             "metrics": await metrics_of_rank(session, rank),
-            "phases": phases(rank, details.build, of_rank),
+            "phases": await _life(
+                session, user, run, rank, phases(rank, details.build, of_rank), settings.max_timeout
+            ),
             "subject": (await subjects(session, {run.repo_id}, {sha})).get((run.repo_id, sha), ""),
-            "ranks": await look_at_ranks(session, run.id, rank.number) if details.rank_count > 1 else None,
+            "ranks": await look_at_ranks(session, rank) if details.has_ranks else None,
             **await _telemetry(session, rank),
         }
     return site.page(
@@ -81,7 +97,7 @@ async def charts_of_run(site: Site, request: Request) -> Response:
     user = await site.reader(request)
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
-        rank = await find_rank(session, run.id, number(request.query_params, "rank"))
+        rank = await find_rank(session, run.id, rank_asked(request.query_params))
         values = await _telemetry(session, rank)
     return site.page(request, "charts.html", is_over=rank.state in TERMINAL, **values)
 

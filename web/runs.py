@@ -87,7 +87,7 @@ async def _load(
     users = await session.execute(
         select(User.id, User.name).where(User.id.in_({run.user_id for run in runs}))
     )
-    first = select(Rank).where(Rank.run_id.in_(ids), Rank.number < bounds.ranks)
+    first = select(Rank).where(Rank.run_id.in_(ids), Rank.position < bounds.ranks)
     ranks: dict[int, list[Rank]] = defaultdict(list)
     for rank in (await session.scalars(first.order_by(Rank.run_id, Rank.number))).all():
         ranks[rank.run_id].append(rank)
@@ -119,7 +119,7 @@ async def _details(
         metrics=loaded.metrics.get(run.id, []),
         figures=figures,
         plan=plan,
-        words=await run_words(session, loaded.queue, run, figures, where.get(0, "")),
+        words=await run_words(session, loaded.queue, run, figures, where.get(ranks[0].number, "")),
         where=where,
         may_write=run.repo_id in loaded.writable,
         signed_in=visitor is not None,

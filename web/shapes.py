@@ -45,6 +45,7 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         signal=details.verdict.signal,
         summary=details.figures,
         rank_count=details.rank_count,
+        world_size=details.plan.world_size,
         ranks=[_rank(rank, url) for rank in details.ranks],
         metrics=[MetricAnswer(**each._asdict()) for each in details.metrics],
         artifacts=[artifact_answer(each, details.rank_number(each), base) for each in details.artifacts],

@@ -67,6 +67,11 @@ def number(params: Mapping[str, Any], name: str) -> int:
     return as_number(str(params.get(name, "")))
 
 
+def rank_asked(query: Mapping[str, str]) -> int | None:
+    """The number in `?rank=`; None: the first that there is."""
+    return number(query, "rank") if "rank" in query else None
+
+
 def as_number(text: str) -> int:
     """0 for what is none."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 16 else 0

@@ -16,7 +16,7 @@ from hermes.words import placed
 from web.details import build_words, run_words
 from web.feed import Feed, Sight, Subject
 from web.lookup import find_build, find_rank, find_run
-from web.site import Site, number
+from web.site import Site, number, rank_asked
 
 Open = Callable[[Site, Request], Awaitable[Subject]]
 
@@ -49,7 +49,7 @@ class RankSubject:
 
     context: Context = field(compare=False)
     run_id: int
-    number: int
+    number: int | None  # of the rank; None: the first
 
     async def look(self) -> Sight:
         """Read the rows. Raises NotFound when there is no such rank."""
@@ -78,7 +78,7 @@ async def run_subject(site: Site, request: Request) -> Subject:
     user = await site.reader(request)
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
-    return RankSubject(site.context, run.id, number(request.query_params, "rank"))
+    return RankSubject(site.context, run.id, rank_asked(request.query_params))
 
 
 async def build_subject(site: Site, request: Request) -> Subject:

@@ -1,7 +1,7 @@
 """The body of `POST /api/v1/runs/{n}/again`: tables and keys as in a manifest."""
 
 import shlex
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from starlette.requests import Request
@@ -11,8 +11,9 @@ from hermes.errors import UserError
 from hermes.manifest import Size, Span, Text
 from web.reading import Body, read_json
 
+_Number = Annotated[int, Field(ge=0, le=9999)]
 _Parameter = Annotated[str, Field(max_length=4096)]
-_SHAPE = '{"run": {"args": ["5"]}, "gpu": {"count": 1}, "ranks": {"repeat": 2, "parameters": [{"n": "1"}]}}'
+_SHAPE = '{"run": {"args": ["5"]}, "gpu": {"count": 1}, "ranks": {"only": [3, 7]}}'
 
 
 def _unset(schema: dict[str, Any]) -> None:
@@ -47,6 +48,10 @@ class AgainRanks(_Table):
 
     parameters: list[dict[str, _Parameter]] = Field(
         default=[{}], description="one set for each rank", min_length=1
+    )
+    only: Literal["failed"] | list[_Number] = Field(
+        default=[],
+        description="some ranks of that run, with their numbers: these, or those that failed",
     )
     repeat: int = Field(default=1, ge=1, le=10_000, description="how many ranks each set gets")
 

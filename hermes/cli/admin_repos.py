@@ -16,6 +16,7 @@ from hermes.repos import ROLES, find_repo, list_collaborators, remove_collaborat
 from hermes.tables import Repo, User
 from hermes.threads import in_thread
 from hermes.tokens import list_deploy_tokens
+from hermes.visibility import what_shows
 
 _FIELDS = ("public", "protected", "default_branch", "created_at")
 
@@ -125,7 +126,7 @@ def _show(found: Row) -> None:
 @click.argument("name", metavar="OWNER/NAME")
 def repo_protect(name: str) -> None:
     """Protect the default branch and tags: no force, no delete."""
-    _set_protected(name, True)
+    _set(name, "protected", True)
     click.echo(f"{name}: the default branch and tags are protected")
 
 
@@ -133,24 +134,50 @@ def repo_protect(name: str) -> None:
 @click.argument("name", metavar="OWNER/NAME")
 def repo_unprotect(name: str) -> None:
     """Let people who may push also force and delete."""
-    _set_protected(name, False)
+    _set(name, "protected", False)
     click.echo(f"{name}: nothing is protected")
 
 
-def _set_protected(name: str, protected: bool) -> None:
+def _set(name: str, what: str, value: bool) -> None:
     async def act(database: Database) -> None:
         async with database.write() as session:
-            (await find(session, name)).repo.protected = protected
-            write_down(session, OPERATOR, "repo settings", name, f"protected={protected}".lower())
+            setattr((await find(session, name)).repo, what, value)
+            write_down(session, OPERATOR, "repo settings", name, f"{what}={value}".lower())
 
     with_database(act)
+
+
+@repo.command("public")
+@click.argument("name", metavar="OWNER/NAME")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def repo_public(name: str, yes: bool) -> None:
+    """Let everybody read OWNER/NAME: its source, builds, runs, logs and artifacts."""
+
+    async def look(database: Database) -> list[str]:
+        async with database.read() as session:
+            return (await what_shows(session, (await find(session, name)).repo.id)).words
+
+    if not yes:
+        click.echo(f"Of {name} everybody will see:")
+        click.echo("".join(f"  {line}\n" for line in with_database(look)), nl=False)
+        click.confirm("Make it public?", abort=True)
+    _set(name, "public", True)
+    click.echo(f"{name}: everybody may read it")
+
+
+@repo.command("private")
+@click.argument("name", metavar="OWNER/NAME")
+def repo_private(name: str) -> None:
+    """Let only the owner, collaborators and admins read OWNER/NAME."""
+    _set(name, "public", False)
+    click.echo(f"{name}: its owner, its collaborators and admins may read it")
 
 
 @repo.command("default-branch")
 @click.argument("name", metavar="OWNER/NAME")
 @click.argument("branch")
 def repo_default_branch(name: str, branch: str) -> None:
-    """Make BRANCH the one that a clone checks out and whose manifest decides whether the repo is public."""
+    """Make BRANCH the one that a clone checks out."""
 
     async def act(database: Database) -> None:
         async with database.read() as session:

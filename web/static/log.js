@@ -37,7 +37,7 @@ export class Viewer {
     this.window = new Window(this.box, {
       rows: () => this.folds.rows(this.lines.total),
       draw: (row) => rowOf(this, this.folds.lineOf(row)),
-      seen: (first, last) => this.lines.need(this.folds.lineOf(first), this.folds.lineOf(Math.max(last - 1, 0))),
+      seen: (first, last) => this.seen(first, last),
     });
     this.panel.classList.add("scripted");
     this.empty();
@@ -53,6 +53,15 @@ export class Viewer {
     this.pick = pick(this);
     this.search = search(this);
     return rows;
+  }
+  // Only these rows: between two of them there may be very many folded lines.
+  seen(first, last) {
+    for (let row = first; row < last; ) {
+      const from = this.folds.lineOf(row);
+      let to = from;
+      for (row += 1; row < last && this.folds.lineOf(row) === to + 1; row += 1) to += 1;
+      this.lines.need(from, to);
+    }
   }
   empty() {
     this.box.style.setProperty("--numbers", `${Math.max(String(this.lines.total).length, 3)}ch`);

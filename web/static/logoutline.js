@@ -3,12 +3,16 @@ const EVERY_MS = 3000;
 
 export function outline(viewer) {
   let timer = null;
+  let isFirst = true;
   const look = async () => {
     const answer = await fetch(viewer.lines.url("log/outline", {})).catch(() => null);
     if (!answer?.ok) return;
     const { groups, counts, diagnostics } = await answer.json();
     const errors = diagnostics.filter((each) => each.severity === "error").map((each) => each.at);
     viewer.refold(() => viewer.folds.update(groups, errors));
+    const linked = isFirst && viewer.picked?.[0]; // groups are folded now: it may be in one
+    if (linked) viewer.show(linked);
+    isFirst = false;
     say(counts, diagnostics);
   };
   const say = (counts, diagnostics) => {
