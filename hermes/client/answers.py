@@ -67,6 +67,7 @@ class Run(Times):
     signal: str
     summary: dict[str, Any]
     rank_count: int
+    world_size: int
     ranks: list[Rank]
     metrics: list[Metric]
     artifacts: list[Artifact]
