@@ -250,3 +250,12 @@ def test_shells_complete(ada: Person, kind: str) -> None:
     if kind == "bash" and shutil.which("bash"):
         ada.env |= {"COMP_WORDS": "hermes exec", "COMP_CWORD": "1", "_HERMES_COMPLETE": "bash_complete"}
         assert "executions" in ada.hermes().stdout.decode()
+
+
+def test_gpus_and_images_are_those_of_the_server_where_none_is_here(ada: Person) -> None:
+    assert "CPUs held" in ada.ok("gpus") and "CPUs held" in ada.ok(
+        "gpus", "--server", ada.env["HERMES_SERVER"]
+    )
+    assert json.loads(ada.ok("gpus", "--json"))["runners"][0]["alive"] is True
+    assert re.search(r"^cpp +cpp", ada.ok("images"), re.MULTILINE)
+    assert "cpp" in [image["name"] for image in json.loads(ada.ok("images", "--json"))["images"]]
