@@ -49,13 +49,13 @@ EXAMPLES = [
     ("function:run alice/twice:1.0.0 --sync -f input", 0, r"42\n"),
     ("function:run alice/twice:1.0.0 --async --file input", 0, r"\d+\n"),
     ("function:run alice/twice:1.0.0", 2, ""),  # nothing on its stdin: its own exit code
-    ("function:list", 0, r"FUNCTION .*\n(.*\n)*alice/twice .*\n"),
-    ("function:list -j", 0, r"\[(.*\n)*.*\"alice/twice\"(.*\n)*\]\n"),
-    ("execution:list", 0, r"DATETIME +RUN .*\n(.*\n)*.*alice/twice.*\n"),
-    ("execution:inspect $RUN", 0, r"run \d+  succeeded(.*\n)*"),
+    ("function:list", 0, r"FUNCTION .*\nalice/twice .*"),
+    ("function:list -j", 0, r"\[.*\"alice/twice\".*\]\n"),
+    ("execution:list", 0, r"DATETIME +RUN .*alice/twice.*"),
+    ("execution:inspect $RUN", 0, r"run \d+  succeeded.*"),
     ("execution:inspect $RUN -r", 0, r"42\n"),
     ("execution inspect $RUN --result", 0, r"42\n"),
-    ("remote:whoami", 0, r"alice at http.*\n(.*\n)*"),
+    ("remote:whoami", 0, r"alice at http.*"),
 ]
 GONE = [
     "function:build -j 4",
@@ -70,7 +70,7 @@ GONE = [
 def test_examples_do_what_they_show(ada: Person, command: str, code: int, result: str) -> None:
     done = ada.hermes(*command.replace("$RUN", ada.env["RUN"]).split())
     assert done.returncode == code, done.stderr
-    assert re.fullmatch(result, done.stdout.decode()), done.stdout
+    assert re.fullmatch(result, done.stdout.decode(), re.DOTALL), done.stdout
 
 
 @pytest.mark.parametrize("command", GONE)
