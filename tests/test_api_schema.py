@@ -34,6 +34,10 @@ no-shrink = true
 [phases.stateful]
 enabled = false
 
+[[operations]]
+include-name = "POST /api/v1/functions/{{owner}}/{{function}}/runs"
+checks = {{ positive_data_acceptance = {{ enabled = false }} }}
+
 [phases.examples]
 enabled = false
 
@@ -82,3 +86,14 @@ def test_what_the_document_promises_is_so(house: Service, known: dict[str, Any],
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
     print(done.stdout)
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+
+
+def test_who_starts_many_runs_waits(house: Service, known: dict[str, Any]) -> None:
+    with house.client() as client:
+        address = "/api/v1/functions/alice/pi/runs"
+        answers = [client.post(address) for _ in range(6)]
+        told = {row["name"]: row["most"] for row in client.get("/api/v1/limits").json()["limits"]}
+    assert [answer.status_code for answer in answers] == [202] * 5 + [429]
+    assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+    assert "5 runs within a minute" in answers[-1].json()["error"]["message"]
+    assert told["runs_per_minute"] == 5

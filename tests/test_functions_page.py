@@ -27,9 +27,9 @@ cat
 
 @pytest.fixture(scope="module")
 def function(local_service: Service) -> Pushed:
-    """`alice/echo:1.0.0`, and one that could not be built."""
+    """`alice/parrot:1.0.0`, and one that could not be built."""
     local_service.push(shell("true", make="\tfalse"), repo="broken")
-    pushed = local_service.push(shell(PROGRAM, 'version = "1.0.0"\n[run]\nargs = ["first"]\n'), repo="echo")
+    pushed = local_service.push(shell(PROGRAM, 'version = "1.0.0"\n[run]\nargs = ["first"]\n'), repo="parrot")
     assert local_service.run_of(pushed)["state"] == "succeeded"
     return pushed
 
@@ -46,7 +46,7 @@ def page(local_service: Service, function: Pushed, browser: Browser) -> Iterator
 
 def invoke(page: Page, arguments: str, text: str = "") -> None:
     """As a person does it, until it has ended."""
-    page.goto("/functions/alice/echo")
+    page.goto("/functions/alice/parrot")
     page.get_by_label("Arguments").fill(arguments)
     page.get_by_label("Standard input", exact=True).fill(text)
     page.get_by_role("button", name="Run", exact=True).click()
@@ -55,21 +55,21 @@ def invoke(page: Page, arguments: str, text: str = "") -> None:
 
 def test_the_list_is_searched(page: Page, function: Pushed) -> None:
     page.goto("/functions")
-    row = page.get_by_role("row").filter(has_text="alice/echo")
+    row = page.get_by_role("row").filter(has_text="alice/parrot")
     expect(row).to_contain_text("1.0.0")
     expect(row).to_contain_text("succeeded")
     expect(page.get_by_role("row").filter(has_text="alice/broken")).to_have_count(0)
     page.get_by_role("searchbox").fill("no-such-name")
     page.keyboard.press("Enter")
     expect(page.get_by_text("has no-such-name in its name")).to_be_visible()
-    page.goto("/functions?q=ech")
-    page.get_by_role("link", name="alice/echo").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("alice/echo")
+    page.goto("/functions?q=parr")
+    page.get_by_role("link", name="alice/parrot").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("alice/parrot")
 
 
 def test_text_comes_back_in_place(page: Page, function: Pushed) -> None:
     invoke(page, "a 'b c'", "one\ntwo\n")
-    assert page.url.endswith("/functions/alice/echo"), "nobody is led away"
+    assert page.url.endswith("/functions/alice/parrot"), "nobody is led away"
     expect(page.locator("[data-text]")).to_have_text("words: a b c\none\ntwo\n")
     expect(page.locator("[data-status]")).to_contain_text(re.compile(r"succeeded.* s there and back"))
     expect(page.locator("[data-run]")).to_have_attribute("href", re.compile(r"^/runs/\d+$"))
@@ -92,7 +92,7 @@ def test_a_failure_says_its_reason(page: Page, function: Pushed) -> None:
 
 
 def test_what_is_wrong_is_said_where_it_stands(page: Page, function: Pushed) -> None:
-    page.goto("/functions/alice/echo")
+    page.goto("/functions/alice/parrot")
     page.get_by_label("Standard input", exact=True).fill("{no")
     page.get_by_label("It is").select_option("json")
     page.get_by_role("button", name="Run", exact=True).click()
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_said_where_it_stands(page: Page, function: Pushed) -> 
 
 
 def test_a_file_is_stdin_and_others_lie_in_their_folder(page: Page, function: Pushed) -> None:
-    page.goto("/functions/alice/echo?version=1.0.0")
+    page.goto("/functions/alice/parrot?version=1.0.0")
     page.get_by_label("Or a file as standard input").set_input_files(
         {"name": "in.txt", "mimeType": "text/plain", "buffer": b"from a file\n"}
     )
@@ -120,7 +120,7 @@ def test_a_file_is_stdin_and_others_lie_in_their_folder(page: Page, function: Pu
 
 
 def test_without_scripts_the_form_leads_to_the_run(local_service: Service, function: Pushed) -> None:
-    address = "/functions/alice/echo?version=1.0.0"
+    address = "/functions/alice/parrot?version=1.0.0"
     parts: Any = {
         "run.args": (None, "plain"),
         "text": (None, "l1\r\nl2\r\n"),
@@ -153,4 +153,4 @@ def test_strangers_and_readers_are_told_what_is_missing(local_service: Service, 
     with local_service.client("") as nobody:
         page = nobody.get("/functions/alice/open").text
         assert "Sign in</a> to run it" in page and "<form method" not in page
-        assert nobody.get("/functions/alice/echo", headers={"Accept": "text/html"}).status_code == 303
+        assert nobody.get("/functions/alice/parrot", headers={"Accept": "text/html"}).status_code == 303

@@ -10,7 +10,7 @@ from hermes.accounts import Identity
 from web.answers import RunAnswer
 from web.endpoint import Also, Asked, Content, Endpoint, Id, Name
 from web.invoke import Invoke, sent_result
-from web.log_query import BYTES, Rank
+from web.log_query import BYTES, EVENT_SCHEMAS, Rank
 from web.reading import Query
 from web.site import Site
 from web.sync import FRAMES
@@ -37,6 +37,7 @@ _FORM = {
 _OUTPUT = Content(
     ("application/octet-stream", "text/event-stream", FRAMES),
     "the output as it comes: stdout raw, or all streams as server-sent events or frames, as `Accept` asks",
+    EVENT_SCHEMAS,
 )
 _INPUT = Content(
     ("application/octet-stream", "multipart/form-data"),

@@ -12,9 +12,9 @@ _EVENT: dict[str, Any] = {
     "type": "object",
     "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
 }
-EVENTS = Content(
-    ("text/event-stream",), "server-sent events: state, attempt, log, lines, end, reconnect", _EVENT
-)
+_STREAM = "text/event-stream"
+EVENT_SCHEMAS = {_STREAM: _EVENT}
+EVENTS = Content((_STREAM,), "server-sent events: state, attempt, log, lines, end, reconnect", EVENT_SCHEMAS)
 BYTES = Content(("application/octet-stream",), "the bytes")
 Rank = Annotated[int | None, Field(ge=0, le=9999, description="of which rank; else of the first")]
 Flag = Literal["0", "1"]

@@ -50,12 +50,12 @@ def read_query(request: Request, model: type[M]) -> M:
         if any("\0" in each for each in given):
             raise UserError(f"{name[:80]} holds a NUL", "leave it out")
         values[name] = given if is_list else given[0]
-    return _checked(model, values, "GET /api/v1/openapi.json lists what may stand in the query")
+    return checked(model, values, "GET /api/v1/openapi.json lists what may stand in the query")
 
 
 async def read_model(request: Request, model: type[M]) -> M:
     """The body. Raises UserError."""
-    return _checked(model, await read_json(request), "GET /api/v1/openapi.json describes the body")
+    return checked(model, await read_json(request), "GET /api/v1/openapi.json describes the body")
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -82,7 +82,8 @@ def _no_number(word: str) -> None:
     raise ValueError(f"{word} is no number in JSON")
 
 
-def _checked(model: type[M], values: Any, hint: str) -> M:
+def checked(model: type[M], values: Any, hint: str) -> M:
+    """Raises UserError."""
     try:
         return model.model_validate(values)
     except ValidationError as error:

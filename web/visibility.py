@@ -1,5 +1,7 @@
 """`/api/v1/repos/{owner}/{repo}/visibility`: whether everybody may read it, for programs."""
 
+from typing import Annotated, Any
+
 from hermes.audit import write_down
 from hermes.errors import Refused
 from hermes.repos import get_readable, may_manage
@@ -7,8 +9,10 @@ from hermes.tables import Repo
 from hermes.visibility import what_shows
 from web.answers import VisibilityAnswer
 from web.endpoint import Asked, Endpoint, Name
-from web.reading import Body
+from web.reading import Body, checked
 from web.site import Site
+
+_SHAPE = 'send {"public": true} or {"public": false}'
 
 
 class VisibilityWish(Body):
@@ -31,7 +35,7 @@ class VisibilityApi:
         return VisibilityAnswer(repo=f"{owner}/{repo}", public=row.public, shows=shows)
 
     async def set_visibility(
-        self, asked: Asked, owner: Name, repo: Name, body: VisibilityWish
+        self, asked: Asked, owner: Name, repo: Name, body: Annotated[dict[str, Any], VisibilityWish]
     ) -> VisibilityAnswer:
         """Let everybody read a repository, or members only.
 
@@ -40,8 +44,9 @@ class VisibilityApi:
             row = await get_readable(session, asked.user, owner, repo)
             if not may_manage(asked.user, row):
                 raise Refused("only its owner and admins change who may read it", f"ask {owner} to do it")
-            (await session.get_one(Repo, row.id)).public = body.public
-            what = f"visibility={'public' if body.public else 'private'}"
+            public = checked(VisibilityWish, body, _SHAPE).public  # who may not is not told how
+            (await session.get_one(Repo, row.id)).public = public
+            what = f"visibility={'public' if public else 'private'}"
             write_down(session, asked.by, "repo settings", f"{owner}/{repo}", what)
         return await self.get_visibility(asked, owner, repo)
 
