@@ -1,83 +1,139 @@
-"""Five hundred people who watch: all the same log, or a hundred logs."""
+"""Five hundred people who watch: all the same log, or each one of their own.
+
+The server runs alone: no runner, no programs. The rows say that the runs are at work, and one cheap process
+appends to their logs through `hermes.logs`, as runners do; another one is the crowd. So what the server costs
+is seen apart from what the load costs."""
 
 import asyncio
 import json
+import logging
+import signal
+import subprocess
+import sys
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
+from sqlalchemy import select
+
+from bench._logs_viewers import Orders, Seen
 from bench._runner_runs import Runs
-from bench._tools import Figures, percentile, say
+from bench._tools import Figures, percentile, say, scratch, serving
 from bench.idle import cost
-from tests.service import wait_for
+from hermes.accounts import find_user
+from hermes.plan import Plan
+from hermes.process import open_context
+from hermes.requests import run_again
+from hermes.settings import load_settings
+from hermes.states import Event
+from hermes.tables import Build, Rank, Run
+from hermes.transitions import move
+from tests.service import Service
 
-_SPEAKS = """perl -MTime::HiRes=time,sleep -e '
-$| = 1; for (1 .. %d) { printf "%%.4f x\\n", time; sleep(%g) }'"""
-_WATCH_S = 10.0
-_LOGS = 100  # so many programs, a machine of two cores bears beside the viewers
-_SMALL = '[run]\ncpus = 1\nmemory = "64M"\n'
-
-
-@dataclass
-class _Crowd:
-    """Viewers, by plain sockets: what is measured is the server, and one Python holds both."""
-
-    host: str
-    port: int
-    token: str
-    since: float  # what was printed before is not counted: not everybody was there
-    delays: list[float] = field(default_factory=list)
-    lines: int = 0
-
-    async def watch(self, path: str, until: float) -> None:
-        reader, writer = await asyncio.open_connection(self.host, self.port)
-        head = f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {self.token}\r\n\r\n"
-        writer.write(head.encode())
-        try:
-            async with asyncio.timeout(until - time.monotonic()):
-                while line := await reader.readline():
-                    if line.startswith(b'data: "'):
-                        self._seen(json.loads(line[6:]))
-        except TimeoutError:
-            pass
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    def _seen(self, text: str) -> None:
-        now = time.time()
-        for line in text.splitlines():
-            with suppress(ValueError):
-                self.lines += 1
-                if (printed := float(line.split(" ")[0])) > self.since:
-                    self.delays.append(now - printed)
+_WATCH_S = 15.0
+_SETTLE_S = 3.0
+_HOUR_S = 3600.0
+_NO_BOUNDS = {"HERMES_STREAMS": "0", "HERMES_USER_STREAMS": "0", "HERMES_PUSH_RATE": "0"}
 
 
-def measure_crowd(runs: Runs, viewers: int, figures: Figures) -> None:
-    """The same log, ten lines a second; then a hundred logs, one line in two seconds each."""
-    _measure(runs, figures, "same", runs.push(_SPEAKS % (10_000, 0.1), 1), viewers, 1)
-    _measure(runs, figures, "different", runs.push(_SPEAKS % (1000, 2.0), _LOGS, _SMALL), viewers, _LOGS)
+def measure_crowd(viewers: int, figures: Figures) -> None:
+    """The same log, ten lines a second; then as many logs as viewers, one line in two seconds each."""
+    with scratch() as folder:
+        service = Service(
+            folder / "data", {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", **_NO_BOUNDS}
+        )
+        service.data.mkdir(parents=True)
+        service.token = service.add_user(service.user)
+        with serving(service) as pid:
+            first = Runs(service).push("true", 1)
+            ranks = asyncio.run(_begin(service, first, viewers + 1))
+            _measure(service, pid, figures, "same", {first: ranks.pop(first)}, viewers, 0.1)
+            _measure(service, pid, figures, "different", ranks, viewers, 2.0)
 
 
-def _measure(runs: Runs, figures: Figures, name: str, run_id: int, viewers: int, ranks: int) -> None:
-    service = runs.service
-    wait_for(lambda: runs.in_state(run_id, "running") == ranks, 300)
-    pid = runs.process("hermes.serve")
-    before = cost(pid)
+async def _begin(service: Service, run_id: int, runs: int) -> dict[int, int]:
+    """So many runs whose programs are at work, as far as rows say: {run: its rank's id}."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    settings = load_settings(service.environment())
+    async with open_context(settings) as context, context.database.write() as session:
+        run = await session.get_one(Run, run_id)
+        user = await find_user(session, service.user)
+        build = await session.get_one(Build, run.build_id)
+        assert user is not None
+        plan = Plan.model_validate(run.plan)
+        lease: dict[str, Any] = {"lease_owner": "bench", "lease_until": time.time() + _HOUR_S}
+        await move(session, build, Event.CLAIM, **lease)
+        await move(session, build, Event.SUCCEED)
+        for _ in range(runs - 1):
+            await run_again(session, run, user, plan)
+        ranks = (await session.scalars(select(Rank).order_by(Rank.run_id))).all()
+        slot = {"cpus": 1, "memory_bytes": 1 << 26, "gpus": [], "runner": "bench"}
+        for rank in ranks:
+            await move(session, rank, Event.CLAIM, slot=slot, **lease)
+            await move(session, rank, Event.START)
+        return {rank.run_id: rank.id for rank in ranks}
+
+
+@contextmanager
+def _printing(logs: list[Path], period_s: float) -> Iterator["subprocess.Popen[bytes]"]:
+    command = [sys.executable, "-m", "bench._logs_writer", str(period_s), *map(str, logs)]
+    with subprocess.Popen(command) as writer:
+        yield writer
+        writer.send_signal(signal.SIGTERM)
+
+
+def _watch(orders: Orders, pid: int) -> tuple[Seen, float, float, float]:
+    """What the crowd saw; while all were there, the cores that the server used and waited for; its memory."""
+    command = [sys.executable, "-m", "bench._logs_viewers"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as crowd:
+        assert crowd.stdin is not None and crowd.stdout is not None
+        with crowd.stdin as orders_in:
+            json.dump(vars(orders), orders_in)
+        ready = crowd.stdout.readline()  # everybody is there
+        assert ready, "the crowd did not come"
+        before, waited_s = cost(pid), _waited_s(pid)
+        time.sleep(orders.lasts_s - 1)
+        after, waited_s = cost(pid), _waited_s(pid) - waited_s
+        seen = Seen(**json.loads(crowd.stdout.read()))
+    lasted_s = orders.lasts_s - 1
+    return seen, (after.cpu_s - before.cpu_s) / lasted_s, waited_s / lasted_s, after.pss_mib
+
+
+def _waited_s(pid: int) -> float:
+    """How long the main thread, which serves, could have run if there had been a core."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
+def _measure(
+    service: Service,
+    pid: int,
+    figures: Figures,
+    name: str,
+    ranks: dict[int, int],
+    viewers: int,
+    period_s: float,
+) -> None:
     address = urlsplit(service.url)
-    crowd = _Crowd(address.hostname or "", address.port or 80, service.token, time.time() + viewers / 100)
-    paths = [f"/runs/{run_id}/events?rank={number % ranks}&lines=1" for number in range(viewers)]
-
-    async def everybody() -> None:
-        until = time.monotonic() + _WATCH_S + viewers / 100
-        await asyncio.gather(*(crowd.watch(path, until) for path in paths))
-
-    asyncio.run(everybody())
-    after = cost(pid)
-    runs.cancel(run_id)
-    say(f"{viewers} viewers, {name} log: {crowd.lines} lines read")
-    figures.add(f"crowd_{name}_p95", percentile(crowd.delays, 95), "s", most=1.0)
-    figures.add(f"crowd_{name}_cpu", (after.cpu_s - before.cpu_s) / (_WATCH_S + viewers / 100), "cores")
-    figures.add(f"crowd_{name}_memory_more", after.pss_mib - before.pss_mib, "MiB")
+    runs = list(ranks)
+    paths = [f"/runs/{runs[number % len(runs)]}/events?lines=1" for number in range(viewers)]
+    orders = Orders(address.hostname or "", address.port or 80, service.token, paths, _SETTLE_S, _WATCH_S)
+    memory_before = cost(pid).pss_mib
+    logs = [service.data / "logs" / "rank" / f"{rank}.1.log" for rank in ranks.values()]
+    with _printing(logs, period_s) as writer:
+        began = time.monotonic()
+        seen, cpu, waited, memory = _watch(orders, pid)
+        writer_cpu = cost(writer.pid).cpu_s / (time.monotonic() - began)
+    wrong = f"{seen.wrong} out of order, {seen.lost} cut off"
+    say(f"{viewers} viewers, {name} log: {seen.lines} lines read, {wrong}")
+    assert not seen.wrong and not seen.lost, service.log[-3000:]
+    figures.add(f"crowd_{name}_p50", percentile(seen.delays, 50), "s")
+    figures.add(f"crowd_{name}_p95", percentile(seen.delays, 95), "s", most=1.0)
+    figures.add(f"crowd_{name}_server_cpu", cpu, "cores")
+    figures.add(f"crowd_{name}_server_waited", waited, "cores")
+    figures.add(f"crowd_{name}_crowd_cpu", seen.cpu_s / _WATCH_S, "cores")
+    figures.add(f"crowd_{name}_writer_cpu", writer_cpu, "cores")
+    figures.add(f"crowd_{name}_memory_more", memory - memory_before, "MiB")

@@ -19,10 +19,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from hermes.errors import HermesError
 from hermes.executors import choose_executor
 from hermes.settings import load_settings
-from tests.service import Service
+from tests.service import Service, wait_for
 
 IMAGE = "hermes/cpp:2"
 _OUR_SOCKET = Path("/var/tmp/hermes-docker/docker.sock")
@@ -106,6 +108,27 @@ def instance(executor: str, settings: Mapping[str, str] | None = None) -> Iterat
             if service.process is not None:
                 _end(service, service.process)
             asyncio.run(_sweep(service))
+
+
+@contextmanager
+def serving(service: Service) -> Iterator[int]:
+    """Git and pages without a builder and a runner; the process."""
+    with (service.data / "service.log").open("ab") as log:
+        command = [sys.executable, "-m", "hermes.serve"]
+        process = subprocess.Popen(command, env=service.environment(), stdout=log, stderr=log)
+    try:
+        wait_for(lambda: _answers(service), 60)
+        yield process.pid
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def _answers(service: Service) -> bool:
+    try:
+        return httpx.get(f"{service.url}/healthz", timeout=5).status_code < 500
+    except httpx.TransportError:
+        return False
 
 
 def descendants(root: int) -> list[int]:

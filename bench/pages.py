@@ -13,12 +13,7 @@ import argparse
 import asyncio
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +22,12 @@ from sqlalchemy import text
 
 from bench import _tools
 from bench._pages_rows import Filled, fill
-from bench._tools import Figures, percentile, say, scratch
+from bench._tools import Figures, percentile, say, scratch, serving
 from bench.idle import cost
 from hermes.process import open_context
 from hermes.settings import load_settings
 from tests import postgres
-from tests.service import Service, wait_for
+from tests.service import Service
 
 _MOST_MS = {"sqlite": 50.0, "postgresql": 100.0}
 _MOST_KIB = 150.0
@@ -53,28 +48,6 @@ def _addresses(filled: Filled) -> dict[str, str]:
         "api_runs": "/api/v1/runs",
         "api_newcomer": "/api/v1/runs",
     }
-
-
-@contextmanager
-def _serving(service: Service) -> Iterator[int]:
-    """Git and pages, without a runner; the process, which has one core."""
-    with (service.data / "service.log").open("ab") as log:
-        command = [sys.executable, "-m", "hermes.serve"]
-        process = subprocess.Popen(command, env=service.environment(), stdout=log, stderr=log)
-    try:
-        os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
-        wait_for(lambda: _answers(service), 60)
-        yield process.pid
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
-
-
-def _answers(service: Service) -> bool:
-    try:
-        return httpx.get(f"{service.url}/healthz", timeout=5).status_code < 500
-    except httpx.TransportError:
-        return False
 
 
 def _ask(client: httpx.Client, path: str) -> tuple[float, bytes]:
@@ -135,7 +108,8 @@ def _one(database: str, url: str, runs: int, requests: int, folder: Path) -> Fig
     service.data.mkdir(parents=True)
     say(f"{database}: filling a database with {runs} runs")
     filled = asyncio.run(_fill(service, runs))
-    with _serving(service) as pid:
+    with serving(service) as pid:
+        os.sched_setaffinity(pid, {min(os.sched_getaffinity(0))})  # one core, of all its threads to come
         return _measure(service, filled, _Load(pid, requests), database)
 
 

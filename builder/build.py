@@ -11,6 +11,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from builder.script import NO_PROGRAM, build_command, build_env
+from builder.stages import StagedLog
 from hermes import logs
 from hermes.attempt import Ending, before_stop, follow_to_end, open_box
 from hermes.boxes import box_name
@@ -22,6 +23,7 @@ from hermes.objects import open_objects
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED, RANKS
+from hermes.stages import Layer, StageRecord
 from hermes.states import Event
 from hermes.supervisor import Job, Stop
 from hermes.tables import Build
@@ -49,28 +51,34 @@ class BuildWork:
         build, plan = job.row, Plan.model_validate(job.row.plan)
         path = self._context.paths.log("build", build.id, build.attempt)
         writer = LogWriter(path, self._context.settings.log_size)
+        stages = StageRecord(path)
         tree = self._context.paths.spooled(box_name(self._context, build), "tree")
         try:
             if why := await self._distrust(build):
                 writer.write(f"hermes: {why}; {NEXT_STEP}\n".encode())
                 await self._end(job, Event.FAIL, why)
                 return
-            await self._need_image(plan)
+            await self._need_image(plan, stages)
             try:
-                if not await before_stop(job, self._need_packages(plan, writer)):
+                if not await before_stop(job, self._need_packages(plan, writer, stages)):
                     await self._end(job, Event.CANCEL, "cancelled")
                     return
+                stages.begin("tree", writer.position)
                 for warning in await in_thread(self._export, build, tree):
                     writer.write(f"hermes: {warning}\n".encode())
             except Refused as error:
                 writer.write(f"hermes: {error}{f'; {error.hint}' if error.hint else ''}\n".encode())
                 await self._end(job, Event.FAIL, str(error))
                 return
-            async with open_box(self._executor, self._task(job, plan, tree)) as box:
-                ending = await follow_to_end(self._executor, box, writer.write, job, plan.build_timeout_s)
+            stages.begin("box", writer.position)
+            printed = StagedLog(writer, stages)
+            async with open_box(self._executor, self._task(job, plan, tree, printed.key)) as box:
+                ending = await follow_to_end(self._executor, box, printed.write, job, plan.build_timeout_s)
+                printed.finish()
                 writer.close()
-                await self._settle(job, plan, box, ending, path)
+                await self._settle(job, plan, box, ending, stages)
         finally:
+            stages.close()
             writer.close()
             tree.unlink(missing_ok=True)
 
@@ -81,17 +89,31 @@ class BuildWork:
         settings = self._context.settings
         return await self._context.database.read_at_once(lambda ask: distrust(ask, settings, build.user_id))
 
-    async def _need_image(self, plan: Plan) -> None:
+    async def _need_image(self, plan: Plan, stages: StageRecord) -> None:
         if not await self._executor.has_image(plan.reference):
             raise Unavailable(
                 f"the base image {plan.reference} is not on this machine: `make images` makes it"
             )
+        if base := await self._executor.layers.facts(plan.reference, ()):
+            stages.note_layer(Layer(plan.image, base.digest, base.size_bytes, made=False))
 
-    async def _need_packages(self, plan: Plan, writer: LogWriter) -> None:
+    async def _need_packages(self, plan: Plan, writer: LogWriter, stages: StageRecord) -> None:
+        if not plan.packages:
+            return
+        made = False
+
         def say(line: str) -> None:
+            nonlocal made
+            made = True
             writer.write(f"hermes: {line}\n".encode())
 
-        await self._executor.layers.need(plan.reference, plan.packages, say)
+        stages.begin("packages", writer.position)
+        layers = self._executor.layers
+        await layers.need(plan.reference, plan.packages, say)
+        below, with_them = [await layers.facts(plan.reference, each) for each in ((), plan.packages)]
+        if below and with_them:
+            more_bytes = max(with_them.size_bytes - below.size_bytes, 0)
+            stages.note_layer(Layer(", ".join(plan.packages), with_them.digest, more_bytes, made))
 
     def _export(self, build: Build, target: Path) -> list[str]:
         settings = self._context.settings
@@ -106,20 +128,22 @@ class BuildWork:
             for path in submodules
         ]
 
-    def _task(self, job: Job[Build], plan: Plan, tree: Path) -> Task:
+    def _task(self, job: Job[Build], plan: Plan, tree: Path, key: str) -> Task:
         build, settings = job.row, self._context.settings
         return Task(
             name=box_name(self._context, build),
             image=plan.reference,
             packages=tuple(plan.packages),
-            command=build_command(plan),
+            command=build_command(plan, key),
             tree=tree,
             limits=Limits(cpus=2, memory_bytes=MEMORY_BYTES, disk_bytes=settings.disk, pids=_PIDS),
             env=build_env() | {"HERMES_COMMIT": build.commit_sha},
             cache=self._context.paths.compiler_cache(build.repo_id),
         )
 
-    async def _settle(self, job: Job[Build], plan: Plan, box: Box, ending: Ending, log: Path) -> None:
+    async def _settle(
+        self, job: Job[Build], plan: Plan, box: Box, ending: Ending, stages: StageRecord
+    ) -> None:
         """Our own intent first, then memory, then what make said."""
         if ending.stop is Stop.SHUTDOWN:
             raise Unavailable("the service was stopped")
@@ -132,11 +156,12 @@ class BuildWork:
         elif ending.exit.overrun:
             await self._end(job, Event.FAIL, f"make {ending.exit.overrun}")
         elif ending.exit.code != 0:
-            await self._end(job, Event.FAIL, await in_thread(_why, ending.exit.code, log))
+            await self._end(job, Event.FAIL, await in_thread(_why, ending.exit.code, stages.log))
         else:
-            await self._keep(job, box)
+            await self._keep(job, box, stages)
 
-    async def _keep(self, job: Job[Build], box: Box) -> None:
+    async def _keep(self, job: Job[Build], box: Box, stages: StageRecord) -> None:
+        stages.begin("image", logs.size_bytes(stages.log))
         image = self._context.paths.image(job.row.id)
         fresh = self._context.paths.spooled(box.task.name, "image")
         try:
@@ -147,6 +172,7 @@ class BuildWork:
             return
         image.parent.mkdir(parents=True, exist_ok=True)
         fresh.replace(image)
+        stages.close()
         await self._end(job, Event.SUCCEED, "", image_bytes=image.stat().st_size)
 
     async def _end(self, job: Job[Build], event: Event, reason: str, **values: int) -> None:

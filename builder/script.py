@@ -8,9 +8,12 @@ SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr
 NO_PROGRAM = 97  # exit code of a make that went well and left no program
 
 _SCRIPT = """
-target=$1; shift
-if make -n clean >/dev/null 2>&1; then make clean >/dev/null 2>&1; fi
+key=$1 target=$2; shift 2
+stage() { printf '\\036%s %s\\036' "$key" "$1"; printf '\\036%s %s\\036' "$key" "$1" >&2; }
+if make -n clean >/dev/null 2>&1; then stage clean; make clean >/dev/null 2>&1; fi
+stage make
 make $target || exit $?
+stage check
 say() { printf 'hermes: %s\\n' "$*" >&2; }
 if [ $# -gt 0 ]; then
   command -v -- "$1" >/dev/null 2>&1 && exit 0
@@ -26,9 +29,10 @@ exit 97
 """
 
 
-def build_command(plan: Plan) -> tuple[str, ...]:
-    """The command of the box. Target and handler are arguments, never part of the script's text."""
-    return ("sh", "-c", _SCRIPT, "build", plan.target, *shlex.split(plan.handler))
+def build_command(plan: Plan, key: str) -> tuple[str, ...]:
+    """The command of the box; `key` is in the signs of its stages (builder/stages.py). Target and handler are
+    arguments, never part of the script's text."""
+    return ("sh", "-c", _SCRIPT, "build", key, plan.target, *shlex.split(plan.handler))
 
 
 def build_env() -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy import select
 
 from gitserver.voice import Voice
-from hermes import logs, words
+from hermes import words
 from hermes.instance import gpu_names
 from hermes.process import Context
 from hermes.queue import CHANGED
@@ -175,7 +175,7 @@ class Follower:
         """The bytes of one attempt's log, until it ends, or its writer is gone without having ended it."""
         path = self._context.paths.log(kind, row.id, row.attempt)
         over = False
-        async with aclosing(logs.tail(path)) as chunks:
+        async with aclosing(self._context.logs.tail(path)) as chunks:
             async for _offset, data in chunks:
                 yield self._voice.pass_on(data)
                 if not data and over:

@@ -15,6 +15,7 @@ from gitserver.policy import Change
 from gitserver.protocol import FATAL, FLUSH, KEEP_ALIVE, PROGRESS, band
 from gitserver.push import Received
 from gitserver.voice import Voice
+from hermes.functions import taken_version
 from hermes.journal import log
 from hermes.plan import Plan
 from hermes.process import Context
@@ -125,7 +126,7 @@ async def _of_push(
     change, push, run = what
     for warning in change.plan.warnings if change.plan else ():
         yield follower.say(f"warning: {warning}")
-    if line := await _of_visibility(context, push, change.plan, where):
+    for line in await _remarks(context, push, change.plan, where):
         yield follower.say(line)
     build = await _build_of(context, push, change.plan)
     if build is None:
@@ -147,15 +148,22 @@ async def _of_push(
         yield follower.say(f"run {run.id}    not started: build {build.id} did not succeed")
 
 
-async def _of_visibility(context: Context, push: Push, plan: Plan | None, where: str) -> str:
-    """That the settings decide, where the manifest of the default branch asks for something else."""
-    if plan is None or plan.public is None:
-        return ""
+async def _remarks(context: Context, push: Push, plan: Plan | None, where: str) -> list[str]:
+    """What the manifest says that is not so: settings decide who reads, and versions stay what they are."""
+    if plan is None or (plan.public is None and not plan.version):
+        return []
     async with context.database.read() as session:
         repo = await session.get_one(Repo, push.repo_id)
-    if push.ref != BRANCHES + repo.default_branch:
-        return ""
-    return disagreement(plan, repo, where, context.settings.public_url)
+        taken = await taken_version(session, repo, plan, push.new_sha)
+    lines = []
+    if plan.public is not None and push.ref == BRANCHES + repo.default_branch:
+        lines.append(disagreement(plan, repo, where, context.settings.public_url))
+    if taken:
+        lines.append(
+            f"version {plan.version} was built from {taken[:7]} and stays that; this commit is "
+            f"{where}@{push.new_sha[:7]} (raise `version` to give it one)"
+        )
+    return [line for line in lines if line]
 
 
 async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | None:

@@ -6,41 +6,48 @@ rank of everybody else; within one user the order is that of asking. The smalles
 Source: DOMjudge, webapp/src/Service/DOMJudgeService.php, `teamPriority`.
 """
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.at_once import Ask, ask_in
 from hermes.errors import Refused
 from hermes.settings import Settings
 from hermes.states import State
 from hermes.tables import Rank, Run
 
 TURN_S = 60.0
+_RUN, _RANK = Run.__table__, Rank.__table__
+_ALL = select(func.count()).select_from(_RANK).where(_RANK.c.state == State.QUEUED)
+_THEIRS = (
+    select(func.count(), func.max(_RANK.c.queue_key))
+    .join(_RUN, _RUN.c.id == _RANK.c.run_id)
+    .where(_RUN.c.user_id == bindparam("user"), _RANK.c.state == State.QUEUED)
+)
 
 
-async def check_queue(
-    session: AsyncSession, settings: Settings, user_id: int, ranks: int, what: str = "this push"
-) -> None:
+def check_room(ask: Ask, settings: Settings, user_id: int, ranks: int, what: str) -> None:
     """Raises Refused when so many more ranks of this user would make the queue too long."""
-    waiting = select(func.count()).select_from(Rank).where(Rank.state == State.QUEUED)
-    theirs = waiting.join(Run, Run.id == Rank.run_id).where(Run.user_id == user_id)
-    for query, most, whose in (
+    theirs = ask(_THEIRS, user=user_id)[0][0] if settings.user_queued else 0
+    together = ask(_ALL)[0][0] if settings.queued else 0
+    for count, most, whose in (
         (theirs, settings.user_queued, "you have"),
-        (waiting, settings.queued, "this instance has"),
+        (together, settings.queued, "this instance has"),
     ):
-        if most and (count := await session.scalar(query) or 0) + ranks > most:
+        if most and count + ranks > most:
             raise Refused(
                 f"{whose} {count} ranks in the queue, and {what} adds {ranks}: the limit is {most}",
                 "wait for some to end, cancel some, or push with -o skip or -o build-only",
             )
 
 
-async def queue_key(session: AsyncSession, user_id: int, now: float) -> float:
+async def check_queue(
+    session: AsyncSession, settings: Settings, user_id: int, ranks: int, what: str = "this push"
+) -> None:
+    """The same in a transaction of more."""
+    await session.run_sync(lambda plain: check_room(ask_in(plain), settings, user_id, ranks, what))
+
+
+def queue_key(ask: Ask, user_id: int, now: float) -> float:
     """The key of the first rank of a run that this user queues now; the next ones follow by `TURN_S`."""
-    waiting, last = (
-        await session.execute(
-            select(func.count(), func.max(Rank.queue_key))
-            .join(Run, Run.id == Rank.run_id)
-            .where(Run.user_id == user_id, Rank.state == State.QUEUED)
-        )
-    ).one()
+    waiting, last = ask(_THEIRS, user=user_id)[0]
     return float(max((last or 0.0) + 1.0, now + TURN_S * waiting)) if waiting else now

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hermes.errors import NotFound, Refused, Unavailable, UserError
 from hermes.git import run_git
 from hermes.paths import Paths
+from hermes.plan import Plan
 from hermes.pushes import BRANCHES, TAGS
 from hermes.repos import visible_to
 from hermes.states import TERMINAL, State
@@ -145,6 +146,16 @@ async def _version(session: AsyncSession, name: FunctionName, builds: "Select[Bu
         else "no version was built yet: `version` in hermes.toml gives one"
     )
     raise NotFound(f"{name.owner}/{name.name} has no version {name.what}", hint)
+
+
+async def taken_version(session: AsyncSession, repo: Repo, plan: Plan, sha: str) -> str:
+    """The other commit that has the version of this plan, "" if none has."""
+    if not plan.version:
+        return ""
+    named = (Build.repo_id == repo.id, Build.name == plan.name, Build.version == plan.version)
+    first = select(Build.commit_sha).where(*named, Build.state == State.BUILT, Build.deleted_at.is_(None))
+    found = await session.scalar(first.order_by(Build.id).limit(1))
+    return "" if found in (None, sha) else str(found)
 
 
 async def _commit(session: AsyncSession, repo: Repo, name: FunctionName, paths: Paths) -> str:

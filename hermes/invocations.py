@@ -16,7 +16,7 @@ from hermes.errors import UserError
 from hermes.functions import Function
 from hermes.inputs import Stored
 from hermes.plan import Instance, Plan
-from hermes.pushes import queue_run
+from hermes.queueing import queue_run
 from hermes.tables import IdempotencyKey, Input, Run, User
 
 TRIGGER = "api"

@@ -30,7 +30,7 @@ def configure(form: str, process: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    for chatty in ("httpx", "httpcore", "urllib3", "docker", "alembic", "sse_starlette"):
+    for chatty in ("httpx", "httpcore", "urllib3", "docker", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

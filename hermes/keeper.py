@@ -5,130 +5,25 @@ outliving it. It stands between the engine and the runner: attaches to a contain
 holds each piece until the runner says that it is in the log. A runner that comes back says how much its log
 has, and goes on there. While nobody reads, 1 MiB is held; then the program waits in its `write`.
 
-A connection begins with one line, `attach CONTAINER ENGINE_SOCKET`, `resume CONTAINER STDOUT STDERR` (bytes
-of each that are in the log) or `stay`, answered by `ok STDOUT STDERR` (bytes that are not held any more) or
-`no WHY`. Then come frames as the engine sends them (docs.docker.com/reference/api/engine: attach), one of
+A connection begins with one line, `attach CONTAINER ENGINE_SOCKET SIZE` (and so many bytes: a JSON array of
+secrets; whatever runner comes gets the output without them), `resume CONTAINER STDOUT STDERR` (bytes of each
+that are in the log) or `stay`, answered by `ok STDOUT STDERR` (bytes that are not held any more) or `no WHY`.
+Then come frames as the engine sends them (docs.docker.com/reference/api/engine: attach), one of
 stream 255 at the end, and for what is in the log, 4 bytes with its length go back; all ones for what nobody
 will ask for again. Who stays sends a byte when it ends in good order. The keeper ends with it, or when for a
 while no runner stays and nothing is held."""
 
 import asyncio
+import json
 import os
 import socket
-import struct
 import sys
-from collections import deque
 from contextlib import suppress
-from itertools import islice
 
-HOLD_BYTES = 1 << 20
-HEADER = struct.Struct(">BxxxL")  # stream, length
-ACK = struct.Struct("<L")
-FORGET = 0xFFFFFFFF  # as a length
-END = 255  # as a stream: all was handed on; without it the connection broke
+from hermes.held import Output
+
 _IDLE_S, _LOOK_S = 2.0, 0.25
 _UNCLAIMED_S = 3600.0  # how long the end of a container is kept for a runner that does not come
-
-
-class Output:
-    """What one container prints: the pieces that are held, and how much of each stream the log has."""
-
-    def __init__(self) -> None:
-        self.logged = {1: 0, 2: 0}
-        self.is_over = asyncio.Event()  # it has ended, and the log has all of it
-        self._held: deque[tuple[int, bytes]] = deque()
-        self._held_bytes = self._sent = 0  # `_sent` pieces of the held ones went to the runner that reads now
-        self._ended = self._forgotten = False
-        self._changed = asyncio.Condition()
-        self._client: asyncio.StreamWriter | None = None
-
-    async def drain(self, engine: asyncio.StreamReader) -> None:
-        """Take everything from the engine until its end."""
-        with suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                stream, length = HEADER.unpack(await engine.readexactly(HEADER.size))
-                data = await engine.readexactly(length)
-                async with self._changed:
-                    await self._changed.wait_for(lambda: self._held_bytes < HOLD_BYTES)
-                    if not self._forgotten:
-                        self._held.append((stream, data))
-                        self._held_bytes += len(data)
-                        self._changed.notify_all()
-        async with self._changed:
-            self._ended = True
-            self._settle()
-
-    async def hand_on(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        """To one runner, until the end or until it goes; whoever had it before is cut off."""
-        async with self._changed:
-            if self._client is not None:
-                self._client.close()
-            self._client, self._sent = client, 0
-            self._changed.notify_all()
-        listening = asyncio.create_task(self._listen(reader))
-        try:
-            while pieces := await self._fresh(client):
-                client.writelines(HEADER.pack(stream, len(data)) + data for stream, data in pieces)
-                await client.drain()
-            if self._client is client:
-                client.write(HEADER.pack(END, 0))
-                await client.drain()
-                await listening
-        finally:
-            listening.cancel()
-
-    async def _fresh(self, client: asyncio.StreamWriter) -> list[tuple[int, bytes]]:
-        """What this runner does not have yet; empty at the end, and when it is another's turn."""
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: self._client is not client or self._sent < len(self._held) or self._ended
-            )
-            if self._client is not client:
-                return []
-            fresh = list(islice(self._held, self._sent, None))
-            self._sent = len(self._held)
-            return fresh
-
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
-        """What the runner has written to the log is not held any longer."""
-        with suppress(OSError, asyncio.IncompleteReadError):
-            while True:
-                (size,) = ACK.unpack(await reader.readexactly(ACK.size))
-                async with self._changed:
-                    self._forget(size)
-                    self._settle()
-
-    def _forget(self, size_bytes: int) -> None:
-        self._forgotten |= size_bytes == FORGET
-        size_bytes = min(size_bytes, self._held_bytes)
-        self._held_bytes -= size_bytes
-        while size_bytes:
-            stream, data = self._held.popleft()
-            gone = min(size_bytes, len(data))
-            self.logged[stream] = self.logged.get(stream, 0) + gone
-            size_bytes -= gone
-            if gone < len(data):
-                self._held.appendleft((stream, data[gone:]))
-            else:
-                self._sent -= 1
-
-    def skip(self, seen: dict[int, int]) -> None:
-        """The log has so much of each stream: what was written but not said is not sent again."""
-        left = {stream: count - self.logged.get(stream, 0) for stream, count in seen.items()}
-        kept: deque[tuple[int, bytes]] = deque()
-        for stream, data in self._held:
-            gone = min(max(left.get(stream, 0), 0), len(data))
-            left[stream] = left.get(stream, 0) - gone
-            self.logged[stream] = self.logged.get(stream, 0) + gone
-            self._held_bytes -= gone
-            if gone < len(data):
-                kept.append((stream, data[gone:]))
-        self._held = kept
-
-    def _settle(self) -> None:
-        if self._ended and not self._held:
-            self.is_over.set()
-        self._changed.notify_all()
 
 
 class Keeper:
@@ -147,7 +42,7 @@ class Keeper:
             if word == "stay":
                 await self._stay(reader, writer)
             else:
-                output = await self._output(word, rest)
+                output = await self._output(word, rest, reader)
                 writer.write(f"ok {output.logged[1]} {output.logged[2]}\n".encode())
                 await output.hand_on(reader, writer)
         except asyncio.CancelledError:  # we end
@@ -171,15 +66,16 @@ class Keeper:
         finally:
             self._runners -= 1
 
-    async def _output(self, word: str, rest: list[str]) -> Output:
+    async def _output(self, word: str, rest: list[str], reader: asyncio.StreamReader) -> Output:
         if word == "resume":
             container, stdout, stderr = rest
             known = self._outputs[container]
             known.skip({1: int(stdout), 2: int(stderr)})
             return known
-        container, engine = rest
+        container, engine, size_bytes = rest
+        secrets = json.loads(await reader.readexactly(int(size_bytes)))
         source = await _attach(engine, container)
-        output = self._outputs[container] = Output()
+        output = self._outputs[container] = Output(secrets)
         task = asyncio.create_task(self._keep(container, output, *source))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -2,17 +2,15 @@
 
 The writer keeps the head and, beyond the cap, the tail of what a program prints; the program goes on and
 its verdict does not change. Beside each log lies an index (`.idx`) of 24-byte records: offset, Unix time,
-stream (0 mixed, 1 stdout, 2 stderr, 255 the end). The reader is pulled: no viewer has a queue, so a slow
-one loses nothing and costs nothing.
+stream (0 mixed, 1 stdout, 2 stderr, 255 the end). Readers pull (`hermes.followed`): no viewer has a queue,
+so a slow one loses nothing and costs nothing.
 """
 
-import asyncio
 import os
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,8 +19,6 @@ TAIL_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 16
 RECORD = struct.Struct("<QdB7x")
 _RECORD_GAP_S = 0.05
-_LOOKS_S = ((0.5, 0.01), (5.0, 0.05))  # (until so long after the last byte, every so often), then:
-_LOOK_IDLE_S = 0.25
 
 
 class Mark(NamedTuple):
@@ -55,6 +51,11 @@ class LogWriter:
         self._last = Mark(-CHUNK_BYTES, 0.0, -1)
         self.printed_bytes = self._offset  # all that came, kept or not
         self.last_write_at = time.time()
+
+    @property
+    def position(self) -> int | None:
+        """Where the next byte goes; None when the head is full: what is kept of the rest has no place yet."""
+        return None if self._is_full else self._offset
 
     def write(self, data: bytes, stream: int = MIXED) -> None:
         """Append what the program printed."""
@@ -183,26 +184,3 @@ def read(log: Path, offset: int, limit_bytes: int = CHUNK_BYTES) -> bytes:
             return file.read(limit_bytes)
     except FileNotFoundError:
         return b""
-
-
-async def tail(log: Path, offset: int = 0) -> AsyncGenerator[tuple[int, bytes]]:
-    """Yield `(offset after, bytes)` from `offset` on, as they come, until the end mark.
-
-    An empty chunk is yielded about once a second of silence, so that a caller can do other things."""
-    quiet_since = yielded_at = time.monotonic()
-    while True:
-        ended = end_offset(log)  # before reading: bytes written after it was set do not exist
-        data = read(log, offset)
-        now = time.monotonic()
-        if data:
-            offset += len(data)
-            quiet_since = yielded_at = now
-            yield offset, data
-        elif ended is not None:
-            return
-        else:
-            if now - yielded_at >= 1:
-                yielded_at = now
-                yield offset, b""
-            quiet_s = now - quiet_since
-            await asyncio.sleep(next((every for until, every in _LOOKS_S if quiet_s < until), _LOOK_IDLE_S))

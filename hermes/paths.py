@@ -82,6 +82,11 @@ class Paths:
         return self.root / "preview_key"
 
     @property
+    def secret_key(self) -> Path:
+        """What encrypts secrets, unless HERMES_SECRET_KEY_FILE names another file."""
+        return self.root / "secret_key"
+
+    @property
     def callback_key(self) -> Path:
         """What the secrets are made of that sign callbacks."""
         return self.root / "callback_key"

@@ -13,6 +13,7 @@ from hermes.checks import check_data_directory
 from hermes.database import Database
 from hermes.errors import HermesError
 from hermes.failed_signins import FailedSignIns
+from hermes.followed import LogWatch
 from hermes.paths import Paths
 from hermes.queue import Doorbell
 from hermes.schema import migrate
@@ -32,6 +33,7 @@ class Context:
     doorbell: Doorbell
     failures: Throttle  # of people who could not say who they are
     failed: FailedSignIns = field(default_factory=FailedSignIns)  # the same, for the audit log
+    logs: LogWatch = field(default_factory=LogWatch)
 
 
 @asynccontextmanager

@@ -14,10 +14,10 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from hermes.at_once import Ask, ask_in
 from hermes.columns import Base
-from hermes.fairness import TURN_S, queue_key
 from hermes.plan import Plan
+from hermes.queueing import queue_run
 from hermes.states import TERMINAL, Event, State
-from hermes.tables import Build, Push, Rank, Repo, Run
+from hermes.tables import Build, Push, Repo, Run
 from hermes.transitions import move, note, note_at_once
 from hermes.visibility import propose
 
@@ -146,38 +146,3 @@ async def _new_build(session: AsyncSession, push: Push, plan: Plan) -> None:
     except IntegrityError:
         return
     note(session, "build", build.id, ("", State.QUEUED), "")
-
-
-async def queue_run(
-    session: AsyncSession, build: Build, plan: Plan, user_id: int, trigger: str, push_id: int | None = None
-) -> Run:
-    """One run of a build, with a rank for each set of parameters."""
-    now = time.time()
-    first_key, shape = await queue_key(session, user_id, now), plan.shape()
-    run = Run(
-        repo_id=build.repo_id,
-        build_id=build.id,
-        push_id=push_id,
-        user_id=user_id,
-        trigger=trigger,
-        plan=plan.model_dump(),
-        queue_key=first_key,
-        created_at=now,
-    )
-    session.add(run)
-    await session.flush()
-    session.add_all(
-        Rank(
-            run_id=run.id,
-            number=number,
-            position=position,
-            parameters=parameters,
-            queue_key=first_key + TURN_S * position,
-            shape=shape,
-            created_at=now,
-        )
-        for position, (number, parameters) in enumerate(plan.numbered())
-    )
-    await session.flush()
-    note(session, "run", run.id, ("", State.QUEUED), trigger)
-    return run

@@ -33,8 +33,8 @@ class Bell:
         """Wake the one who waits, now or at the next wait."""
         self._event.set()
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Whether it rang within the time; a ring is used up."""
+    async def wait(self, timeout_s: float | None) -> bool:
+        """Whether it rang within the time; a ring is used up. None: until it rings."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._event.wait(), timeout_s)
         rang = self._event.is_set()

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hermes.errors import Refused
 from hermes.invocations import inputs_again
 from hermes.plan import Plan
-from hermes.pushes import queue_run
+from hermes.queueing import queue_run
 from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Rank, Run, User
 from hermes.transitions import move, note

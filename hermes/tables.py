@@ -168,6 +168,7 @@ class Rank(Work, Base):
     failures: Mapped[int] = mapped_column(Integer, default=0)  # of its own, that were tried again
     exit_code: Mapped[int | None] = mapped_column(Integer)
     signal: Mapped[str] = mapped_column(default="")
+    secrets: Mapped[list[str] | None] = mapped_column(JSON)  # the names of those that this attempt got
     progress: Mapped[float | None]
     progress_text: Mapped[str] = mapped_column(default="")
     summary: Mapped[Json | None] = mapped_column(JSON)  # {"wall_s", "cpu_s", "peak_memory_bytes", …}

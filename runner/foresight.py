@@ -12,7 +12,7 @@ from hermes.journal import log
 from hermes.supervisor import Job
 from hermes.tables import Rank
 from runner.claims import Claims, as_row, slot_of
-from runner.orders import look_up, task_of
+from runner.orders import look_up, make_task
 from runner.slots import Slot
 from runner.work import RankWork
 
@@ -71,7 +71,7 @@ class Foresight:
         await self.work.executor.prepare(tasks)
 
     async def _task(self, rank: Rank) -> Task:
-        return task_of(self.work.context, rank, await look_up(self.work.context, rank))
+        return await make_task(self.work.context, rank, await look_up(self.work.context, rank))
 
     async def _next(self) -> Rank | None:
         """As its row will be when it has been claimed."""

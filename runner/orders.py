@@ -1,5 +1,6 @@
 """What is to be started for a rank: its run, its build and its inputs become a task for an executor."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,10 @@ from hermes.command import rank_command, rank_env
 from hermes.executors.base import Limits, Task
 from hermes.plan import Plan
 from hermes.process import Context
+from hermes.secret_keys import decrypt, key_file
+from hermes.secret_runs import secrets_of
 from hermes.tables import STDIN, Build, Input, Rank, Run
+from hermes.threads import in_thread
 
 
 class Order(NamedTuple):
@@ -30,7 +34,8 @@ async def look_up(context: Context, rank: Rank) -> Order:
 
 
 def task_of(context: Context, rank: Rank, order: Order) -> Task:
-    """What is started for a rank that has a slot."""
+    """What is started for a rank that has a slot, without secrets: a program that runs already has them, and
+    the keeper of its output knows them."""
     run, build, inputs = order
     settings, paths = context.settings, context.paths
     plan, slot = Plan.model_validate(run.plan), rank.slot or {}
@@ -51,6 +56,20 @@ def task_of(context: Context, rank: Rank, order: Order) -> Task:
         inputs=tuple(files.items()),
         apart=True,
     )
+
+
+async def make_task(context: Context, rank: Rank, order: Order) -> Task:
+    """With the secrets that it gets now; they go before what the manifest sets. Raises Unavailable when they
+    cannot be read."""
+    task = task_of(context, rank, order)
+    async with context.database.read() as session:
+        rows = await secrets_of(session, order.run, order.build.commit_sha)
+    if not rows:
+        return task
+    key = key_file(context.settings)
+    secrets = {row.name: await in_thread(decrypt, key, row.name, row.ciphertext) for row in rows}
+    env = {name: value for name, value in task.env.items() if name not in secrets}
+    return replace(task, env=env, secrets=secrets)
 
 
 def log_of(context: Context, rank: Rank) -> Path:

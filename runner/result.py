@@ -1,6 +1,6 @@
 """The result of an invocation: what its program writes to standard output, whole, in a file of its own.
 
-A log is for people: bounded, masked, with both streams in it. A result is for who asked: every byte."""
+A log is for people: bounded, with both streams in it. A result is for who asked: every byte but secrets."""
 
 from pathlib import Path
 

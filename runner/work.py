@@ -18,6 +18,7 @@ from hermes.logs import LogWriter
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED, RANKS
+from hermes.secret_runs import mark_used
 from hermes.states import Event, State
 from hermes.supervisor import Job, Stop
 from hermes.tables import Artifact, Rank, Run
@@ -30,7 +31,7 @@ from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.leaving import leave_rank, left_s
 from runner.metrics import MOST_NAMES, forget_metrics
-from runner.orders import Order, log_of, look_up, task_of
+from runner.orders import Order, log_of, look_up, make_task
 from runner.progress import ProgressScanner
 from runner.result import Result
 from runner.telemetry import Telemetry
@@ -100,7 +101,7 @@ class RankWork:
     @asynccontextmanager
     async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
         found = self.adopted.pop(rank.id, None)
-        box = found or await self.executor.start(task_of(self.context, rank, order))
+        box = found or await self.executor.start(await make_task(self.context, rank, order))
         end: Callable[[], Awaitable[None]] = partial(self.executor.remove, box.task.name)
         try:
             writer.leave_out(box.unlogged_bytes)
@@ -131,11 +132,16 @@ class RankWork:
         path = paths.result(rank.id, rank.attempt) if plan.keeps_result else None
         return Result(path, limit_bytes, writer.write, box.seen.stdout_bytes)
 
-    async def _started(self, job: Job[Rank]) -> None:
+    async def _started(self, job: Job[Rank], box: Box) -> None:
+        names = sorted(box.task.secrets)
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, job.row.id)
-            if not job.owns(row) or not await move(session, row, Event.START):
+            if not job.owns(row) or not await move(session, row, Event.START, secrets=names or None):
                 raise Fenced
+            if names:
+                await mark_used(
+                    session, await session.get_one(Run, row.run_id), box.task.env["HERMES_COMMIT"], names
+                )
             if row.attempt > 1:
                 await forget_metrics(session, row.id)
         await self.context.doorbell.ring(CHANGED)
@@ -145,7 +151,7 @@ class RankWork:
         sampling = asyncio.create_task(watch.keep_sampling())
         try:
             if job.row.state is not State.RUNNING:  # it prints already
-                await self._started(job)
+                await self._started(job, box)
             self.begun.set()
             return await following
         except Left:

@@ -88,6 +88,8 @@ _VISIBILITY = Rule(  # nothing is asked for: whoever may ask is told how
     missing=_GONE,
 )
 
+_VALUE = b'{"value": "long enough"}'
+
 TABLE = {
     "GET /healthz": everybody(200),
     "GET /signin": everybody(200),
@@ -114,6 +116,8 @@ TABLE = {
     "GET /settings/keys": account(200),
     "POST /settings/keys": account(400, key="no key"),
     "POST /settings/keys/{key}/remove": mine(303),
+    "GET /settings/secrets": account(200),
+    "POST /settings/secrets": account(303, do="set-secret", name="OWN_KEY", value="long enough"),
     "GET /{owner}/{repo}": shown(200),
     "GET /{owner}/{repo}/latest": shown(302),
     "GET /{owner}/{repo}/latest/log": shown(302),
@@ -132,6 +136,10 @@ TABLE = {
     "GET /runs/{run}/log/outline": shown(200),
     "GET /runs/{run}/logs": shown(200),
     "GET /runs/{run}/result": of_members(404),  # it was not invoked
+    "GET /runs/{run}/logs/lines": shown(200),
+    "GET /runs/{run}/logs/search?q=words": shown(200),
+    "GET /runs/{run}/logs/outline": shown(200),
+    "GET /runs/{run}/logs/where?rank=0&line=1": shown(200),
     "GET /runs/{run}/charts": shown(200),
     "GET /runs/{run}/artifacts": shown(200),
     "GET /runs/{run}/artifacts.zip": shown(200),
@@ -177,6 +185,14 @@ TABLE = {
     "GET /api/v1/builds/{build}/events": of_members(200),
     "POST /api/v1/builds/{build}/cancel": changed(202),
     "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),
+    "PUT /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(201)._replace(body=_VALUE),  # deleted below
+    "GET /api/v1/repos/{owner}/{repo}/secrets": managed(200),
+    "GET /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(200),
+    "DELETE /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(204),
+    "PUT /api/v1/user/secrets/{name}": account(201)._replace(body=_VALUE),
+    "GET /api/v1/user/secrets": account(200),
+    "GET /api/v1/user/secrets/{name}": account(200),
+    "DELETE /api/v1/user/secrets/{name}": account(204),
     "GET /api/v1/repos/{owner}/{repo}/visibility": of_members(200),
     "PUT /api/v1/repos/{owner}/{repo}/visibility": _VISIBILITY,
     "GET /{owner}/{name}.git/info/refs": _FETCH,

@@ -91,6 +91,7 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
         Shown(
             "keys", "SSH keys", "/settings/keys", "Which keys sign you in, and which one the server shows."
         ),
+        Shown("secrets", "Secrets", "/settings/secrets", "Variables that runs get and nobody sees again."),
         Shown("settings", "Settings of a repository", f"{repo}/settings", "Who may do what there."),
         Shown(
             "not-found", "Not found", f"{repo}-hidden", "The same for what is hidden and what is not there."
@@ -159,6 +160,18 @@ def push_samples(house: Service, root: str) -> dict[str, Pushed]:
     return pushed | {"training": training}
 
 
+def set_secrets(house: Service) -> None:
+    """A few, with nothing in them."""
+    with house.client() as client:
+        for whose, name, branches in (
+            ("user", "DATASET_TOKEN", ["main"]),
+            ("user", "WANDB_API_KEY", []),
+            (f"repos/{house.user}/mandelbrot", "DATABASE_PASSWORD", ["main", "release/*"]),
+        ):
+            body = {"value": "not a real one", "branches": branches}
+            client.put(f"/api/v1/{whose}/secrets/{name}", json=body).raise_for_status()
+
+
 def main() -> None:
     """Starts an instance in a temporary directory, and ends it."""
     with tempfile.TemporaryDirectory(prefix="hermes-screenshots-") as folder:
@@ -169,6 +182,7 @@ def main() -> None:
         house.start()
         try:
             shown = pages(house, push_samples(house, root))
+            set_secrets(house)
             FOLDER.mkdir(exist_ok=True)
             for old in FOLDER.glob("*.png"):
                 old.unlink()

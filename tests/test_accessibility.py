@@ -73,6 +73,10 @@ def paths(house: Service, root: str) -> dict[str, str]:
     assert run["state"] == "failed", run
     build, source = house.settled(failed)["builds"][0], f"/alice/several/source/{done.sha}"
     live = waiting(house, root)
+    with house.client() as client:
+        for whose in ("user", "repos/alice/several"):
+            body = {"value": "long enough", "branches": ["release/*"]}
+            assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
     return {
         "dashboard": "/",
         "gpus": "/gpus",
@@ -84,6 +88,7 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "the API": "/api",
         "tokens": "/settings/tokens",
         "keys": "/settings/keys",
+        "secrets": "/settings/secrets?secret=API_TOKEN",
         "a repository": "/alice/several",
         "a repository with trends": "/alice/measured",
         "its settings": "/alice/several/settings",
@@ -94,6 +99,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "a file": f"{source}/src/pi.py",
         "a run": f"/runs/{run['id']}",
         "another rank": f"/runs/{run['id']}?rank=2",
+        "all ranks": f"/runs/{run['id']}?rank=all",
+        "all ranks one after another": f"/runs/{run['id']}?rank=all&order=rank",
         "artifacts": f"/runs/{run['id']}/artifacts",
         "no such artifact": f"/runs/{run['id']}/artifacts?name=nothing",
         "again": f"/runs/{run['id']}/again",

@@ -84,7 +84,7 @@ def outline_of(folder: Path, text: str) -> Outline:
     writer.write(text.encode(), STDOUT)
     writer.close()
     outline = Outline(folder / "a.log")
-    assert outline.as_json(LineIndex(folder / "a.log"))["whole"]
+    assert outline.look(LineIndex(folder / "a.log")).whole
     return outline
 
 
@@ -116,7 +116,7 @@ def test_a_log_that_grows_is_read_on(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path / "a.log", 1 << 20)
     outline, index = Outline(tmp_path / "a.log"), LineIndex(tmp_path / "a.log")
     writer.write(b"a.c:1:1: error: one\na.c:2:1: err", STDOUT)
-    assert outline.as_json(index)["counts"] == {"error": 1}
+    assert outline.look(index).counts == {"error": 1}
     writer.write(b"or: two\n", STDOUT)
-    told = outline.as_json(index)
+    told = outline.look(index).as_json()
     assert (told["counts"], [each["at"] for each in told["diagnostics"]]) == ({"error": 2}, [1, 2])

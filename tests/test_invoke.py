@@ -219,6 +219,8 @@ def test_versions_stay_what_was_built_first_and_other_names_find_the_commit(serv
     first.tree.git("tag", "-a", "v2", "-m", "annotated")
     service.push(first.tree, repo="versions", refs=("v2",))
     assert service.settled(second)["state"] == "succeeded"
+    assert f"version 1.0.0 was built from {first.sha[:7]} and stays that" in second.output
+    assert "stays that" not in first.output
     for name, said in {
         "versions": "second\n",
         "versions:1.0.0": "[x]\n",

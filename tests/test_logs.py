@@ -1,16 +1,21 @@
 """Logs: what a reader gets is what was written, from every offset, and a flood is cut in the middle only."""
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from inotify_simple import INotify
 
-from hermes.logs import END, LogWriter, end_offset, index_path, read, tail
+from hermes.followed import LogWatch
+from hermes.logs import END, LogWriter, end_offset, index_path, read
+from hermes.queue import Bell
 
 
 async def whole(path: Path, offset: int = 0) -> bytes:
-    return b"".join([data async for _, data in tail(path, offset)])
+    return b"".join([data async for _, data in LogWatch().tail(path, offset)])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
@@ -39,6 +44,46 @@ async def test_a_reader_that_was_there_first_sees_all_and_ends_with_the_log(tmp_
     assert not reader.done() and end_offset(path) is None
     writer.close()
     assert (await asyncio.wait_for(reader, 5)).count(b"\n") == 100
+
+
+async def test_who_is_at_the_same_place_gets_the_same_piece_and_who_is_behind_comes_there(
+    tmp_path: Path,
+) -> None:
+    path, watch, bell = tmp_path / "1.1.log", LogWatch(), Bell()
+    writer = LogWriter(path, 1 << 20)
+    writer.write(b"first ")
+    with watch.follow(path, bell) as log:
+        pieces = [log.piece(0)]
+        for words in (b"second ", b"third "):
+            writer.write(words)
+            assert await bell.wait(5)
+            pieces.append(log.piece(log.size_bytes - len(words)))
+        assert [piece and piece.data for piece in pieces] == [b"first ", b"second ", b"third "]
+        behind = log.piece(2)
+        assert behind is not None and behind.data == b"rst ", "to where a shared piece begins"
+        assert log.piece(6) is pieces[1] and log.piece(13) is pieces[2]
+        assert log.piece(log.size_bytes) is None and not log.has_ended
+        writer.close()
+        assert await bell.wait(5) and log.has_ended
+
+
+async def test_where_the_kernel_tells_nothing_a_reader_looks_by_itself(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        try:
+            for _ in range(2000):
+                stack.enter_context(INotify())
+        except OSError:
+            pass  # now this user has as many as may be
+        else:
+            pytest.skip("here a user may have more of inotify than a test should take")
+        path = tmp_path / "1.1.log"
+        writer = LogWriter(path, 1 << 20)
+        reader = asyncio.create_task(whole(path))
+        for number in range(20):
+            writer.write(f"line {number}\n".encode())
+            await asyncio.sleep(0.001)
+        writer.close()
+        assert (await asyncio.wait_for(reader, 5)).count(b"\n") == 20
 
 
 async def test_a_flood_keeps_its_head_and_its_tail_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -111,6 +112,13 @@ def push(service: Service, packages: str, **files: str) -> Pushed:
     return service.push({"hermes.toml": manifest, "Makefile": MAKEFILE, "main.cpp": MAIN, **files})
 
 
+def build_page(service: Service, pushed: Pushed) -> str:
+    """The page of its build."""
+    build = service.settled(pushed)["builds"][0]
+    with service.client() as client:
+        return client.get(f"/builds/{build['id']}").text
+
+
 def test_packages_are_there_when_make_and_the_program_run(service: Service) -> None:
     before = layers()
     pushed = push(service, '["libgood-dev"]')
@@ -121,6 +129,13 @@ def test_packages_are_there_when_make_and_the_program_run(service: Service) -> N
     again = push(service, '["libgood-dev", "libgood-dev"]')
     assert "installing" not in again.output and "good = 42" in again.lines
     assert len(layers() - before) == 1, "the same packages are the same layer"
+    assert "Install the packages" in build_page(service, pushed)
+    assert re.search(
+        r"Packages</td><td[^>]*>libgood-dev .*made by this build in .*, and kept", build_page(service, pushed)
+    )
+    assert re.search(
+        r"Packages</td><td[^>]*>libgood-dev.*cached: on this machine before", build_page(service, again)
+    )
     assert docker("ps", "-aq", "--filter", f"label={MARK}", "--filter", "name=hermes-packages-") == ""
 
 

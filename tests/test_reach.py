@@ -138,7 +138,7 @@ class Visit:
             service = re.search(r"git-\w+-pack", path)
             headers = {"Content-Type": f"application/x-{service[0]}-request"} if service else {}
             auth = ("", self.secret) if self.secret else None
-        data = rule.body if rule.body and method == "POST" else None
+        data = rule.body if rule.body and method in ("POST", "PUT") else None
         if rule.parts:
             parts = {part: (None, text) for part, text in rule.parts.items()}
             return client.request(method, path, files=parts, headers=headers, auth=auth)
@@ -153,6 +153,7 @@ def address(key: str, where: Objects) -> tuple[str, str]:
     if path.endswith(".git/info/refs"):
         path += "?service=git-upload-pack"
     name = where["repo"] if GIT in key or "/functions/" in key else "out.txt"
+    name = "API_TOKEN" if "/secrets/" in key else name
     file = "objects/batch" if GIT in key else "main.sh" if "/source/" in key else "out.txt"
     function = f"{where['function']}:9.9.9" if method == "DELETE" else where["function"]
     values = where | {"name": name, "path": file, "function": function}

@@ -181,8 +181,50 @@ def test_pages_fit_a_telephone_and_cut_no_text(house: Service, browser: Browser,
         page.locator("#tokens").get_by_label("Name").fill("W" * 100)
         page.get_by_role("button", name="Make deploy token").click()
         expect(page.locator(".fresh")).to_be_visible()
-        for path in ("", f"/{repo}", "/settings/tokens", "/settings/keys"):
+        for path in ("", f"/{repo}", "/settings/tokens", "/settings/keys", "/settings/secrets"):
             if path:
                 page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
             assert page.evaluate(cut) == [], path
+
+
+def test_a_secret_is_set_replaced_and_removed_by_keyboard_and_never_seen(
+    house: Service, browser: Browser
+) -> None:
+    with at(house, browser) as page:
+        page.goto("/settings/secrets")
+        name, value = page.locator("#secret-name"), page.locator("#secret-value")
+        tab_to(page, name)
+        page.keyboard.type("API_TOKEN")
+        tab_to(page, value)
+        page.keyboard.type("short")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("cannot be masked in logs")
+        expect(name).to_be_focused()
+        expect(name).to_have_value("API_TOKEN")
+        expect(value).to_have_value("")
+        expect(value).to_have_attribute("type", "password")
+        tab_to(page, value)
+        page.keyboard.type("long enough to hide")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status")).to_be_focused()
+        row = page.get_by_role("row", name="API_TOKEN")
+        expect(row).to_contain_text("the default branch")
+        tab_to(page, page.get_by_role("link", name="Replace API_TOKEN"))
+        page.keyboard.press("Enter")
+        expect(value).to_be_focused()
+        tab_to(page, page.get_by_text("It has several lines"))
+        page.keyboard.press("Enter")
+        tab_to(page, page.get_by_label("Value, in lines"))
+        page.keyboard.type("the first line")
+        page.keyboard.press("Enter")
+        page.keyboard.type("the second line")
+        tab_to(page, page.get_by_label("Branches"))
+        page.keyboard.type("release/*")
+        tab_to(page, page.get_by_role("button", name="Replace secret"))
+        page.keyboard.press("Enter")
+        expect(row).to_contain_text("release/*")
+        assert "long enough" not in page.content() and "first line" not in page.content()
+        tab_to(page, page.get_by_role("button", name="Remove API_TOKEN"))
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("None yet.")).to_be_visible()

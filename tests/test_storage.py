@@ -19,6 +19,7 @@ from hermes.database import Database
 from hermes.errors import SettingsError, Unavailable, UserError
 from hermes.leases import expire, fault, give_back, renew, take
 from hermes.plan import Plan
+from hermes.queueing import queue_run
 from hermes.repos import get_or_make_writable
 from hermes.requests import cancel_build, cancel_run, run_again
 from hermes.schema import migrate
@@ -264,7 +265,7 @@ async def test_a_flood_waits_behind_everybody_elses_first_run(world: World) -> N
     async with world.database.write() as session:
         bob = await add_user(session, "bob")
         build = (await session.scalars(select(Build))).one()
-        await pushes.queue_run(session, build, PLAN, bob.id, "api")
+        await queue_run(session, build, PLAN, bob.id, "api")
     async with world.database.read() as session:
         order = (await session.execute(select(Run.user_id).order_by(Run.queue_key))).scalars().all()
     assert order.index(bob.id) == 1  # only the one that was first is before him

@@ -18,6 +18,7 @@ from web import (
     admin_audit,
     admin_machine,
     again,
+    allranks,
     api,
     artifacts,
     badge,
@@ -39,6 +40,7 @@ from web import (
     repository_settings,
     result,
     run,
+    secrets,
     signin,
     source,
     tokens,
@@ -49,6 +51,7 @@ from web.isolated import OnlyPreviews
 from web.look import make_look
 from web.origin import open_origin
 from web.rates import Rates
+from web.sights import Sights
 from web.site import Site
 from web.streams import Streams
 
@@ -59,14 +62,15 @@ class Pages:
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
         origin = open_origin(context.settings, context.paths.preview_key)
         look, streams = make_look(context.settings), Streams(context.settings)
-        rates = Rates(context.settings)
-        self.site = Site(context, images, closing, look, origin, streams, rates)
+        rates, sights = Rates(context.settings), Sights(context, closing)
+        self.site = Site(context, images, closing, look, origin, streams, rates, sights)
         self.failures = Failures(self.site.look)
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, queue, functions, tokens, keys)
-        work = (actions, again, live, logparts, rawlog, merged, files, artifacts, result, run)
+        fixed = (health, signin, dashboard, gpus, queue, functions, tokens, keys, secrets)
+        logs = (live, logparts, rawlog, merged, allranks)
+        work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]

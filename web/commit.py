@@ -17,6 +17,7 @@ from hermes.threads import in_thread
 from web.comparison import Comparison, compare
 from web.details import BuildDetails, RunDetails, build_details, pushes_of
 from web.excerpt import excerpt
+from web.layers import image_layers
 from web.lookup import Place
 from web.message import read_message
 from web.newest import newest_of_builds
@@ -72,6 +73,10 @@ async def commit(site: Site, request: Request) -> Response:
         runs=found.runs,
         comparison=found.comparison,
         logs={run.run.id: await excerpt(site, run.ranks[0]) for run in newest},
+        layers={
+            each.build.id: await in_thread(image_layers, site.context.paths, each.build)
+            for each in found.builds
+        },
         build_logs={each.build.id: await excerpt(site, each.build) for each in found.builds},
         gallery=await gallery(site, newest[0]) if newest else None,
     )

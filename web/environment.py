@@ -1,4 +1,4 @@
-"""The variables that a program saw, for its page; what looks like a secret is not shown."""
+"""The variables that a program saw, for its page; what is a secret, or looks like one, is not shown."""
 
 import re
 from collections.abc import Mapping
@@ -12,8 +12,10 @@ MASK = "••••••••"
 
 
 def variables(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[str, str]:
-    """By name. Before a rank has a slot nobody knows its GPUs."""
+    """By name, without its secrets. Before a rank has a slot nobody knows its GPUs."""
     seen = rank_env(plan, run, rank, commit, url)
+    for name in rank.secrets or ():  # it goes before what the manifest says
+        seen.pop(name, None)
     if rank.slot:
         seen["CUDA_VISIBLE_DEVICES"] = ",".join(rank.slot.get("gpus", ()))
     return masked(dict(sorted(seen.items())))

@@ -1,6 +1,7 @@
 """What happens to a build or a run, as it happens: its states and the bytes of its log, each at its offset.
 
-One viewer is one generator that reads rows and a file; nothing is queued for it, so a slow one costs nothing.
+One viewer is one generator that sleeps until its bell rings, and then looks at what all viewers share: the
+sight of the rows, the newest piece of the log. Nothing is queued for it, so a slow one costs nothing.
 The event stream and `log?follow=1` both read from here."""
 
 import asyncio
@@ -9,20 +10,19 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from random import uniform
+from typing import NamedTuple
 
 from hermes import logs
+from hermes.followed import Piece
 from hermes.process import Context
-from hermes.queue import CHANGED, Bell
-from hermes.states import State
-from web.tally import Tally
+from hermes.queue import Bell
+from web.sights import Sight, Sights, Subject, View
 
 _POSITION = re.compile(r"(\d{1,6})\.(\d{1,15})", re.ASCII)
-_TICK_S = 1.0  # how soon a stream notices that the service stops
-_LOOK_S = 5.0  # at the rows when no bell rings
-_GATHER_S = 0.05  # viewers that look within this time look once
+_SILENT_S = 1.0  # a log without an end is over when its writer is gone and so long nothing came
+_CLOCK_S = 5.0  # how often a viewer looks at the clock
 _ASK_S = 20.0  # whether the viewer may still watch: a revoked token ends its streams
-_PACE_S, _MOST_PACE_S = 0.0006, 0.5  # between two pieces, for each stream that is open here
 _LIFE_S = 3600.0  # then the viewer comes back by itself; one that a proxy pretends to be does not
 
 
@@ -39,48 +39,6 @@ def parse_position(text: str | None) -> Position | None:
     return Position(int(match[1]), int(match[2])) if match else None
 
 
-@dataclass(frozen=True)
-class Sight:
-    """What the rows say: `at_work` while the attempt's log may still grow, `is_over` when all is."""
-
-    state: State
-    words: str
-    kind: str
-    row_id: int
-    attempt: int
-    at_work: bool
-    is_over: bool
-    exit_code: int | None = None
-    watching: int = 0  # people, this one included
-
-
-class Subject(Protocol):
-    """A build, or a rank of a run."""
-
-    async def look(self) -> Sight:
-        """Read the rows."""
-
-
-class Sights:
-    """Lets all viewers of the same thing share their looks at the rows."""
-
-    def __init__(self) -> None:
-        self.watching = Tally()  # streams of each subject
-        self._next: dict[Subject, asyncio.Task[Sight]] = {}
-
-    async def look(self, subject: Subject) -> Sight:
-        """What the rows say after this call began."""
-        task = self._next.get(subject)
-        if task is None:
-            task = self._next[subject] = asyncio.create_task(self._soon(subject))
-        return replace(await asyncio.shield(task), watching=self.watching.of(subject))
-
-    async def _soon(self, subject: Subject) -> Sight:
-        await asyncio.sleep(_GATHER_S)
-        del self._next[subject]  # who comes from here on needs a newer look
-        return await subject.look()
-
-
 class Changed(NamedTuple):
     """The state or its words are new."""
 
@@ -94,11 +52,14 @@ class Began(NamedTuple):
 
 
 class Printed(NamedTuple):
-    """Bytes of the log; `offset` is the position after them."""
+    """Bytes of the log."""
 
     attempt: int
-    offset: int
-    data: bytes
+    piece: Piece
+
+
+class Quiet(NamedTuple):
+    """Nothing; said now and then."""
 
 
 class Ended(NamedTuple):
@@ -111,92 +72,109 @@ class Paused(NamedTuple):
     """The service stops, or the stream is old: come back."""
 
 
-Item = Changed | Began | Printed | Ended | Paused
+Item = Changed | Began | Printed | Quiet | Ended | Paused
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What somebody looks at, as it was first seen, and whether they may still see it."""
+
+    subject: Subject
+    first: Sight
+    may_watch: Callable[[], Awaitable[bool]]
 
 
 class Feed:
     """Follows one subject for one viewer."""
 
-    def __init__(
-        self,
-        context: Context,
-        closing: asyncio.Event,
-        sights: Sights,
-        subject: Subject,
-        first: Sight,
-        may_watch: Callable[[], Awaitable[bool]],
-    ) -> None:
-        self._context = context
-        self._closing = closing
-        self._sights = sights
-        self._subject = subject
-        self._sight = first
-        self._may_watch = may_watch
-        self._allowed = True
-        self._looked_at = self._asked_at = self._began_at = time.monotonic()
+    def __init__(self, context: Context, sights: Sights, watched: Watched) -> None:
+        self._context, self._sights, self._watched = context, sights, watched
+        self._told = watched.first
+        self._heard = watched.first  # the object that was compared last
+        self._is_left = self._is_refused = False
+        self._began_at = time.monotonic()
+        self._asked_at = self._began_at - uniform(0, _ASK_S)  # a crowd that comes together asks one by one
         self._bell = Bell()
+        self._clock: asyncio.TimerHandle
+
+    def leave(self) -> None:
+        """Nobody reads any more."""
+        self._is_left = True
+        self._bell.ring()
 
     async def items(self, after: Position | None) -> AsyncGenerator[Item]:
         """From `after` on, if it is a place in the current attempt; else from that attempt's start."""
-        self._bell = self._context.doorbell.bell(CHANGED)
+        self._clock = asyncio.get_running_loop().call_later(uniform(0, _CLOCK_S), self._tick)
         try:
-            with self._sights.watching.one_more(self._subject):
-                async with aclosing(self._items(after)) as items:
+            with self._sights.watch(self._watched.subject, self._watched.first, self._bell) as view:
+                self._heard = view.sight
+                self._told = replace(view.sight, watching=len(view.bells))
+                yield Changed(self._told)
+                async with aclosing(self._items(view, after)) as items:
                     async for item in items:
                         yield item
         finally:
-            self._context.doorbell.forget(self._bell)
+            self._clock.cancel()
 
-    async def _items(self, after: Position | None) -> AsyncGenerator[Item]:
-        self._sight = replace(self._sight, watching=self._sights.watching.of(self._subject))
-        yield Changed(self._sight)
+    async def _items(self, view: View, after: Position | None) -> AsyncGenerator[Item]:
         shown = 0
-        while not self._should_pause():
-            if self._sight.attempt > shown:
-                shown = self._sight.attempt
-                async with aclosing(self._attempt(shown, after)) as items:
+        while await self._goes_on(view):
+            if self._is_news(view):
+                yield Changed(self._told)
+            if view.sight.attempt > shown:
+                shown = view.sight.attempt
+                async with aclosing(self._attempt(view, shown, after)) as items:
                     async for item in items:
                         yield item
-            elif self._sight.is_over:
-                yield Ended(self._sight)
+            elif view.sight.is_over:
+                yield Ended(self._told)
                 return
-            elif await self._look(_TICK_S):
-                yield Changed(self._sight)
+            else:
+                yield Quiet()
+                await self._bell.wait(None)
         yield Paused()
 
-    async def _attempt(self, attempt: int, after: Position | None) -> AsyncGenerator[Item]:
+    async def _attempt(self, view: View, attempt: int, after: Position | None) -> AsyncGenerator[Item]:
         """The log of one attempt until it ends, or its writer is gone without having ended it."""
-        path = self._context.paths.log(self._sight.kind, self._sight.row_id, attempt)
+        path = self._context.paths.log(view.sight.kind, view.sight.row_id, attempt)
         offset = 0
         if after is not None and after.attempt == attempt:
             offset = min(after.offset, logs.size_bytes(path))
         else:
             yield Began(attempt)
-        silent = False
-        async with aclosing(logs.tail(path, offset)) as chunks:
-            async for position, data in chunks:
-                if data:
-                    yield Printed(attempt, position, data)
-                    if len(data) < logs.CHUNK_BYTES:  # all there was; in a crowd the next piece gathers more
-                        await asyncio.sleep(min(self._sights.watching.total() * _PACE_S, _MOST_PACE_S))
-                if self._should_pause() or (silent and not data):
-                    return
-                if await self._look(0):
-                    yield Changed(self._sight)
-                silent = not data and not (self._sight.at_work and self._sight.attempt == attempt)
-        await self._look(0, now=True)
+        with self._context.logs.follow(path, self._bell) as log:
+            while await self._goes_on(view):
+                if self._is_news(view):
+                    yield Changed(self._told)
+                if piece := log.piece(offset):
+                    offset = piece.end
+                    yield Printed(attempt, piece)
+                elif log.has_ended:
+                    break
+                elif view.sight.at_work and view.sight.attempt == attempt:
+                    yield Quiet()
+                    await self._bell.wait(None)
+                elif not await self._bell.wait(_SILENT_S):
+                    break
+        self._sights.look_again(view)
 
-    async def _look(self, wait_s: float, now: bool = False) -> bool:
-        """Look at the rows if the bell rang or it is time to; whether they say something new."""
-        rang = await self._bell.wait(wait_s)
-        every_s = _LOOK_S if self._context.doorbell.connected else _TICK_S
-        if not (rang or now or time.monotonic() - self._looked_at >= every_s):
+    def _is_news(self, view: View) -> bool:
+        """Whether the rows say something that the viewer was not told."""
+        if view.sight is self._heard:
             return False
-        self._looked_at = time.monotonic()
-        if self._looked_at - self._asked_at >= _ASK_S:
-            self._asked_at, self._allowed = self._looked_at, await self._may_watch()
-        before, self._sight = self._sight, await self._sights.look(self._subject)
-        return self._sight != before
+        self._heard = view.sight
+        is_news = self._heard != self._told
+        self._told = self._heard
+        return is_news
 
-    def _should_pause(self) -> bool:
-        return not self._allowed or self._closing.is_set() or time.monotonic() - self._began_at > _LIFE_S
+    async def _goes_on(self, view: View) -> bool:
+        now = time.monotonic()
+        if now - self._asked_at >= _ASK_S and not self._is_left:
+            self._asked_at = now
+            async with self._sights.asking:
+                self._is_refused = now - self._began_at > _LIFE_S or not await self._watched.may_watch()
+        return not (self._is_left or self._is_refused or view.is_gone or self._sights.closing.is_set())
+
+    def _tick(self) -> None:
+        self._clock = asyncio.get_running_loop().call_later(_CLOCK_S, self._tick)
+        self._bell.ring()

@@ -14,6 +14,7 @@ from hermes import logs
 
 _BLOCK_BYTES = 1 << 16
 _READ_BLOCKS = 64
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -73,22 +74,26 @@ class LineIndex:
             return min(block, len(self._before) - 1)
 
 
-class PerLog(Generic[T]):
-    """What was found out about the logs that are looked at now; those not looked at longest are forgotten."""
+class Recent(Generic[K, T]):
+    """What was found out about something that is looked at; what was not for longest is forgotten."""
 
-    def __init__(self, make: Callable[[Path], T], most: int) -> None:
+    def __init__(self, make: Callable[[K], T], most: int) -> None:
         self._make = make
         self._most = most
-        self._known: OrderedDict[Path, T] = OrderedDict()
+        self._known: OrderedDict[K, T] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, path: Path) -> T:
-        """For this log."""
+    def of(self, key: K) -> T:
+        """For this one."""
         with self._lock:
-            found = self._known.get(path)
+            found = self._known.get(key)
             if found is None:
-                found = self._known[path] = self._make(path)
-            self._known.move_to_end(path)
+                found = self._known[key] = self._make(key)
+            self._known.move_to_end(key)
             while len(self._known) > self._most:
                 self._known.popitem(last=False)
             return found
+
+
+class PerLog(Recent[Path, T]):
+    """Of logs."""

@@ -37,7 +37,7 @@ async def found(_site: Site, request: Request, log: Path, _attempt: int) -> Any:
 
 async def outline(site: Site, _request: Request, log: Path, _attempt: int) -> Any:
     """Groups and diagnostics."""
-    return await in_thread(site.outlines.of(log).as_json, site.line_indexes.of(log))
+    return (await in_thread(site.outlines.of(log).look, site.line_indexes.of(log))).as_json()
 
 
 def routes(site: Site) -> list[Route]:

@@ -34,6 +34,14 @@ async def find_build(session: AsyncSession, user: User | None, build_id: int) ->
     return await _find(session, user, Build, build_id)
 
 
+async def see(session: AsyncSession, user: User | None, table: type[R], row_id: int) -> int:
+    """The id of a run or a build that is there for them. Cheap. Raises NotFound."""
+    found = select(table.id).join(Repo, Repo.id == table.repo_id)
+    if await session.scalar(found.where(table.id == row_id, visible_to(user))) is None:
+        raise _not_found(table)
+    return row_id
+
+
 async def _find(session: AsyncSession, user: User | None, table: type[R], row_id: int) -> tuple[R, Place]:
     found = await session.execute(
         select(table, Repo, User.name)
@@ -43,8 +51,12 @@ async def _find(session: AsyncSession, user: User | None, table: type[R], row_id
     )
     row = found.first()
     if row is None:
-        raise NotFound(f"there is no such {table.__tablename__} that you may see")
+        raise _not_found(table)
     return row[0], Place(row[1], row[2])
+
+
+def _not_found(table: type[Run] | type[Build]) -> NotFound:
+    return NotFound(f"there is no such {table.__tablename__} that you may see")
 
 
 async def find_artifact(session: AsyncSession, user: User | None, artifact_id: int) -> Artifact:

@@ -2,10 +2,8 @@
 
 import heapq
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 from sqlalchemy import select
 from starlette.requests import Request
@@ -18,20 +16,13 @@ from hermes.marks import line_marks
 from hermes.tables import Rank
 from hermes.threads import in_thread
 from web.lookup import find_run
+from web.ranklog import RankLog
 from web.rawlog import HEADERS
 from web.site import Site, number
 
 _BATCH_LINES = 2000
 _HELD_BYTES = 16 << 20  # of all ranks together while they are merged
 _ORDERS = ("rank", "time")
-
-
-@dataclass(frozen=True)
-class RankLog:
-    """Where the newest attempt of a rank has printed."""
-
-    number: int
-    path: Path
 
 
 def timed_lines(log: RankLog, read_bytes: int) -> Iterator[tuple[float, int, bytes]]:

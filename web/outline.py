@@ -1,11 +1,11 @@
-"""The groups of a log, which a viewer can fold, and what compilers and checkers complain of.
+"""The groups and stages of a log, which a viewer can fold, and what compilers and checkers complain of.
 
 Groups as GitHub's `::group::title` … `::endgroup::` and Buildkite's `--- title` (folded), `+++ title` (open).
 Read once from start to end, and on from there when the log has grown."""
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ import re2
 from hermes import logs
 from hermes.marks import time_at, times
 from web.diagnostics import CANDIDATES, Diagnostic, read_diagnostic, read_frame
+from web.heads import Head, stage_heads
 from web.lines import LineIndex
+from web.painter import Painter, paint_heads
 from web.terminal import without_escapes
 
 MOST_GROUPS, MOST_DIAGNOSTICS = 1000, 200
@@ -36,6 +38,41 @@ class Group:
     took_s: float | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What viewers are told. `drawn` is how lines look that later ones have drawn over (`web.screen`), by
+    number; `drawn_to`: so many lines were looked at, and those that follow may draw over them."""
+
+    groups: list[Group]
+    heads: list[Head]
+    drawn: dict[int, str]
+    drawn_to: int | None
+    counts: dict[str, int]
+    diagnostics: list[Diagnostic]
+    whole: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Line numbers as people count them, from 1."""
+        return {
+            "groups": [
+                {
+                    "title": each.title,
+                    "first": each.first + 1,
+                    "last": None if each.last is None else each.last + 1,
+                    "expanded": each.expanded,
+                    "took_s": each.took_s,
+                }
+                for each in self.groups
+            ],
+            "heads": [head.as_json() for head in self.heads],
+            "drawn": list(self.drawn.items()),
+            "drawn_to": self.drawn_to,
+            "counts": self.counts,
+            "diagnostics": [each.as_json() for each in self.diagnostics],
+            "whole": self.whole,
+        }
+
+
 @dataclass
 class Outline:
     """Of one log. Thread-safe; blocks."""
@@ -44,32 +81,26 @@ class Outline:
     groups: list[Group] = field(default_factory=list)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    painter: Painter = field(init=False)
     _offset: int = 0
     _line: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def as_json(self, index: LineIndex) -> dict[str, Any]:
+    def __post_init__(self) -> None:
+        self.painter = Painter(self.path)
+
+    def look(self, index: LineIndex) -> "Seen":
         """As far as the log goes now; `whole` says whether time was enough for all of it."""
         with self._lock:
             whole = self._read_on()
             for group in self.groups:
                 if group.took_s is None:
                     group.took_s = self._took_s(group, index)
-            return {
-                "groups": [
-                    {
-                        "title": each.title,
-                        "first": each.first + 1,
-                        "last": None if each.last is None else each.last + 1,
-                        "expanded": each.expanded,
-                        "took_s": each.took_s,
-                    }
-                    for each in self.groups
-                ],
-                "counts": self.counts,
-                "diagnostics": [each.as_json() for each in self.diagnostics],
-                "whole": whole,
-            }
+            paint, drawn_to = self.painter.view(self._offset)
+            heads = sorted([*stage_heads(self.path, index), *paint_heads(paint)], key=lambda head: head.first)
+            drawn = {line + 1: text for line, text in paint.rows.items()}
+            groups, found = [replace(group) for group in self.groups], list(self.diagnostics)
+            return Seen(groups, heads, drawn, drawn_to, dict(self.counts), found, whole)
 
     def _took_s(self, group: Group, index: LineIndex) -> float | None:
         """From its title to the line after it, or to the end of a log that has ended."""
@@ -88,6 +119,7 @@ class Outline:
             if not end and len(data) < _CHUNK_BYTES and logs.end_offset(self.path) is None:
                 break  # a line that is not whole yet
             data = data[: end or len(data)]
+            self.painter.take(self._offset, self._line, data)
             self._take(without_escapes(data))
             self._offset += len(data)
             if time.monotonic() > until:

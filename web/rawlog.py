@@ -11,9 +11,10 @@ from starlette.routing import Route
 
 from hermes import logs
 from hermes.threads import in_thread
-from web.feed import Began, Feed, Position, Printed, Sight
+from web.feed import Began, Feed, Position, Printed
 from web.files import disposition
 from web.ranges import OutOfRange, no_such_range, parse_range
+from web.sights import Sight
 from web.site import Site, number
 from web.subjects import Open, build_subject, feed_for, run_subject
 
@@ -71,7 +72,7 @@ async def _follow(feed: Feed, offset: int, sight: Sight) -> AsyncGenerator[bytes
     async with aclosing(feed.items(Position(sight.attempt, offset))) as items:
         async for item in items:
             if isinstance(item, Printed):
-                yield item.data
+                yield item.piece.data
             elif isinstance(item, Began) and item.attempt > 1:
                 yield f"\n[hermes: attempt {item.attempt}]\n".encode()
 

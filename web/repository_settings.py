@@ -20,6 +20,7 @@ from hermes.repos import (
     remove_collaborator,
     set_collaborator,
 )
+from hermes.secret_store import Keeping, list_secrets, remove_secret
 from hermes.tables import Repo, User
 from hermes.threads import in_thread
 from hermes.tokens import (
@@ -32,6 +33,7 @@ from hermes.visibility import what_shows
 from web.addresses import addresses
 from web.forms import LIVES, Outcome, done, read_form, wish
 from web.lookup import Place
+from web.secrets import replaced, set_typed, shown
 from web.site import Site, number
 from web.visitor import actor
 
@@ -52,7 +54,7 @@ class Asked:
     @property
     def words(self) -> str:
         """What is asked for, in the words of the form."""
-        return " ".join(f"{name}={value}" for name, value in sorted(self.typed.items()))
+        return " ".join(f"{name}={value}" for name, value in sorted(shown(self.typed).items()))
 
 
 #: What the audit log calls each form.
@@ -64,6 +66,8 @@ _ACTS = {
     "remove-collaborator": "collaborator",
     "make-token": "token made",
     "revoke-token": "token revoked",
+    "set-secret": "secret set",
+    "remove-secret": "secret removed",
 }
 Act = Callable[[Asked], Awaitable[str]]
 
@@ -82,6 +86,8 @@ class RepositorySettings:
             "remove-collaborator": ("collaborators", self._remove_collaborator),
             "make-token": ("tokens", self._make_token),
             "revoke-token": ("tokens", self._revoke_token),
+            "set-secret": ("secrets", self._set_secret),
+            "remove-secret": ("secrets", self._remove_secret),
         }
 
     async def show(self, request: Request) -> Response:
@@ -98,7 +104,7 @@ class RepositorySettings:
         try:
             secret = await act(asked)
         except UserError as error:
-            return await self._page(request, asked, Outcome(part, error, asked.typed))
+            return await self._page(request, asked, Outcome(part, error, shown(asked.typed)))
         log.info("settings changed", repo=asked.repo.id, by=asked.user.name, do=do)
         async with self.database.write() as session:
             write_down(session, actor(request, asked.user), _ACTS[do], asked.place.name, asked.words)
@@ -121,6 +127,7 @@ class RepositorySettings:
         async with self.database.read() as session:
             collaborators = await list_collaborators(session, repo)
             tokens = await list_deploy_tokens(session, repo)
+            secrets = await list_secrets(session, Keeping(asked.user, repo))
             shows = await what_shows(session, repo.id)
         values = {
             "place": asked.place,
@@ -128,6 +135,8 @@ class RepositorySettings:
             "branches": await in_thread(list_branches, self.site.context.paths.repo(repo.id)),
             "collaborators": collaborators,
             "tokens": tokens,
+            "secrets": secrets,
+            "replaced": replaced(request, secrets),
             "shows": shows,
             "roles": ROLES,
             "scopes": DEPLOY_SCOPES,
@@ -180,6 +189,15 @@ class RepositorySettings:
     async def _revoke_token(self, asked: Asked) -> str:
         async with self.database.write() as session:
             await revoke_deploy_token(session, asked.repo, number(asked.typed, "token"))
+        return ""
+
+    async def _set_secret(self, asked: Asked) -> str:
+        await set_typed(self.site, Keeping(asked.user, asked.repo), asked.typed)
+        return ""
+
+    async def _remove_secret(self, asked: Asked) -> str:
+        async with self.database.write() as session:
+            await remove_secret(session, Keeping(asked.user, asked.repo), asked.typed.get("name", ""))
         return ""
 
 

@@ -67,14 +67,14 @@ def shown_part(line: bytes) -> bytes:
     return line[redrawn + 1 :] if redrawn >= 0 else line[:LINE_BYTES]
 
 
-def read_rows(path: Path, index: LineIndex, first: int, count: int) -> Rows:
+def read_rows(path: Path, index: LineIndex, first: int, count: int, most_bytes: int = MOST_BYTES) -> Rows:
     """Up to `count` lines from `first` on (before 0: so many from the end), fewer if large. Blocks."""
     size, ended = logs.size_bytes(path), logs.end_offset(path) is not None
     complete = index.lines_before(size)
     total = complete + (size > 0 and logs.read(path, size - 1, 1) != b"\n")
     first = _from_end(index, size, total, first) if first < 0 else min(first, total)
     start = index.start_of(first)
-    data = logs.read(path, start, MOST_BYTES)[: size - start]
+    data = logs.read(path, start, most_bytes)[: size - start]
     *pieces, rest = data.split(b"\n")
     if rest and not pieces and start + len(data) < size:  # a line that is longer than what was read
         end = index.start_of(first + 1) - 1 if first < complete else size

@@ -12,10 +12,13 @@ from starlette.routing import Route
 from hermes.instance import gpu_names
 from hermes.states import TERMINAL
 from hermes.tables import Build, Event, Rank, Run, User
+from hermes.threads import in_thread
+from web.allranks import look_at_all
 from web.charts import charts
 from web.details import build_details
 from web.environment import variables
 from web.excerpt import excerpt
+from web.layers import image_layers
 from web.lookup import find_build, find_rank, find_run, subjects
 from web.metrics import metrics_of_rank
 from web.phases import Phase, long_waits, phases, with_reasons
@@ -64,7 +67,8 @@ async def one_run(site: Site, request: Request) -> Response:
     settings = site.context.settings
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
-        rank = await find_rank(session, run.id, rank_asked(request.query_params))
+        is_all = request.query_params.get("rank") == "all"
+        rank = await find_rank(session, run.id, None if is_all else rank_asked(request.query_params))
         details = await run_details(session, user, run, place, PAGE)
         events = await _history(session, run, details.rank_count, rank)
         sha = details.build.commit_sha
@@ -79,14 +83,19 @@ async def one_run(site: Site, request: Request) -> Response:
             "ranks": await look_at_ranks(session, rank) if details.has_ranks else None,
             **await _telemetry(session, rank),
         }
+    shown, log = None, None
+    if details.rank_count > 1 and is_all:
+        shown, log = await look_at_all(site, request)
     return site.page(
         request,
         "run.html",
+        shown=shown,
         details=details,
         rank=rank,
         letters=LETTERS,
         variables=variables(details.plan, run, rank, sha, settings.public_url),
-        log=await excerpt(site, rank),
+        secrets=rank.secrets or [] if details.may_write else [],
+        log=log or await excerpt(site, rank),
         gallery=await gallery(site, details),
         **values,
     )
@@ -114,6 +123,7 @@ async def one_build(site: Site, request: Request) -> Response:
             "events": (await session.scalars(history.order_by(Event.id).limit(_EVENTS))).all(),
             "runs": (await session.scalars(runs)).all(),
             "subject": await _subject(session, build),
+            "layers": await in_thread(image_layers, site.context.paths, build),
         }
     return site.page(request, "build.html", log=await excerpt(site, build), **values)
 

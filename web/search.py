@@ -26,6 +26,7 @@ class Found:
     lines: list[int]
     count: int
     whole: bool
+    took_s: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Line numbers as people count them, from 1."""
@@ -50,7 +51,8 @@ def pattern_of(words: str, is_regex: bool, match_case: bool) -> Any:
 
 def search(path: Path, pattern: Any, limit_s: float = LIMIT_S) -> Found:
     """All lines of a log that match, colours left out. Blocks, without holding other threads."""
-    until = time.monotonic() + limit_s
+    began = time.monotonic()
+    until = began + limit_s
     found: list[int] = []
     offset = line = count = 0
     rest = b""
@@ -68,9 +70,10 @@ def search(path: Path, pattern: Any, limit_s: float = LIMIT_S) -> Found:
         found += [line + at for at in matched[: MOST_LINES - len(found)]]
         line += data.count(b"\n", 0, end)
         if time.monotonic() > until:
-            return Found(found, count, False)
+            return Found(found, count, False, time.monotonic() - began)
     matched = _matches(pattern, rest)
-    return Found(found + [line + at for at in matched[: MOST_LINES - len(found)]], count + len(matched), True)
+    found += [line + at for at in matched[: MOST_LINES - len(found)]]
+    return Found(found, count + len(matched), True, time.monotonic() - began)
 
 
 def _matches(pattern: Any, data: bytes) -> list[int]:

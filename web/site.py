@@ -13,12 +13,14 @@ from hermes.errors import NotFound
 from hermes.images import ImageTable
 from hermes.process import Context
 from hermes.tables import User
-from web.feed import Sights
-from web.lines import LineIndex, PerLog
+from web.byrank import ByRank
+from web.bytime import ByTime
+from web.lines import LineIndex, PerLog, Recent
 from web.look import Look
 from web.origin import Origin
 from web.outline import Outline
 from web.rates import Rates
+from web.sights import Sights
 from web.streams import Streams
 from web.visitor import reader, visitor
 
@@ -34,9 +36,16 @@ class Site:
     origin: Origin | None
     streams: Streams
     rates: Rates
-    sights: Sights = field(default_factory=Sights)
+    sights: Sights
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
+    by_time: Recent[tuple[int, int], ByTime] = field(init=False)  # by a run and its first rank that is shown
+    by_rank: Recent[tuple[int, int], ByRank] = field(init=False)
+
+    def __post_init__(self) -> None:
+        indexes = self.line_indexes
+        object.__setattr__(self, "by_time", Recent(lambda _key: ByTime(indexes), 4))
+        object.__setattr__(self, "by_rank", Recent(lambda _key: ByRank(indexes), 50))
 
     async def visitor(self, request: Request) -> Identity:
         """Raises SignInNeeded."""

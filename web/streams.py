@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from random import uniform
 
-from sse_starlette.sse import SendTimeoutError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,6 +14,7 @@ from hermes.journal import log
 from hermes.settings import Settings
 from hermes.tables import User
 from hermes.throttle import source
+from web.eventstream import StoppedReading
 from web.tally import Tally
 from web.visitor import address, bearer
 
@@ -72,7 +72,7 @@ class _Bounded(Response):
                 return
             try:
                 await self._answer(scope, receive, send)
-            except SendTimeoutError:  # nobody's mistake: the connection ends, and its viewer may resume
+            except StoppedReading:  # nobody's mistake: the connection ends, and its viewer may resume
                 log.info("a viewer has stopped reading", path=scope["path"])
 
 

@@ -14,8 +14,9 @@ from hermes.totals import totals_of
 from hermes.waiting import Queue
 from hermes.words import placed
 from web.details import build_words, run_words
-from web.feed import Feed, Sight, Subject
-from web.lookup import find_build, find_rank, find_run
+from web.feed import Feed, Watched
+from web.lookup import find_rank, see
+from web.sights import Sight, Subject
 from web.site import Site, number, rank_asked
 
 Open = Callable[[Site, Request], Awaitable[Subject]]
@@ -77,16 +78,16 @@ async def run_subject(site: Site, request: Request) -> Subject:
     """Of `/runs/{run}/…?rank=`. Raises SignInNeeded, NotFound."""
     user = await site.reader(request)
     async with site.context.database.read() as session:
-        run, _place = await find_run(session, user, number(request.path_params, "run"))
-    return RankSubject(site.context, run.id, rank_asked(request.query_params))
+        run_id = await see(session, user, Run, number(request.path_params, "run"))
+    return RankSubject(site.context, run_id, rank_asked(request.query_params))
 
 
 async def build_subject(site: Site, request: Request) -> Subject:
     """Of `/builds/{build}/…`. Raises SignInNeeded, NotFound."""
     user = await site.reader(request)
     async with site.context.database.read() as session:
-        build, _place = await find_build(session, user, number(request.path_params, "build"))
-    return BuildSubject(site.context, build.id)
+        build_id = await see(session, user, Build, number(request.path_params, "build"))
+    return BuildSubject(site.context, build_id)
 
 
 def feed_for(site: Site, request: Request, open_subject: Open, subject: Subject, sight: Sight) -> Feed:
@@ -99,4 +100,4 @@ def feed_for(site: Site, request: Request, open_subject: Open, subject: Subject,
             return False
         return True
 
-    return Feed(site.context, site.closing, site.sights, subject, sight, may_watch)
+    return Feed(site.context, site.sights, Watched(subject, sight, may_watch))

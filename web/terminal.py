@@ -1,15 +1,15 @@
 """Log bytes as lines of coloured text, as a terminal would show each: `static/terminal.js` is its twin.
 
 Of escape sequences, colours and styles (SGR) and movements within a line mean something (ECMA-48). A carriage
-return goes back to the start of the line and what follows overwrites it. Movements between lines are left
-out: a line of a log keeps its number. Colours beyond the 16 become the nearest of these; the browser shows
-them all."""
+return goes back to the start of the line and what follows overwrites it. Movements between lines are left to
+`web.screen`: a line of a log keeps its number. Colours beyond the 16 become the nearest of these; the browser
+shows them all."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"\x1b\[([0-?]*)[ -/]*([@-~])"  # CSI
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC: titles, links
     r"|\x1b[^\[\]]?"
@@ -18,7 +18,7 @@ _TOKEN = re.compile(
 )
 _CSI = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")
 #: What would be invisible or turn the reading direction: shown as a sign, never obeyed.
-_HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
 _MOST_COLUMNS = 1 << 14
 _FLAGS = {1: "bold", 2: "faint", 3: "italic", 4: "underline", 7: "inverse", 9: "strike"}
 _OFF = {
@@ -134,7 +134,7 @@ def _of_256(number: int) -> tuple[int, int, int]:
 
 
 @dataclass
-class _Row:
+class Row:
     """The cells of one line and the place of the cursor in it."""
 
     cells: list[tuple[str, str]] = field(default_factory=list)
@@ -178,10 +178,10 @@ class _Row:
 
 def render_line(line: str, pen: Pen) -> tuple[list[Span], Pen]:
     """What is to be seen of one line (without its end), and the pen after it."""
-    if not _HIDDEN.search(line) and not {"\x1b", "\r"} & set(line):
+    if not HIDDEN.search(line) and not {"\x1b", "\r"} & set(line):
         return [Span(pen.style, line)] if line else [], pen
-    row = _Row()
-    for match in _TOKEN.finditer(line.removesuffix("\r")):
+    row = Row()
+    for match in TOKEN.finditer(line.removesuffix("\r")):
         if match[2] == "m":
             pen = pen.after(match[1])
         elif match[2]:
@@ -189,7 +189,7 @@ def render_line(line: str, pen: Pen) -> tuple[list[Span], Pen]:
         elif match[3]:
             row.at = 0 if match[3] == "\r" else max(row.at - 1, 0)
         elif match[4]:
-            row.write(_HIDDEN.sub("\ufffd", match[4]), pen.style)
+            row.write(HIDDEN.sub("\ufffd", match[4]), pen.style)
     return row.spans(), pen
 
 

@@ -10,6 +10,7 @@ from hermes.cli.admin_end import end
 from hermes.cli.admin_gpus import gpu
 from hermes.cli.admin_keys import key
 from hermes.cli.admin_repos import repo
+from hermes.cli.admin_secrets import secret
 from hermes.cli.admin_tokens import token
 from hermes.database import Database
 from hermes.tables import Repo, User
@@ -17,7 +18,7 @@ from hermes.tables import Repo, User
 
 @click.group()
 def admin() -> None:
-    """Users, their tokens and keys, repositories, GPUs in quarantine, programs that were left running."""
+    """Users, their tokens, keys and secrets, repositories, GPUs in quarantine, programs left running."""
 
 
 @admin.group()
@@ -96,5 +97,6 @@ def user_list(as_json: bool) -> None:
 admin.add_command(token)
 admin.add_command(key)
 admin.add_command(repo)
+admin.add_command(secret)
 admin.add_command(gpu)
 admin.add_command(end)

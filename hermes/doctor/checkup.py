@@ -13,6 +13,7 @@ from hermes.doctor.engine import Engine, look_at_engine
 from hermes.doctor.findings import Finding, Look, first_line, ok, problem
 from hermes.doctor.gpus import look_at_cuda, look_at_driver, look_at_gpus, look_at_toolkit
 from hermes.doctor.machine import look_at_machine
+from hermes.doctor.secrets import look_at_secrets
 from hermes.doctor.service import look_at_service
 from hermes.doctor.work import Gpus, gpus_in_rows, look_at_work
 from hermes.driver import DriverState
@@ -51,9 +52,10 @@ async def _examine(settings: Settings, table: ImageTable) -> list[Finding]:
     service = _begin("service", in_thread(look_at_service, settings, was_started is not False))
     is_up, database = bool((await service).facts), (await rows).facts
     redis = _begin("redis", in_thread(_redis, settings, is_up))
+    secrets = _begin("secrets", _secrets(settings, database))
     work = _begin("work", _work(settings, database, is_up))
     gpus = _begin("gpus", _gpus((await driver).facts, (await engine).facts, database, table))
-    tasks = (data, rows, redis, engine, machine, driver, gpus, clock, service, work)
+    tasks = (data, rows, secrets, redis, engine, machine, driver, gpus, clock, service, work)
     looks: list[Look[Any]] = [await each for each in tasks]
     if database is not None:
         await database.close()
@@ -95,6 +97,10 @@ async def _gpus(
     if engine is not None and driver.gpus:
         findings += await in_thread(look_at_toolkit, engine.info)
     return Look(findings)
+
+
+async def _secrets(settings: Settings, database: Database | None) -> Look[None]:
+    return await look_at_secrets(settings, database) if database else Look([])
 
 
 async def _work(settings: Settings, database: Database | None, is_up: bool) -> Look[None]:

@@ -34,6 +34,7 @@ class Task:
     tree: Path
     limits: Limits
     env: dict[str, str] = field(default_factory=dict)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)  # likewise, and masked in its output
     gpus: tuple[str, ...] = ()  # UUIDs
     network: bool = False
     packages: tuple[str, ...] = ()  # Debian's, that `layers` has put beside the image
@@ -100,12 +101,23 @@ class Usage:
     peak_memory_bytes: int
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """An image as it lies on this machine: its id (a digest) and its size."""
+
+    digest: str
+    size_bytes: int
+
+
 class Layers(Protocol):
     """Debian packages in addition to what an image has."""
 
     async def need(self, image: str, packages: Sequence[str], say: Callable[[str], None]) -> None:
         """Return when boxes with these can start; `say` gets a line for each step that takes time. Abandoned,
         it goes on for who asks next. Raises Refused for what cannot be had, and Unavailable."""
+
+    async def facts(self, image: str, packages: Sequence[str]) -> ImageFacts | None:
+        """What an image is with these; None if it is not there, or if boxes have no image."""
 
 
 class Executor(Protocol):
@@ -136,7 +148,7 @@ class Executor(Protocol):
         """Let go of a box that goes on: nothing more is read, and `adopt` of another process finds it."""
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
-        """Hand every byte to `sink`, in order, until the command has ended."""
+        """Hand every byte to `sink`, in order and without the task's secrets, until the command has ended."""
 
     async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
         """SIGTERM, wait, SIGKILL. Returns when it is dead or beyond our reach."""

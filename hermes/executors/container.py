@@ -103,6 +103,7 @@ def box_env(task: Task, binds: list[str]) -> dict[str, str]:
     return {
         "HOME": "/tmp",
         **task.env,
+        **task.secrets,
         "HERMES_OUTPUT_DIR": FOLDERS["output"],
         **({"HERMES_CHECKPOINT_DIR": CHECKPOINT} if CHECKPOINT in places else {}),
         **({"HERMES_INPUT_DIR": INPUT} if INPUT in places else {}),

@@ -36,10 +36,9 @@ from hermes.executors.engine import (
     wall_s,
 )
 from hermes.executors.layers import PackageLayers, have_again
-from hermes.executors.output import Direct, Output, keeper_at
+from hermes.executors.output import Output, hand_on, keeper_at, open_output
 from hermes.executors.tars import pack
 from hermes.executors.workplace import bring_all, clear, lay_out
-from hermes.logs import STDERR, STDOUT
 from hermes.threads import in_thread
 from hermes.tree import OWNER_ID
 
@@ -180,12 +179,12 @@ class DockerExecutor:
     def _start(self, task: Task, made: str | None) -> _Handle:
         if made is not None:
             with suppress(DockerException, Unavailable):  # whatever befell it meanwhile: it is made anew
-                return self._launch(made)
-        return self._launch(self._make(task))
+                return self._launch(task, made)
+        return self._launch(task, self._make(task))
 
-    def _launch(self, container: str) -> _Handle:
+    def _launch(self, task: Task, container: str) -> _Handle:
         api = self._client()
-        output = self._keeper.attach(container) if self._keeper else Direct(api, container)
+        output = open_output(self._keeper, api, container, tuple(task.secrets.values()))
         try:
             api.start(container)
         except BaseException:
@@ -225,8 +224,7 @@ class DockerExecutor:
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
         try:
-            for stream, data in handle.output.pieces():
-                sink(data, STDERR if stream == STDERR else STDOUT)
+            hand_on(handle.output, sink)
             code = int(api.wait(handle.container, timeout=CALL_S)["StatusCode"])
             state = api.inspect_container(handle.container)["State"]
         except (DockerException, requests.RequestException, OSError) as error:

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 
 from hermes.errors import Refused, Unavailable
+from hermes.executors.base import ImageFacts
 from hermes.threads import in_thread
 
 _DEADLINE_S = 30.0
@@ -15,6 +16,9 @@ class Installed:
     async def need(self, image: str, packages: Sequence[str], say: Callable[[str], None]) -> None:
         if packages:
             await in_thread(_check, packages)
+
+    async def facts(self, image: str, packages: Sequence[str]) -> ImageFacts | None:
+        return None  # boxes are made of the machine itself
 
 
 def _check(packages: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.types import LogConfig
 
 from hermes.errors import Refused, Unavailable
-from hermes.executors.base import Layers, Task
+from hermes.executors.base import ImageFacts, Layers, Task
 from hermes.executors.container import LAYERS, Ground, layer_of
 from hermes.executors.engine import call, remove_container
 from hermes.executors.seccomp import PROFILE
@@ -93,6 +93,9 @@ class PackageLayers:
         size_bytes = await asyncio.shield(making)
         say(f"packages: {show_size(size_bytes)} installed in {time.monotonic() - began:.1f} s, and kept")
 
+    async def facts(self, image: str, packages: Sequence[str]) -> ImageFacts | None:
+        return await call(_facts, self._client(), image, packages)
+
     def _made(self, layer: str, done: "asyncio.Task[int]") -> None:
         del self._making[layer]
         if not done.cancelled():
@@ -146,6 +149,14 @@ async def have_again(layers: Layers, task: Task) -> None:
         await layers.need(task.image, task.packages, lambda _: None)
     except Refused as error:
         raise Unavailable(f"its packages cannot be installed any more: {error}") from error
+
+
+def _facts(api: Any, image: str, packages: Sequence[str]) -> ImageFacts | None:
+    try:
+        found = api.inspect_image(layer_of(api, image, packages))
+    except ImageNotFound:
+        return None
+    return ImageFacts(str(found["Id"]), int(found["Size"]))
 
 
 def _touch(api: Any, layer: str) -> bool:

@@ -21,6 +21,7 @@ from hermes.executors.cores import Cores
 from hermes.executors.groups import Parents, find_parents, group_of
 from hermes.executors.installed import Installed
 from hermes.executors.life import Life, Start
+from hermes.executors.masked import masked
 from hermes.executors.processes import kill_all
 from hermes.executors.tars import pack
 from hermes.executors.workplace import Places, bring, clear, lay_out, lay_out_unbounded
@@ -101,8 +102,9 @@ class LocalExecutor:
         return None  # its output went into a pipe of the process that is gone
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
-        handle: _Handle = box.handle
-        return await in_thread(handle.life.follow, sink)
+        life: Life = box.handle.life
+        with masked(sink, tuple(box.task.secrets.values())) as masking:
+            return await in_thread(life.follow, masking)
 
     async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
         def stop() -> None:
@@ -177,7 +179,9 @@ class LocalExecutor:
         command, env, info = list(task.command), {}, None
         if means.fence is None:
             env = _variables(task, {place: str(folder) for place, folder in places.items()}, CUDA)
+            env |= task.secrets
         else:
+            env = dict(task.secrets)  # never to a disk, and their names are none that act on us on the way
             variables = _variables(task, {place: place for place in places}, CUDA_INSIDE)
             _write_down(variables, places, means.fence)
             info = os.pipe()

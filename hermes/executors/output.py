@@ -2,19 +2,22 @@
 holds what this process has not written yet (hermes.keeper)."""
 
 import contextlib
+import json
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from docker.utils.socket import frames_iter
 
 from hermes.errors import Unavailable
-from hermes.executors.base import Seen
-from hermes.keeper import ACK, END, FORGET, HEADER
+from hermes.executors.base import Seen, Sink
+from hermes.executors.masked import masked
+from hermes.held import ACK, END, FORGET, HEADER
+from hermes.logs import STDERR, STDOUT
 
 _START_S = 10.0
 _ANSWER_S, _END_S = 60.0, 2.0
@@ -22,9 +25,10 @@ _PATH_BYTES = 100  # of a Unix socket
 
 
 class Output(Protocol):
-    """An attached container. `gone`: what cannot be read any more."""
+    """An attached container. `gone`: what cannot be read any more; `secrets`: what it is to be rid of yet."""
 
     gone: Seen
+    secrets: Sequence[str]
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
         """(stream, bytes) until its end; a piece is done with when the next one is asked for."""
@@ -39,8 +43,8 @@ class Output(Protocol):
 class Direct:
     """The engine's own stream: lost with this process."""
 
-    def __init__(self, api: Any, container: str) -> None:
-        self.gone = Seen()
+    def __init__(self, api: Any, container: str, secrets: Sequence[str]) -> None:
+        self.gone, self.secrets = Seen(), secrets
         self._attached = api.attach_socket(container, {"stdout": 1, "stderr": 1, "stream": 1})
 
     def pieces(self) -> Iterator[tuple[int, bytes]]:
@@ -59,7 +63,9 @@ class Direct:
 
 
 class Kept:
-    """By way of the keeper; gone is what a runner had."""
+    """By way of the keeper, which has masked it; gone is what a runner had."""
+
+    secrets: Sequence[str] = ()
 
     def __init__(self, connection: socket.socket, gone: Seen) -> None:
         self._connection, self.gone = connection, gone
@@ -97,10 +103,11 @@ class KeeperClient:
         self._staying: socket.socket | None = None
         self._one_at_a_time = threading.Lock()  # two starts must not start two keepers
 
-    def attach(self, container: str) -> Kept:
-        """Before its start. Raises Unavailable."""
+    def attach(self, container: str, secrets: Sequence[str]) -> Kept:
+        """Before its start; what it prints is handed on without its secrets. Raises Unavailable."""
         self.stay()
-        return self._open(f"attach {container} {self._engine}")
+        masked = json.dumps(secrets).encode()
+        return self._open(f"attach {container} {self._engine} {len(masked)}", masked)
 
     def resume(self, container: str, seen: Seen) -> Kept | None:
         """Of which the log has so much; None: no keeper has anything of it."""
@@ -145,9 +152,9 @@ class KeeperClient:
         if done.returncode != 0:
             raise Unavailable(f"the keeper of output did not start: {words.name} says why")
 
-    def _open(self, line: str) -> Kept:
+    def _open(self, line: str, more: bytes = b"") -> Kept:
         try:
-            connection, answer = self._ask(line)
+            connection, answer = self._ask(line, more)
         except OSError as error:
             raise Unavailable(f"the keeper of output does not answer: {error}") from error
         word, _, rest = answer.partition(" ")
@@ -157,12 +164,12 @@ class KeeperClient:
         stdout, stderr = rest.split()
         return Kept(connection, Seen(int(stdout), int(stderr)))
 
-    def _ask(self, line: str) -> tuple[socket.socket, str]:
+    def _ask(self, line: str, more: bytes = b"") -> tuple[socket.socket, str]:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.settimeout(_ANSWER_S)
             connection.connect(self._path)
-            connection.sendall(f"{line}\n".encode())
+            connection.sendall(f"{line}\n".encode() + more)
             answer = b""
             while not answer.endswith(b"\n"):
                 byte = connection.recv(1)  # what follows is not ours to read
@@ -192,3 +199,15 @@ def keeper_at(path: Path, engine: str) -> KeeperClient | None:
     """None where one cannot be: an engine that is reached over a network, a path too long for a socket."""
     is_local = engine.startswith("/") and len(str(path.absolute())) < _PATH_BYTES - len(".1234567")
     return KeeperClient(path, engine) if is_local else None
+
+
+def open_output(keeper: KeeperClient | None, api: Any, container: str, secrets: Sequence[str]) -> Output:
+    """Of a container that is about to start. Raises Unavailable."""
+    return keeper.attach(container, secrets) if keeper else Direct(api, container, secrets)
+
+
+def hand_on(output: Output, sink: Sink) -> None:
+    """All of it, until its end."""
+    with masked(sink, output.secrets) as masking:
+        for stream, data in output.pieces():
+            masking(data, STDERR if stream == STDERR else STDOUT)

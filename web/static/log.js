@@ -3,7 +3,10 @@ import { Folds } from "./folds.js";
 import { Lines } from "./lines.js";
 import { outline } from "./logoutline.js";
 import { pick } from "./logpick.js";
-import { rowOf } from "./logrow.js";
+import { RankLines } from "./ranklines.js";
+import { live } from "./ranklive.js";
+import { pickRank } from "./rankpick.js";
+import { headRow, rowOf } from "./logrow.js";
 import { search } from "./logsearch.js";
 import { stream } from "./logstream.js";
 import { Window } from "./window.js";
@@ -18,13 +21,16 @@ export class Viewer {
     this.find = (name) => panel.querySelector(`[data-${name}]`);
     this.box = this.find("lines");
     this.live = panel.dataset.open === "yes";
-    this.lines = new Lines(panel.dataset.url, panel.dataset.query, Number(panel.dataset.attempt));
+    this.together = panel.dataset.together === "yes"; // all ranks of a run
+    this.lines = new (this.together ? RankLines : Lines)(panel.dataset.url, panel.dataset.query, Number(panel.dataset.attempt));
     this.folds = new Folds();
-    this.picked = null; // [first, last] of a permalink
+    this.picked = null; // [first, last] of a permalink; where all ranks are together: {rank, n}
     this.matches = new Set(); // lines that hold what was searched for
     this.drawn = new Map(); // elements of lines
+    this.drawnOver = new Map(); // how lines look in the end that later ones have drawn over (web/screen.py)
     this.current = 0; // the one of them that was gone to
     this.lines.changed = () => this.redraw();
+    this.lines.told = ({ heads }) => this.window && heads.length && this.folds.update([], [], heads);
   }
   async begin() {
     let rows = null;
@@ -36,7 +42,7 @@ export class Viewer {
     }
     this.window = new Window(this.box, {
       rows: () => this.folds.rows(this.lines.total),
-      draw: (row) => rowOf(this, this.folds.lineOf(row)),
+      draw: (row) => (this.folds.headOf(row) ? headRow(this, this.folds.headOf(row)) : rowOf(this, this.folds.lineOf(row))),
       seen: (first, last) => this.seen(first, last),
     });
     this.panel.classList.add("scripted");
@@ -50,7 +56,7 @@ export class Viewer {
     this.options();
     this.find("help").addEventListener("click", () => document.querySelector("[data-keys]").showModal());
     this.outline = outline(this);
-    this.pick = pick(this);
+    this.pick = (this.together ? pickRank : pick)(this);
     this.search = search(this);
     return rows;
   }
@@ -64,9 +70,12 @@ export class Viewer {
     }
   }
   empty() {
-    this.box.style.setProperty("--numbers", `${Math.max(String(this.lines.total).length, 3)}ch`);
-    this.find("empty").hidden = this.lines.total > 0;
-    this.box.hidden = this.lines.total === 0;
+    const widest = this.together ? this.panel.dataset.lastRank : String(this.lines.total);
+    this.box.style.setProperty("--numbers", `${Math.max(widest.length, 3)}ch`);
+    const rows = this.folds.rows(this.lines.total);
+    this.find("empty").hidden = rows > 0;
+    this.box.hidden = rows === 0;
+    if (this.together) this.find("left-out").hidden = !this.lines.leftOut;
   }
   follow(on) {
     this.find("follow").checked = on;
@@ -107,10 +116,32 @@ export class Viewer {
   // Fold and unfold; what is seen stays where it is.
   refold(change) {
     const [row, offset] = this.window.anchor();
+    const head = this.folds.headOf(row);
     const number = this.folds.lineOf(row);
     change();
+    this.empty();
     if (this.window.atEnd) this.window.update();
-    else this.window.around(this.folds.rowOf(number), offset);
+    else this.window.around(head ? this.folds.rowOfHead(head.key) : this.folds.rowOf(number), offset);
+  }
+  isPicked(number, line) {
+    if (!this.picked) return false;
+    if (this.together) return line?.rank === this.picked.rank && line.n === this.picked.n;
+    return number >= this.picked[0] && number <= this.picked[1];
+  }
+  // Where a line of a rank has its permalink: in the log of its rank.
+  lineAddress({ rank, n }) {
+    return `${this.panel.dataset.url}?rank=${rank}#L${n}`;
+  }
+  // What is seen first, and back to it when rows have moved.
+  place() {
+    const [row, offset] = this.window.anchor();
+    const { rank, n } = this.lines.known.get(this.folds.lineOf(row)) || {};
+    return { row, offset, rank, n };
+  }
+  putBack({ row, offset, rank, n }) {
+    const head = this.folds.heads.find(({ key }) => key === String(rank));
+    this.folds.rows(this.lines.total);
+    this.window.around(head ? this.folds.rowOf(head.first + n - 1) : row, offset);
   }
   // A line to where it can be seen, opened if it is folded.
   show(number) {
@@ -123,6 +154,7 @@ export async function follow(panel, done) {
   const viewer = new Viewer(panel);
   panel.viewer = viewer;
   const rows = await viewer.begin();
-  if (rows && viewer.live) stream(viewer, rows, done);
+  if (rows && viewer.live && viewer.together) live(viewer, done);
+  else if (rows && viewer.live) stream(viewer, rows, done);
   else done();
 }

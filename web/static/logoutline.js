@@ -1,5 +1,6 @@
 // Groups to fold and what compilers complain of: asked for at the start, at the end, and now and then between.
 const EVERY_MS = 3000;
+const DRAWN_MS = 700; // while lines are drawn over
 
 export function outline(viewer) {
   let timer = null;
@@ -7,9 +8,10 @@ export function outline(viewer) {
   const look = async () => {
     const answer = await fetch(viewer.lines.url("log/outline", {})).catch(() => null);
     if (!answer?.ok) return;
-    const { groups, counts, diagnostics } = await answer.json();
+    const { groups, heads, counts, diagnostics, drawn, drawn_to: drawnTo } = await answer.json();
     const errors = diagnostics.filter((each) => each.severity === "error").map((each) => each.at);
-    viewer.refold(() => viewer.folds.update(groups, errors));
+    viewer.drawnOver = new Map(drawn);
+    viewer.refold(() => viewer.folds.update(groups, errors, heads, viewer.live ? drawnTo : null));
     const linked = isFirst && viewer.picked?.[0]; // groups are folded now: it may be in one
     if (linked) viewer.show(linked);
     isFirst = false;
@@ -31,7 +33,7 @@ export function outline(viewer) {
       timer ??= setTimeout(() => {
         timer = null;
         look();
-      }, EVERY_MS);
+      }, viewer.folds.drawnTo === null ? EVERY_MS : DRAWN_MS);
     },
   };
 }

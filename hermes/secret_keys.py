@@ -1,0 +1,106 @@
+"""The key of all secrets: a file that only the service's user reads, made once, one Fernet key a line. The
+first encrypts; the others still read what they encrypted."""
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from hermes.errors import Unavailable
+from hermes.paths import Paths
+from hermes.settings import Settings
+
+_MOST_KEYS = 2  # who encrypts while the key is rotated may still have the one before
+
+
+def key_file(settings: Settings) -> Path:
+    """Where it is (HERMES_SECRET_KEY_FILE)."""
+    named = settings.secret_key_file
+    return Paths(settings.data).secret_key if named == Path() else named
+
+
+def make_key(path: Path) -> None:
+    """Unless there is one. It appears whole, and is on the disk before anything is encrypted with it."""
+    if path.exists():
+        return
+    fresh = _write_beside(path, [Fernet.generate_key()])
+    try:
+        os.link(fresh, path)
+    except FileExistsError:  # somebody else has made it at this moment
+        return
+    finally:
+        fresh.unlink()
+    _sync(path.parent)
+
+
+def read_keys(path: Path) -> MultiFernet:
+    """Raises Unavailable, with the next step."""
+    try:
+        return MultiFernet([Fernet(line) for line in _lines(path)])
+    except OSError as error:
+        words = error.strerror or str(error)
+    except ValueError:
+        words = "it holds no key of ours"
+    raise Unavailable(
+        f"secrets cannot be read: {path}: {words}; the operator has to put the key file back, from a backup"
+    )
+
+
+def add_key(path: Path) -> None:
+    """A new one encrypts from now on; those before still read. Raises Unavailable."""
+    read_keys(path)
+    _replace(path, [Fernet.generate_key(), *_lines(path)])
+
+
+def forget_keys(path: Path) -> None:
+    """Everything is encrypted with the newest one: of the others only that before it is kept."""
+    _replace(path, _lines(path)[:_MOST_KEYS])
+
+
+def encrypt(path: Path, value: str) -> str:
+    """Raises Unavailable."""
+    return read_keys(path).encrypt(value.encode()).decode()
+
+
+def decrypt(path: Path, name: str, ciphertext: str) -> str:
+    """Raises Unavailable, which names the secret."""
+    try:
+        return read_keys(path).decrypt(ciphertext.encode()).decode()
+    except InvalidToken:
+        raise Unavailable(
+            f"secret {name} cannot be read with the key in {path}: the operator has to put the right key "
+            "file back, or the secret has to be set anew"
+        ) from None
+
+
+def encrypt_anew(path: Path, name: str, ciphertext: str) -> str:
+    """With the key that encrypts now. Raises Unavailable."""
+    return encrypt(path, decrypt(path, name, ciphertext))
+
+
+def _lines(path: Path) -> list[bytes]:
+    return path.read_bytes().split()
+
+
+def _replace(path: Path, keys: list[bytes]) -> None:
+    _write_beside(path, keys).rename(path)
+    _sync(path.parent)
+
+
+def _write_beside(path: Path, keys: list[bytes]) -> Path:
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(handle, "wb") as file:
+        file.write(b"\n".join(keys) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
