@@ -5,22 +5,32 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.again import change, grid_of
+from hermes.at_once import Ask
+from hermes.columns import Base
 from hermes.errors import UserError
+from hermes.fairness import check_room
 from hermes.functions import Function
 from hermes.inputs import Stored
 from hermes.plan import Instance, Plan
-from hermes.queueing import queue_run
-from hermes.tables import IdempotencyKey, Input, Run, User
+from hermes.queueing import queue
+from hermes.settings import Settings
+from hermes.tables import Input, Run, User
 
 TRIGGER = "api"
 KEY_LIFE_S = 86400.0
+_KEYS, _INPUTS = Base.metadata.tables["idempotency_key"], Base.metadata.tables["input"]
+_MINE = _KEYS.c.user_id == bindparam("user")
+_FIND = select(_KEYS.c.request_sha256, _KEYS.c.run_id).where(
+    _MINE, _KEYS.c.key == bindparam("key"), _KEYS.c.created_at >= bindparam("since")
+)
+_FORGET = delete(_KEYS).where(_MINE, _KEYS.c.created_at < bindparam("since"))
+_REMEMBER, _BRING = insert(_KEYS), insert(_INPUTS)
 _MOST_KEY = 255
 
 
@@ -51,38 +61,50 @@ class Invocation:
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
-async def earlier(session: AsyncSession, user: User, function: Function, asked: Invocation) -> Run | None:
+class Queued(NamedTuple):
+    """What came of it; not `is_new`: this request was made before."""
+
+    run_id: int
+    plan: Plan
+    at: float
+    is_new: bool
+
+
+def _earlier(ask: Ask, user: User, function: Function, asked: Invocation) -> int | None:
     """The run that this key has made already. Raises Conflict when it was another request."""
     if not asked.key:
         return None
     if len(asked.key) > _MOST_KEY:
         raise UserError(f"an Idempotency-Key has {_MOST_KEY} characters at most", "a UUID is a good one")
-    row = await session.get(IdempotencyKey, (user.id, asked.key))
-    if row is None or row.created_at < time.time() - KEY_LIFE_S:
+    found = ask(_FIND, user=user.id, key=asked.key, since=time.time() - KEY_LIFE_S)
+    if not found:
         return None
-    if row.request_sha256 != asked.digest(function):
+    digest, run_id = found[0]
+    if digest != asked.digest(function):
         raise Conflict(
-            f"this Idempotency-Key has started run {row.run_id} with another request",
+            f"this Idempotency-Key has started run {run_id} with another request",
             "use a new key for each",
         )
-    return await session.get_one(Run, row.run_id)
+    return int(run_id)
 
 
-async def invoke(
-    session: AsyncSession, user: User, function: Function, asked: Invocation, here: Instance
-) -> Run:
+def invoke(
+    ask: Ask, settings: Settings, user: User, function: Function, asked: Invocation, here: Instance
+) -> Queued:
     """Queue it; its build may still be under way. Raises Wrong, Refused, Conflict."""
     plan = Plan.model_validate(function.build.plan).model_copy(update={"runs": True, "keeps_result": True})
     plan = change(plan, _values(plan, asked), here)
-    run = await queue_run(session, function.build, plan, user.id, TRIGGER)
-    run.callback_url = asked.callback_url
-    session.add_all(
-        Input(run_id=run.id, name=each.name, token=each.token, size_bytes=each.size_bytes)
-        for each in asked.inputs
-    )
+    if (before := _earlier(ask, user, function, asked)) is not None:
+        return Queued(before, plan, time.time(), is_new=False)
+    check_room(ask, settings, user.id, len(plan.ranks), "this run")
+    run_id = queue(ask, function.build, plan, user.id, TRIGGER, callback=asked.callback_url)
+    for each in asked.inputs:
+        ask(_BRING, run_id=run_id, name=each.name, token=each.token, size_bytes=each.size_bytes)
     if asked.key:
-        await _remember(session, user, asked.key, asked.digest(function), run)
-    return run
+        ask(_FORGET, user=user.id, since=time.time() - KEY_LIFE_S)
+        row = {"user_id": user.id, "key": asked.key, "run_id": run_id, "created_at": time.time()}
+        ask(_REMEMBER, request_sha256=asked.digest(function), **row)
+    return Queued(run_id, plan, time.time(), is_new=True)
 
 
 def _values(plan: Plan, asked: Invocation) -> dict[str, Any]:
@@ -93,19 +115,6 @@ def _values(plan: Plan, asked: Invocation) -> dict[str, Any]:
         rows = values.get("ranks.parameters", grid_of(plan).parameters)
         values["ranks.parameters"] = [row | asked.parameters for row in rows]
     return values
-
-
-async def _remember(session: AsyncSession, user: User, key: str, digest: str, run: Run) -> None:
-    too_old = IdempotencyKey.created_at < time.time() - KEY_LIFE_S
-    await session.execute(delete(IdempotencyKey).where(IdempotencyKey.user_id == user.id, too_old))
-    row = IdempotencyKey(
-        user_id=user.id, key=key, request_sha256=digest, run_id=run.id, created_at=time.time()
-    )
-    try:
-        async with session.begin_nested():
-            session.add(row)
-    except IntegrityError:  # the same request at this moment
-        raise Conflict("a request with this Idempotency-Key is being taken", "ask again") from None
 
 
 async def inputs_again(session: AsyncSession, run: Run, fresh: Run) -> None:

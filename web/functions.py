@@ -85,7 +85,7 @@ class Functions:
         typed = Typed(request)
         is_script = "application/json" in request.headers.get("accept", "")
         try:
-            run = await self.invoke.start_as(user, name, typed.read)
+            run_id = (await self.invoke.start_as(user, name, typed.read)).queued.run_id
         except UserError as error:
             problems = error.problems if isinstance(error, Wrong) else {"": str(error)}
             if is_script:
@@ -96,9 +96,9 @@ class Functions:
             return await self._page(
                 request, user, name, Said(typed.values, problems, error.hint, error.status)
             )
-        address = f"/runs/{run.id}"
+        address = f"/runs/{run_id}"
         if is_script:
-            return JSONResponse({"run": run.id, "url": address}, 202)
+            return JSONResponse({"run": run_id, "url": address}, 202)
         return RedirectResponse(address, 303)
 
     async def _page(self, request: Request, user: User | None, name: FunctionName, said: Said) -> Response:

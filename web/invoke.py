@@ -2,36 +2,40 @@
 
 import json
 import shlex
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hermes.accounts import Identity
 from hermes.again import Wrong
+from hermes.at_once import Ask
 from hermes.errors import NotFound, Refused, UserError
-from hermes.fairness import check_queue
 from hermes.functions import Function, FunctionName, find_function, parse_function
 from hermes.inputs import Intake
 from hermes.instance import look_at_instance
-from hermes.invocations import Invocation, earlier, invoke
+from hermes.invocations import Conflict, Invocation, Queued, invoke
 from hermes.options import PARAMETER
 from hermes.outward import check_url, parse_networks
-from hermes.plan import Plan
+from hermes.plan import Instance, Plan
 from hermes.pools import PoolTable, load_pools
 from hermes.queue import RANKS
+from hermes.ready import find_ready
 from hermes.repos import may_write
-from hermes.tables import Run, User
-from hermes.trust import check_trusted
+from hermes.tables import User
+from hermes.trust import NEXT_STEP, distrust
 from web.answers import RunAnswer
 from web.intake import read_body
 from web.lookup import find_rank, find_run
 from web.outcome import Outcomes
 from web.rates import check_rate
 from web.rawlog import slice_of
+from web.shapes import queued_answer
 from web.site import Site, number, rank_asked
 from web.sync import Call, check_room, record_of
 
@@ -40,7 +44,15 @@ _NUMBERS = ("run.cpus", "gpu.count", "ranks.repeat")
 _KNOWN = {*_KEYS, "arg", "env", "parameter", "mode", "wait"}
 _MODES = ("async", "sync")
 _MOST_WAIT_S = 600.0
+_GOOD_FOR_S = 1.0
 Read = Callable[[Function, Intake], Awaitable[Invocation]]
+
+
+class Started(NamedTuple):
+    """What was asked for, and what came of it."""
+
+    function: Function
+    queued: Queued
 
 
 class Invoke:
@@ -50,20 +62,23 @@ class Invoke:
         self.site, self.context = site, site.context
         self.pools: PoolTable = load_pools(site.context.settings.pools)
         self.outcomes = Outcomes(site.context)
+        self._seen, self._seen_until = Instance({}, 0.0), 0.0
 
     async def answer(self, request: Request, identity: Identity) -> Response:
         """A run; its output as it comes (mode=sync), or its record at once or after `wait` seconds."""
         mode, wait_s = _mode(request)
         if mode == "sync":
             check_room(self.site, self.outcomes, identity.user)
-        run = await self.start(request, identity)
+        function, queued = await self.start(request, identity)
         if mode == "sync":
-            return Call(self.site, self.outcomes, identity.user, run).answer(request)
-        ended = bool(wait_s) and await self.outcomes.wait(run.id, wait_s)
-        record = await record_of(self.site, identity.user, run.id)
-        return accepted(record, 200 if ended else 202)
+            return Call(self.site, self.outcomes, identity.user, queued.run_id).answer(request)
+        if queued.is_new and not wait_s:
+            base = self.context.settings.public_url
+            return accepted(queued_answer(queued, function, identity.user, base), 202)
+        ended = bool(wait_s) and await self.outcomes.wait(queued.run_id, wait_s)
+        return accepted(await record_of(self.site, identity.user, queued.run_id), 200 if ended else 202)
 
-    async def start(self, request: Request, identity: Identity) -> Run:
+    async def start(self, request: Request, identity: Identity) -> Started:
         """Read the whole request and queue what it asks for. Raises UserError."""
         name = parse_function("{owner}/{function}".format(**request.path_params))
 
@@ -81,7 +96,7 @@ class Invoke:
 
         return await self.start_as(identity.user, name, read)
 
-    async def start_as(self, user: User, name: FunctionName, read: Read) -> Run:
+    async def start_as(self, user: User, name: FunctionName, read: Read) -> Started:
         """Queue what `read` finds in a request. Raises UserError."""
         function = await self._function(user, name)  # before its input is read
         check_rate(self.site, user)
@@ -89,14 +104,27 @@ class Invoke:
         intake = Intake(self.context.paths, settings.input_size, settings.input_files)
         is_taken = False
         try:
-            run, is_taken = await self._queue(user, function, await read(function, intake))
+            queued = await self._queue(user, function, await read(function, intake))
+            is_taken = queued.is_new
         finally:
             if not is_taken:
                 await intake.discard()
         await self.context.doorbell.ring(RANKS)
-        return run
+        return Started(function, queued)
 
     async def _function(self, user: User, name: FunctionName) -> Function:
+        """Raises NotFound, Refused. Mostly one visit to the database."""
+        settings = self.context.settings
+        is_unfenced = (await self._here()).is_unfenced
+
+        def look(ask: Ask) -> tuple[Function | None, str]:
+            return find_ready(ask, user, name), distrust(ask, settings, user.id) if is_unfenced else ""
+
+        ready, why = await self.context.database.read_at_once(look)
+        if why:
+            raise Refused(why, NEXT_STEP)
+        if ready is not None:
+            return ready
         async with self.context.database.read() as session:
             function = await find_function(session, user, name, self.context.paths)
             await self._check(session, user, function)
@@ -108,18 +136,24 @@ class Invoke:
                 f"you may read {function.owner}/{function.repo.name}, but not run it",
                 f"ask {function.owner} to make you a collaborator who may write",
             )
-        await check_trusted(session, self.context.settings, user)
 
-    async def _queue(self, user: User, function: Function, asked: Invocation) -> tuple[Run, bool]:
-        """The run, and whether it is a new one, which has the files."""
-        async with self.context.database.write() as session:
-            if (before := await earlier(session, user, function, asked)) is not None:
-                return before, False
-            here = await look_at_instance(session, self.context.settings, self.site.images, self.pools)
-            run = await invoke(session, user, function, asked, here.as_seen_by(user.name))
-            ranks = len(Plan.model_validate(run.plan).ranks)
-            await check_queue(session, self.context.settings, user.id, 0, f"this run of {ranks} ranks")
-        return run, True
+    async def _queue(self, user: User, function: Function, asked: Invocation) -> Queued:
+        settings, here = self.context.settings, (await self._here()).as_seen_by(user.name)
+        try:
+            return await self.context.database.write_at_once(
+                lambda ask: invoke(ask, settings, user, function, asked, here)
+            )
+        except IntegrityError:  # where writers are not one after another: the same key at this moment
+            raise Conflict("a request with this Idempotency-Key is being taken", "ask again") from None
+
+    async def _here(self) -> Instance:
+        """What this instance has; a runner's word is good for a second."""
+        if time.monotonic() > self._seen_until:
+            async with self.context.database.read() as session:
+                settings = self.context.settings
+                self._seen = await look_at_instance(session, settings, self.site.images, self.pools)
+            self._seen_until = time.monotonic() + _GOOD_FOR_S
+        return self._seen
 
 
 async def find_result(site: Site, request: Request, user: User | None) -> tuple[Path, str]:

@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from hermes.tables import Artifact, Build, Push, Rank, Run
+from hermes.functions import Function
+from hermes.invocations import TRIGGER, Queued
+from hermes.states import State
+from hermes.tables import Artifact, Build, Push, Rank, Run, User
 from web.answers import (
     ArtifactAnswer,
     BuildAnswer,
@@ -49,6 +52,44 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         ranks=[_rank(rank, url) for rank in details.ranks],
         metrics=[MetricAnswer(**each._asdict()) for each in details.metrics],
         artifacts=[artifact_answer(each, details.rank_number(each), base) for each in details.artifacts],
+        url=url,
+        log_url=f"{url}/log",
+        events_url=f"{url}/events",
+    )
+
+
+def queued_answer(queued: Queued, function: Function, user: User, base: str) -> RunAnswer:
+    """A run that has this moment been queued, of which nothing more can be known."""
+    url, plan = f"{base}/runs/{queued.run_id}", queued.plan
+    build = function.build
+    fresh: dict[str, Any] = {"state": State.QUEUED, "reason": "", "exit_code": None, "signal": ""}
+    times: dict[str, Any] = {"created_at": queued.at, "started_at": None, "ended_at": None}
+    fresh |= times | {"created": iso(queued.at), "started": None, "ended": None}
+    untried: dict[str, Any] = {
+        "attempt": 0,
+        "progress": None,
+        "progress_text": "",
+        "slot": None,
+        "summary": None,
+    }
+    return RunAnswer(
+        **fresh,
+        id=queued.run_id,
+        words="queued" if build.state is State.BUILT else f"queued: waits for build {build.id}",
+        trigger=TRIGGER,
+        repo=f"{function.owner}/{function.repo.name}",
+        commit=build.commit_sha,
+        build=build.id,
+        user=user.name,
+        summary={},
+        rank_count=len(plan.ranks),
+        world_size=plan.world_size,
+        ranks=[
+            RankAnswer(**fresh, **untried, number=number, parameters=each, log_url=f"{url}/log?rank={number}")
+            for number, each in plan.numbered()
+        ],
+        metrics=[],
+        artifacts=[],
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",

@@ -17,7 +17,7 @@ from starlette.types import Send
 from hermes.errors import TooMany
 from hermes.http_trailers import BREAK_OFF, TRAILERS
 from hermes.logs import STDERR, STDOUT
-from hermes.tables import Run, User
+from hermes.tables import User
 from web.answers import RunAnswer
 from web.lookup import find_run
 from web.outcome import Outcomes
@@ -56,8 +56,8 @@ def check_room(site: Site, outcomes: Outcomes, user: User) -> None:
 class Call:
     """Somebody who waits for a run."""
 
-    def __init__(self, site: Site, outcomes: Outcomes, user: User, run: Run) -> None:
-        self._site, self._outcomes, self._user, self._run_id = site, outcomes, user, run.id
+    def __init__(self, site: Site, outcomes: Outcomes, user: User, run_id: int) -> None:
+        self._site, self._outcomes, self._user, self._run_id = site, outcomes, user, run_id
 
     def answer(self, request: Request) -> Response:
         """In the form that `Accept` asks for."""
