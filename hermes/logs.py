@@ -44,7 +44,7 @@ class LogWriter:
         self._lock = threading.Lock()
         self._head_bytes, self._tail_bytes = head_bytes, tail_bytes
         self._offset = os.fstat(self._log).st_size
-        self._tail: deque[bytes] = deque()
+        self._tail: deque[tuple[bytes, int]] = deque()  # and to which stream
         self._tail_held = 0
         self._dropped = 0
         self._is_full = self._offset > head_bytes  # said so already
@@ -67,7 +67,7 @@ class LogWriter:
                 self._append(data[:room], stream)
                 data = data[room:]
             if data:
-                self._hold(data)
+                self._hold(data, stream)
 
     def leave_out(self, size_bytes: int) -> None:
         """So much was printed beyond the head while this log was written by a process that is gone."""
@@ -91,8 +91,8 @@ class LogWriter:
             if self._tail or self._dropped:
                 if self._dropped:
                     self._append(f"[hermes: {self._dropped} bytes are left out here]\n".encode(), MIXED)
-                for part in self._tail:
-                    self._append(part, MIXED)
+                for part, stream in self._tail:
+                    self._append(part, stream)
             self._mark(Mark(self._offset, time.time(), END))
             os.close(self._log)
             os.close(self._index)
@@ -117,7 +117,7 @@ class LogWriter:
         os.write(self._index, RECORD.pack(*mark))
         self._last = mark
 
-    def _hold(self, data: bytes) -> None:
+    def _hold(self, data: bytes, stream: int) -> None:
         if not self._is_full:
             self._is_full = True
             words = (
@@ -125,14 +125,15 @@ class LogWriter:
                 f"and of the rest the last {self._tail_bytes} bytes are kept]\n"
             )
             self._append(words.encode(), MIXED)
-        self._tail.append(data[-self._tail_bytes :])
-        self._tail_held += len(self._tail[-1])
-        self._dropped += len(data) - len(self._tail[-1])
+        kept = data[-self._tail_bytes :]
+        self._tail.append((kept, stream))
+        self._tail_held += len(kept)
+        self._dropped += len(data) - len(kept)
         while self._tail_held > self._tail_bytes:
             excess = self._tail_held - self._tail_bytes
-            first = self._tail.popleft()
+            first, of = self._tail.popleft()
             if len(first) > excess:
-                self._tail.appendleft(first[excess:])
+                self._tail.appendleft((first[excess:], of))
             gone = min(len(first), excess)
             self._tail_held -= gone
             self._dropped += gone

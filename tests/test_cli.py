@@ -98,7 +98,18 @@ def test_images_are_listed_for_people_and_for_programs(fresh: Service) -> None:
 
 COMMANDS = ["", "up", "demo", "admin", "admin user", "admin user add", "admin user list"]
 COMMANDS += ["init", "templates", "templates list", "templates show"]
-COMMANDS += ["admin token", "admin token add", "images", "doctor", "gpus"]
+COMMANDS += ["login", "logout", "whoami", "run", "logs", "artifacts", "executions", "executions list"]
+COMMANDS += [
+    "executions inspect",
+    "functions",
+    "functions delete",
+    "completion",
+    "admin token",
+    "admin token add",
+    "images",
+    "doctor",
+    "gpus",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -22,7 +22,15 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "sample-repos" / "README.md"])
 OURS = [
     ROOT / f"{name}.md"
-    for name in ("README", "CHANGELOG", "CONTRIBUTING", "docs/manifest", "docs/git", "docs/operations")
+    for name in (
+        "README",
+        "CHANGELOG",
+        "CONTRIBUTING",
+        "docs/manifest",
+        "docs/git",
+        "docs/operations",
+        "docs/cli",
+    )
 ]
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -94,6 +102,7 @@ def test_commands_that_are_named_exist() -> None:
 
 def resolve(words: list[str], line: str) -> None:
     """Walk the groups of click, then check the options of the command."""
+    words = words[: next((at for at, word in enumerate(words) if word in ("--", "|")), len(words))]
     command: click.Command = hermes
     context = click.Context(hermes, **hermes.context_settings)  # commands remember the first help option
     while words and isinstance(command, click.Group):
@@ -125,6 +134,12 @@ def test_every_file_is_in_the_table_of_files() -> None:
     assert runpy.run_path(str(ROOT / "scripts/file-table"))["written"](before) == before, (
         "run scripts/file-table"
     )
+
+
+def test_commands_are_the_documented_ones() -> None:
+    document = (ROOT / "docs" / "cli.md").read_text()
+    written = runpy.run_path(str(ROOT / "scripts/cli-reference"))["written"]
+    assert written(document) == document, "run scripts/cli-reference"
 
 
 def test_tests_that_the_readme_names_exist() -> None:

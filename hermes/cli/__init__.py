@@ -6,29 +6,66 @@ import sys
 import click
 
 from hermes import __version__
+from hermes.cli.names import ANCESTORS, GONE, GROUPS, PLACES, START
 from hermes.errors import HermesError, UserError
-
-# each in a module of its name, imported when it is called
-COMMANDS = ("init", "templates", "up", "demo", "admin", "images", "gpus", "doctor")
 
 
 class _Commands(click.Group):
     """Imports a command when it is needed: what `hermes up` does not import, it does not hold in memory."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [name for names in GROUPS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name in ANCESTORS:
+            return self._walk(ctx, ANCESTORS[cmd_name])
+        if cmd_name in GONE:
+            return _gone(cmd_name)
+        if cmd_name not in PLACES:
             return None
-        command: click.Command = getattr(importlib.import_module(f"hermes.cli.{cmd_name}"), cmd_name)
+        module, _, attribute = PLACES[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"hermes.cli.{module}"), attribute)
         return command
 
+    def _walk(self, ctx: click.Context, words: tuple[str, ...]) -> click.Command | None:
+        command = self.get_command(ctx, words[0])
+        for word in words[1:]:
+            assert isinstance(command, click.Group)
+            command = command.get_command(ctx, word)
+        return command
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(len(name) for name in self.list_commands(ctx))
+        for title, names in GROUPS.items():
+            rows = []
+            for name in names:
+                command = self.get_command(ctx, name)
+                assert command is not None
+                rows.append((name.ljust(width), command.get_short_help_str(formatter.width - width)))
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _gone(name: str) -> click.Command:
+    """Whatever it is given, it says what to do instead."""
+
+    def callback(words: tuple[str, ...]) -> None:
+        raise UserError(f"there is no {name} here", GONE[name])
+
+    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
+    anything = {"ignore_unknown_options": True, "help_option_names": []}
+    return click.Command(name, anything, callback, params=[words], hidden=True)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+)
 @click.version_option(__version__, prog_name="hermes")
-def hermes() -> None:
+@click.pass_context
+def hermes(context: click.Context) -> None:
     """git push gpu main: builds, runs on a GPU, and shows itself."""
+    if context.invoked_subcommand is None:
+        click.echo(START)
 
 
 def main() -> None:
@@ -36,5 +73,11 @@ def main() -> None:
     try:
         hermes()
     except HermesError as error:
-        hint = f"\n  {error.hint}" if isinstance(error, UserError) and error.hint else ""
-        sys.exit(f"hermes: {error}{hint}")
+        complain(error)
+        sys.exit(1)
+
+
+def complain(error: HermesError) -> None:
+    """What happened, and the next step."""
+    hint = f"\n  {error.hint}" if isinstance(error, UserError) and error.hint else ""
+    click.echo(f"hermes: {error}{hint}", err=True)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 
 from hermes.accounts import operator
+from hermes.cli import elsewhere
 from hermes.cli.act import as_json, with_database
 from hermes.cli.gpus_table import View, lay_out
 from hermes.database import Database
@@ -26,8 +27,13 @@ _ENDLESS = 10_000  # columns, where nobody looks: a line is a line
 @click.command()
 @click.option("--watch", is_flag=True, help="Look again each second, until Ctrl-C.")
 @as_json
-def gpus(watch: bool, as_json: bool) -> None:
-    """Each GPU of this instance: how it is used, who holds it, who waits for it."""
+@elsewhere.option
+def gpus(watch: bool, as_json: bool, server: str) -> None:
+    """Each GPU of this instance: how it is used, who holds it, who waits for it.
+
+    On another machine than the service's it asks the server where you are signed in."""
+    if elsewhere.asked(server, "/gpus", as_json, elsewhere.show_gpus):
+        return
 
     async def act(database: Database) -> None:
         views = _views(database)

@@ -5,6 +5,7 @@ import json
 
 import click
 
+from hermes.cli import elsewhere
 from hermes.executors import choose_executor
 from hermes.images import load_images
 from hermes.settings import load_settings
@@ -12,8 +13,13 @@ from hermes.settings import load_settings
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON, one array.")
-def images(as_json: bool) -> None:
-    """The base images that a manifest can name as `build.image`."""
+@elsewhere.option
+def images(as_json: bool, server: str) -> None:
+    """The base images that a manifest can name as `build.image`.
+
+    On another machine than the service's it asks the server where you are signed in."""
+    if elsewhere.asked(server, "/images", as_json, elsewhere.show_images):
+        return
     settings = load_settings()
     table = load_images(settings.images)
 

@@ -1,0 +1,68 @@
+"""`hermes gpus` and `hermes images` of a server that one is signed in to, where there is no instance."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from hermes.cli.plain import clean
+from hermes.cli.remote import connection, known_servers, say_json
+from hermes.cli.tables import print_table
+from hermes.settings import load_settings
+from hermes.units import show_size
+
+option = click.option("--server", metavar="URL", default="", help="Ask this server, not the instance here.")
+Show = Callable[[Any], None]
+
+
+def asked(server: str, path: str, as_json: bool, show: Show) -> bool:
+    """Whether a server was asked: the one that is named, else where one is signed in and nothing is here."""
+    if not server:
+        settings = load_settings()
+        if settings.database_url or (settings.data / "hermes.db").exists():
+            return False
+        server = os.environ.get("HERMES_SERVER", "") or known_servers().default
+        if not server:
+            return False
+    with connection(server) as client:
+        answer = client.get(path)
+    if as_json:
+        say_json(answer)
+    else:
+        show(answer)
+    return True
+
+
+def show_gpus(answer: Any) -> None:
+    """A line for each GPU, and who waits."""
+    rows = [_gpu(machine, gpu) for machine in answer["runners"] for gpu in machine["gpus"]]
+    for machine in answer["runners"]:
+        alive = "" if machine["alive"] else ", NO SIGN OF LIFE"
+        held = f"{machine['cpus_held']:g} of {machine['cpus']:g} CPUs held"
+        click.echo(clean(f"{machine['name']}: {machine['executor']} executor, {held}{alive}"))
+    if rows:
+        click.echo()
+        print_table(("MACHINE", "GPU", "MODEL", "MEMORY", "USE", "HELD BY"), rows)
+    click.echo()
+    click.echo(f"{answer['waiting'] or 'nobody'} wait{'s' if answer['waiting'] < 2 else ''}")
+    for each in answer["queue"]:
+        what = f"run {each['run']} {each['repo'] or ''} of {each['user']}, {each['wants']}"
+        click.echo(clean(f"  {what}: {each['why']}"))
+
+
+def _gpu(machine: Any, gpu: Any) -> tuple[str, ...]:
+    holders = [gpu["held_by"]] if gpu["held_by"] else gpu["shared_by"]
+    held = ", ".join(f"{each['repo'] or ''} run {each['run']} of {each['user']}".strip() for each in holders)
+    if gpu["quarantine"]:
+        held = f"in quarantine: {gpu['quarantine']['reason']}"
+    percent = (gpu["use"] or {}).get("percent")
+    use = "-" if percent is None else f"{percent:.0f} %"
+    memory = show_size(gpu["memory_bytes"])
+    return machine["name"], str(gpu["index"]), gpu["model"], memory, use, held or "free"
+
+
+def show_images(answer: Any) -> None:
+    """A line each, as the instance itself says them."""
+    for image in answer["images"]:
+        click.echo(clean(f"{image['name']:12} {', '.join(image['languages']):10} {image['summary']}"))

@@ -1,0 +1,193 @@
+"""The client that does not wait: written by scripts/async-client from `hermes.client.sync`."""
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from hermes.client import calls
+from hermes.client.answers import Artifact, Build, Deleted, Function, Run, User, Version, Versions
+from hermes.client.body import apieces
+from hermes.client.calls import Call
+from hermes.client.errors import BrokenOff
+from hermes.client.frames import Event, Frame, FrameReader
+from hermes.client.invocation import Invocation, function_path
+
+
+class AsyncClient:
+    """One server, one token. Every method may raise NoServer, BrokenOff, OtherServer, Unauthorized and
+    ServerTrouble besides what it says."""
+
+    def __init__(self, url: str, token: str = "") -> None:
+        """Raises NoServer where `url` is no address. Nothing is asked yet."""
+        self.url, self.token = calls.address_of(url), token
+        transport = httpx.AsyncHTTPTransport(**calls.transport_arguments(self.url))
+        headers = calls.headers_of(token)
+        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close its connections."""
+        await self._http.aclose()
+
+    async def ask(self, call: Call) -> Any:
+        """The JSON that answers a request. Raises ApiError."""
+        with calls.connected(self.url):
+            response = await self._http.send(self._http.build_request(**call.arguments(apieces)))
+        return calls.read(response)
+
+    async def stream(self, call: Call) -> AsyncIterator[bytes]:
+        """The bytes that answer a request; none if its range begins at the end. Raises ApiError."""
+        whole = {"Accept-Encoding": "identity"}
+        arguments = call.arguments(apieces) | {"headers": whole | call.headers}
+        with calls.connected(self.url):
+            async with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
+                if response.status_code == 416:
+                    return
+                if not response.is_success:
+                    await response.aread()
+                    raise calls.refusal(response) or AssertionError
+                async for data in response.aiter_bytes():
+                    yield data
+
+    async def version(self) -> Version:
+        """Which program answers. Raises OtherServer where its API is another one than this client's."""
+        said: Version = await self.ask(Call("GET", "/version"))
+        calls.check_version(said)
+        return said
+
+    async def user(self) -> User:
+        """Who the token acts for. Raises Unauthorized."""
+        said: User = await self.ask(Call("GET", "/user"))
+        return said
+
+    async def invoke(self, invocation: Invocation) -> AsyncIterator[Frame]:
+        """Start a run and follow it: first the event `run`, then what it writes, last the event `end`.
+        Raises Missing, Forbidden, TooOften, TooLarge; BrokenOff when it ends too early: the run goes on."""
+        reader, ended = FrameReader(), False
+        async for data in self.stream(invocation.call("sync")):
+            for frame in reader.feed(data):
+                ended = ended or (isinstance(frame, Event) and frame.name == "end")
+                yield frame
+        if not ended:
+            raise BrokenOff(f"{self.url} has ended the answer before the run did")
+
+    async def start(self, invocation: Invocation, wait_s: float = 0.0) -> Run:
+        """Start a run; its record now, or when it has ended within `wait_s`. Raises as `invoke`."""
+        run: Run = await self.ask(invocation.call("async", wait_s))
+        return run
+
+    async def runs(self, most: int = 30, **filters: str) -> AsyncIterator[Run]:
+        """Runs that you may see, the newest first: `state`, `function`, `repo`, `trigger`, `user`, `commit`,
+        `since`, `until` choose among them. Raises ApiError where a filter has no meaning."""
+        params = [*filters.items(), ("limit", str(min(most, 100)))]
+        while most > 0:
+            page = await self.ask(Call("GET", "/runs", params))
+            for run in page["runs"][:most]:
+                yield run
+            most -= len(page["runs"])
+            if not page["next"]:
+                return
+            params = calls.query_of(page["next"])
+
+    async def run(self, number: int) -> Run:
+        """One run. Raises Missing."""
+        run: Run = await self.ask(Call("GET", f"/runs/{number}"))
+        return run
+
+    async def cancel(self, number: int) -> Run:
+        """Ask for the end of a run; one that is over stays as it is. Raises Missing, Forbidden."""
+        run: Run = await self.ask(Call("POST", f"/runs/{number}/cancel"))
+        return run
+
+    async def again(self, number: int, values: Mapping[str, Any] | None = None) -> Run:
+        """A new run of the same build; `values` as in a manifest: `{"run": {"args": ["5"]}}`. Raises Missing,
+        Forbidden, ApiError where a value is wrong."""
+        run: Run = await self.ask(Call("POST", f"/runs/{number}/again", json=values or None))
+        return run
+
+    async def result(self, number: int, rank: int = 0, offset: int = 0) -> AsyncIterator[bytes]:
+        """What a run wrote to stdout, from a byte on. Raises Missing."""
+        async for data in self.stream(_part(f"/runs/{number}/result", [("rank", str(rank))], offset)):
+            yield data
+
+    async def log(
+        self, number: int, rank: int = 0, offset: int = 0, follow: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The log of a run, from a byte on; `follow`: until it ends, or the server has had enough.
+        Raises Missing, TooOften."""
+        params = [("rank", str(rank))]
+        call = _part(f"/runs/{number}/log", params, offset)
+        if follow:
+            params += [("follow", "1"), ("offset", str(offset))]
+            call = Call("GET", f"/runs/{number}/log", params, silence_s=None)
+        async for data in self.stream(call):
+            yield data
+
+    async def artifacts(self, number: int) -> list[Artifact]:
+        """The files that a run left. Raises Missing."""
+        page = await self.ask(Call("GET", f"/runs/{number}/artifacts", [("limit", "1000")]))
+        found: list[Artifact] = page["artifacts"]
+        while page["next"]:
+            page = await self.ask(Call("GET", f"/runs/{number}/artifacts", calls.query_of(page["next"])))
+            found += page["artifacts"]
+        return found
+
+    async def artifact(self, number: int, file: Artifact, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes of a file that a run left, from one on. Raises Missing."""
+        path = f"/runs/{number}/artifacts/{file['rank']}/{calls.quoted(file['path'])}"
+        async for data in self.stream(_part(path, [], offset)):
+            yield data
+
+    async def build(self, number: int) -> Build:
+        """One build. Raises Missing."""
+        build: Build = await self.ask(Call("GET", f"/builds/{number}"))
+        return build
+
+    async def cancel_build(self, number: int) -> Build:
+        """Ask for the end of a build. Raises Missing, Forbidden."""
+        build: Build = await self.ask(Call("POST", f"/builds/{number}/cancel"))
+        return build
+
+    async def functions(self, owner: str = "") -> AsyncIterator[Function]:
+        """The functions that you may see, the newest first; of one owner if one is named."""
+        filters = [("owner", owner)] if owner else []
+        page = await self.ask(Call("GET", "/functions", filters))
+        while True:
+            for function in page["functions"]:
+                yield function
+            if not page["next"]:
+                return
+            page = await self.ask(Call("GET", "/functions", calls.query_of(page["next"])))
+
+    async def versions(self, name: str) -> Versions:
+        """A function and its versions, the newest first. Raises Missing."""
+        found: Versions = await self.ask(Call("GET", function_path(name)))
+        page: Any = found
+        while page["next"]:
+            page = await self.ask(Call("GET", function_path(name), calls.query_of(page["next"])))
+            found["versions"] += page["versions"]
+        found["next"] = None
+        return found
+
+    async def delete_function(self, name: str) -> Deleted:
+        """Delete a function or one version; what it has run stays. Raises Missing, Forbidden."""
+        gone: Deleted = await self.ask(Call("DELETE", function_path(name)))
+        return gone
+
+    async def get(self, path: str, **params: str) -> Any:
+        """Whatever else is below `/api/v1`: `/gpus`, `/limits`, `/images`, `/tokens`. Raises ApiError."""
+        return await self.ask(Call("GET", path, list(params.items())))
+
+
+def _part(path: str, params: list[tuple[str, str]], offset: int) -> Call:
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    return Call("GET", path, params, headers=headers)
