@@ -24,6 +24,7 @@ max-time = 40
 "path.repo" = "pi"
 "path.rank" = 0
 "path.token_id" = 9000000
+"path.name" = "API_TOKEN"
 {known}
 
 [generation]
@@ -36,6 +37,11 @@ enabled = false
 
 [[operations]]
 include-name = "POST /api/v1/functions/{{owner}}/{{function}}/runs"
+checks = {{ positive_data_acceptance = {{ enabled = false }} }}
+
+[[operations]]
+include-method = "PUT"
+include-path-regex = "secrets"
 checks = {{ positive_data_acceptance = {{ enabled = false }} }}
 
 [phases.examples]
