@@ -1,4 +1,4 @@
-"""The entries of one tree object, as git writes them: `mode name\0` and the 20 bytes of an object id."""
+"""The entries of one tree object, as git writes them: mode, name, NUL and the 20 bytes of an object id."""
 
 import re
 from collections.abc import Iterator

@@ -82,7 +82,7 @@ class RankWork:
                     scanner = ProgressScanner(result)
                     watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
                     ending = await self._follow(job, box, watch, left_s(rank, plan))
-                watch.figures |= result.figures
+                watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)

@@ -42,7 +42,7 @@ def ada(service: Service, ran: dict[str, Any], tmp_path: Path) -> Person:
 
 def test_list_has_the_columns_of_openwhisk_and_the_gpu(ada: Person, ran: dict[str, Any]) -> None:
     lines = ada.ok("executions", "list", "--function", "alice/seen").splitlines()
-    assert " ".join(lines[0].split()) == "DATETIME RUN TRIGGER DURATION STATUS EXIT FUNCTION COMMIT GPU"
+    assert " ".join(lines[0].split()) == "DATETIME RUN TRIGGER START DURATION STATUS EXIT FUNCTION COMMIT GPU"
     row = next(line for line in lines if f" {ran['id']} " in line)
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  ", row)
     assert f"succeeded  0     alice/seen  {ran['commit'][:7]}" in row

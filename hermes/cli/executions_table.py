@@ -9,7 +9,7 @@ from hermes.client import Client
 from hermes.client.answers import Build, Rank, Run
 from hermes.units import show_size, show_span
 
-_COLUMNS = ("DATETIME", "RUN", "TRIGGER", "DURATION", "STATUS", "EXIT", "FUNCTION", "COMMIT", "GPU")
+_COLUMNS = ("DATETIME", "RUN", "TRIGGER", "START", "DURATION", "STATUS", "EXIT", "FUNCTION", "COMMIT", "GPU")
 
 
 def listed(runs: Sequence[Run], client: Client) -> None:
@@ -24,6 +24,7 @@ def _row(run: Run, names: dict[str, str]) -> tuple[str, ...]:
         _at(run["created_at"]),
         str(run["id"]),
         run["trigger"],
+        _start(run),
         _took(run["started_at"], run["ended_at"]),
         run["state"],
         "" if run["exit_code"] is None else str(run["exit_code"]),
@@ -31,6 +32,11 @@ def _row(run: Run, names: dict[str, str]) -> tuple[str, ...]:
         run["commit"][:7],
         ", ".join(sorted(names.get(uuid, uuid[:12]) for uuid in gpus)),
     )
+
+
+def _start(run: Run) -> str:
+    """Whether its first rank's box was made before it was asked for."""
+    return str((run["ranks"][0]["summary"] or {}).get("start", ""))
 
 
 def _gpu_names(runs: Iterable[Run], client: Client) -> dict[str, str]:
@@ -72,7 +78,8 @@ def _facts(run: Run, build: Build) -> Iterator[str]:
     yield f"  started by {run['user']} ({run['trigger']}) at {_at(run['created_at'])}"
     yield f"  build {build['id']:<5}{build['words'] or build['state']}{_when_built(run, build)}"
     if run["started_at"]:
-        yield f"  waited     {show_span(max(run['started_at'] - run['created_at'], 0))}"
+        start = f" ({_start(run)} start)" if _start(run) else ""
+        yield f"  waited     {show_span(max(run['started_at'] - run['created_at'], 0))}{start}"
         yield f"  ran        {_took(run['started_at'], run['ended_at'])}"
     if run["exit_code"] is not None:
         yield f"  exit code  {run['exit_code']}{' (' + run['signal'] + ')' if run['signal'] else ''}"
@@ -96,10 +103,23 @@ def _used(run: Run) -> Iterator[str]:
     parts = [f"{words} {show(figures[key])}" for words, (key, show) in shown.items() if key in figures]
     if parts:
         yield f"  used       {', '.join(parts)}"
+    if cost := _cost(run):
+        yield f"  cost       {cost}"
     slot = run["ranks"][0]["slot"] or {}
     if slot:
         gpus = ", ".join(slot.get("gpus", ())) or "no GPU"
         yield f"  slot       {slot.get('cpus', 0):g} CPUs, {show_size(slot.get('memory_bytes', 0))}, {gpus}"
+
+
+def _cost(run: Run) -> str:
+    """What its ranks held, for as long as they held it, used or not."""
+    gpu_s = cpu_s = 0.0
+    for rank in run["ranks"]:
+        slot, wall_s = rank["slot"] or {}, (rank["summary"] or {}).get("wall_s", 0.0)
+        gpu_s += len(slot.get("gpus", ())) * wall_s
+        cpu_s += slot.get("cpus", 0.0) * wall_s
+    parts = [f"{gpu_s:.3g} GPU-seconds"] * bool(gpu_s) + [f"{cpu_s:.3g} core-seconds"] * bool(cpu_s)
+    return ", ".join(parts)
 
 
 def _rank(rank: Rank) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from hermes.cli.remote import known_servers
 from hermes.cli.templates import as_json, from_folder, known_templates, needs_of, shortcuts
 from hermes.errors import UserError
 from hermes.names import check_name
@@ -14,7 +15,6 @@ from hermes.scaffold import BRANCH, Made, scaffold
 from hermes.template import Template, choose_template, files_of
 
 DEFAULT = "cpp"
-_REMOTE = "git remote add gpu http://YOU@SERVER:8000/YOU/{name}.git"
 
 
 @click.command()
@@ -72,7 +72,17 @@ def _next_steps(name: str, made: Made) -> list[str]:
     commit = [f"git init -b {BRANCH}"] if not _has_git(made.folder) else []
     commit += ["git add -A", 'git commit -m "first"']
     push = f"git push gpu {BRANCH}"
-    return [*into, *(commit if made.why_not else []), _REMOTE.format(name=name), push]
+    return [*into, *(commit if made.why_not else []), _remote(name), push]
+
+
+def _remote(name: str) -> str:
+    """To the server where one is signed in; `hermes login` does it otherwise."""
+    servers = known_servers()
+    if not servers.default:
+        return f"git remote add gpu http://YOU@SERVER:8000/YOU/{name}.git"
+    user = servers.logins[servers.default].user
+    scheme, _, host = servers.default.partition("://")
+    return f"git remote add gpu {scheme}://{user}@{host}/{user}/{name}.git"
 
 
 def _has_git(folder: Path) -> bool:

@@ -72,6 +72,7 @@ class Box:
     handle: Any = None
     unlogged_bytes: int = 0
     seen: Seen = Seen()
+    was_ready: bool = False  # made before it was asked for (`prepare`)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ class DockerExecutor:
             raise
         self._forget(task.name)
         self._handles[task.name] = handle
-        return Box(task, handle)
+        return Box(task, handle, was_ready=made is not None)
 
     async def prepare(self, tasks: Sequence[Task]) -> None:
         await self._ahead.have(tasks)
