@@ -205,7 +205,7 @@ def test_all_that_is_folded(paths: dict[str, str], visitor: Page) -> None:
     found = []
     for name in ("a repository with trends", "a run", "artifacts", "a function", "the API"):
         visitor.goto(paths[name])
-        assert visitor.locator("details.fold").count(), name
+        assert visitor.locator("main details").count(), name
         visitor.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
         found += [f"{name} {each}" for each in violations(visitor)]
     assert not found, "\n".join(found)

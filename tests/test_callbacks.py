@@ -65,9 +65,9 @@ def calling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield one
 
 
-def invoke(service: Service, callback: str, token: str | None = None) -> tuple[int, str]:
-    with service.client(token) as client:
-        address = f"/api/v1/functions/{service.user}/echo/runs?arg=hello"
+def invoke(service: Service, callback: str, repo: str = "echo") -> tuple[int, str]:
+    with service.client() as client:
+        address = f"/api/v1/functions/{service.user}/{repo}/runs?arg=hello"
         answer = client.post(address, headers={"X-Callback-Url": callback})
     return answer.status_code, answer.text
 
@@ -101,12 +101,14 @@ def test_redirects_are_not_followed(calling: Service, receiver: Receiver) -> Non
 def test_addresses_inside_are_refused_unless_the_operator_allows_them(
     service: Service, receiver: Receiver, tmp_path: Path
 ) -> None:
-    pushed = service.push(FILES, repo="echo")
+    pushed = service.push(FILES, repo="called-back")
     service.settled(pushed)
     for inside in ("http://127.0.0.1:8000/", "http://[::1]/", "http://169.254.169.254/latest/meta-data/"):
-        status, text = invoke(service, inside)
+        status, text = invoke(service, inside, "called-back")
         assert status == 400 and "HERMES_CALLBACK_NETWORKS" in text, text
-    assert invoke(service, receiver.url)[0] == 202  # a name: what it means is found when it is connected to
+    assert (
+        invoke(service, receiver.url, "called-back")[0] == 202
+    )  # a name: what it means is found when it is connected to
     wait_for(lambda: "is not on the public internet" in service.log, 30)
     assert receiver.asked == 0
 

@@ -224,9 +224,9 @@ def test_credential_helper_keeps_what_works_and_forgets_what_does_not(
 def test_public_repository_is_cloned_without_a_question_and_pushed_to_with_one(
     servers: Pair, alice: Client
 ) -> None:
-    alice.write("hermes.toml", 'public = true\nhandler = "true"\n')
-    alice.commit("public")
-    alice.do("push -q -o build-only origin main")
+    alice.do("push -q -o skip origin main")
+    assert servers.hermes.service is not None
+    servers.hermes.service.hermes("admin", "repo", "public", "--yes", f"alice/{alice.repo}")
     code, words, asked = ask(alice, alice.url, "clone", answers=("alice", "wrong"))
     assert (code, asked) == (0, []), words
     alice.write("hermes.toml", "[on]\npush = []\n")

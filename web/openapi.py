@@ -135,7 +135,7 @@ class Document:
             for name in names
         ]
         for name, schema in self.query_of(endpoint).items():
-            parameter: dict[str, Any] = {"name": name, "in": "query", "schema": _plain(schema)}
+            parameter: dict[str, Any] = {"name": name, "in": "query", "schema": _no_nul(_plain(schema))}
             if words := schema.get("description"):
                 parameter["description"] = words
             found.append(parameter)
@@ -181,3 +181,14 @@ def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
     if schema.get("default") not in (None, ""):
         rest["default"] = schema["default"]
     return rest
+
+
+def _no_nul(schema: dict[str, Any]) -> dict[str, Any]:
+    """Nothing in a query holds a NUL (web.reading refuses it)."""
+    if schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "const", "format"}:
+        return schema | {"pattern": "^[^\\u0000]*$"}
+    if "items" in schema:
+        schema = schema | {"items": _no_nul(schema["items"])}
+    if "anyOf" in schema:
+        schema = schema | {"anyOf": [_no_nul(each) for each in schema["anyOf"]]}
+    return schema
