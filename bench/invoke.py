@@ -4,7 +4,8 @@ warm     a program that does nothing, called with mode=sync over a fresh connect
          process, in turns with `docker run --rm` of the same base image that does nothing either
 accept   invocations with mode=async by eight clients at a time, and until all have ended; programs without
          an engine, so that the machine is not what is measured
-through  bytes from a client's stdin through `cat` and back, against a pipe on the same machine
+through  bytes from a client's stdin through `cat` and back, against a pipe on the same machine, and against
+         its disk: input is on it before a program begins, and its result is kept there (TMPDIR=/dev/shm: none)
 
     make bench NAME=invoke [ARGS="--only warm,accept,through --runs 20"]
 """
@@ -133,10 +134,13 @@ def _through(runs: int, figures: Figures) -> None:
     with scratch() as folder, instance("local") as service:
         _push(service)
         data = folder / "data"
+        block, began = os.urandom(1 << 20), time.monotonic()
         with data.open("wb") as file:
-            block = os.urandom(1 << 20)
             for _ in range(_THROUGH_BYTES >> 20):
                 file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        disk_s = time.monotonic() - began
         digest = hashlib.sha256(data.read_bytes()).hexdigest()
         rates: dict[str, list[float]] = defaultdict(list)
         address = f"{service.url}/api/v1/functions/{service.user}/noop/runs?mode=sync&arg=cat"
@@ -152,6 +156,7 @@ def _through(runs: int, figures: Figures) -> None:
                 if number:
                     rates[name].append(_THROUGH_BYTES / 1e6 / (time.monotonic() - began))
             say(f"through {number + 1}/{runs} { ({name: round(each[-1]) for name, each in rates.items()}) }")
+    figures.add("through_disk", _THROUGH_BYTES / 1e6 / disk_s, "MB/s")
     figures.median("through_call", rates["call"], "MB/s")
     figures.median("through_pipe", rates["pipe"], "MB/s")
     met = median(rates["call"]) >= _LEAST_MB_S
