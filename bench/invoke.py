@@ -5,7 +5,7 @@ warm     a program that does nothing, called with mode=sync over a fresh connect
 accept   invocations with mode=async by eight clients at a time, and until all have ended; programs without
          an engine, so that the machine is not what is measured
 through  bytes from a client's stdin through `cat` and back, against a pipe on the same machine, and against
-         its disk: input is on it before a program begins, and its result is kept there (TMPDIR=/dev/shm: none)
+         its disk: input is on it before a program begins, its result is kept there (TMPDIR=/dev/shm: none)
 
     make bench NAME=invoke [ARGS="--only warm,accept,through --runs 20"]
 """
