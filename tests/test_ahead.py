@@ -100,7 +100,10 @@ def test_a_box_of_a_killed_runner_is_swept_and_never_adopted(one_slot: Service, 
     forgotten = one_slot.data / "checkpoints" / str(one_slot.run_of(over)["id"])
     forgotten.mkdir(parents=True)
     os.kill(the_process(one_slot, "-m runner"), signal.SIGKILL)
-    second = wait_for(lambda: next((each for each in waiting(one_slot) if each != first), None))
+    try:
+        second = wait_for(lambda: next((each for each in waiting(one_slot) if each != first), None), 60)
+    except AssertionError as error:
+        raise AssertionError(f"{containers(one_slot)} {first}\n{one_slot.log[-6000:]}") from error
     assert not forgotten.exists()  # that, too, was swept at its start
     assert first not in containers(one_slot) and run_of(one_slot, holder)["state"] == "running"
     assert len(containers(one_slot)) == 2

@@ -18,7 +18,7 @@ int main() {
 }
 """
 CONFIG = {
-    "functionName": "twice",
+    "functionName": "doubled",
     "language": "cpp",
     "gpuCapable": False,
     "scope": "public",
@@ -36,22 +36,22 @@ FILES: dict[str, str | bytes] = {
 def ada(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Person:
     """Signed in, with the function pushed and one run of each kind."""
     person = signed_in(service, tmp_path_factory.mktemp("ancestor"))
-    service.settled(service.push(FILES, repo="twice"))
+    service.settled(service.push(FILES, repo="doubled"))
     (person.home / "input").write_text("21\n")
-    number = person.ok("function:run", "alice/twice:1.0.0", "-a", "-f", "input").strip()
-    person.ok("run", "-q", "alice/twice:1.0.0", "--wait", "30s", "-f", "input")
+    number = person.ok("function:run", "alice/doubled:1.0.0", "-a", "-f", "input").strip()
+    person.ok("run", "-q", "alice/doubled:1.0.0", "--wait", "30s", "-f", "input")
     person.env["RUN"] = number
     return person
 
 
 EXAMPLES = [
-    ("function:run alice/twice:1.0.0 --file input", 0, r"42\n"),
-    ("function:run alice/twice:1.0.0 --sync -f input", 0, r"42\n"),
-    ("function:run alice/twice:1.0.0 --async --file input", 0, r"\d+\n"),
-    ("function:run alice/twice:1.0.0", 2, ""),  # nothing on its stdin: its own exit code
-    ("function:list", 0, r"FUNCTION .*\nalice/twice .*"),
-    ("function:list -j", 0, r"\[.*\"alice/twice\".*\]\n"),
-    ("execution:list", 0, r"DATETIME +RUN .*alice/twice.*"),
+    ("function:run alice/doubled:1.0.0 --file input", 0, r"42\n"),
+    ("function:run alice/doubled:1.0.0 --sync -f input", 0, r"42\n"),
+    ("function:run alice/doubled:1.0.0 --async --file input", 0, r"\d+\n"),
+    ("function:run alice/doubled:1.0.0", 2, ""),  # nothing on its stdin: its own exit code
+    ("function:list", 0, r"FUNCTION .*\nalice/doubled .*"),
+    ("function:list -j", 0, r"\[.*\"alice/doubled\".*\]\n"),
+    ("execution:list", 0, r"DATETIME +RUN .*alice/doubled.*"),
     ("execution:inspect $RUN", 0, r"run \d+  succeeded.*"),
     ("execution:inspect $RUN -r", 0, r"42\n"),
     ("execution inspect $RUN --result", 0, r"42\n"),

@@ -235,8 +235,8 @@ def test_versions_stay_what_was_built_first_and_other_names_find_the_commit(serv
 
 def test_a_function_that_is_being_built_is_waited_for(service: Service) -> None:
     slow = FILES | {"Makefile": "a.out: main.cpp\n\tsleep 2; g++ -O1 main.cpp -o a.out\n"}
-    service.push(slow, "detach", "build-only", repo="slow")
-    answer = post(service, "alice/slow?mode=sync&arg=x")
+    service.push(slow, "detach", "build-only", repo="slowly-built")
+    answer = post(service, "alice/slowly-built?mode=sync&arg=x")
     assert answer.text == "[x]\n"
 
 
@@ -331,11 +331,11 @@ def test_a_run_goes_on_when_its_caller_leaves(service: Service, function: Pushed
 
 
 def test_two_hundred_callers_at_a_time_all_get_their_own_answer(local_service: Service) -> None:
-    pushed = local_service.push(FILES, repo="many")
+    pushed = local_service.push(FILES, repo="many-callers")
     assert local_service.settled(pushed)["state"] == "succeeded"
 
     async def call(client: httpx.AsyncClient, number: int) -> bool:
-        address = f"/api/v1/functions/{local_service.user}/many/runs?mode=sync&arg=cat"
+        address = f"/api/v1/functions/{local_service.user}/many-callers/runs?mode=sync&arg=cat"
         answer = await client.post(address, content=f"number {number}")
         return answer.status_code == 200 and answer.text == f"number {number}"
 

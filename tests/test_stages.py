@@ -99,7 +99,7 @@ def test_a_stage_after_the_head_of_a_log_that_is_too_long(tmp_path: Path) -> Non
 def build(service: Service) -> dict[str, Any]:
     """One that tries to look as if it were further, and warns."""
     makefile = (
-        "all:\n\t@echo compiling\n\t@echo warned >&2\n"
+        "all:\n\t@echo compiling\n\t@sleep 0.2; echo warned >&2\n"
         f"\t@printf '{FORGED}\\n'\n\tg++ -o a.out main.cpp\n"
         "clean:\n\trm -f a.out\n"
     )
