@@ -52,7 +52,8 @@ class Foresight:
             self._is_claiming = False
             try:
                 await self._look()
-            except Unavailable as error:
+            except Unavailable as error:  # the engine still removes an old one of that name, for example
+                self._guess = None  # tried again at the next look
                 log.warning("no box was made ahead", error=str(error))
             await asyncio.sleep(_PAUSE_S)
 
