@@ -101,7 +101,7 @@ class Judge:
 
     async def _look_around(self) -> PushPolicy:
         settings, user = self._context.settings, self._case.user
-        here = (await self._door.here()).as_seen_by(user.name)
+        here = (await self._door.outlook.here()).as_seen_by(user.name)
         trees = TreeLimits(settings.tree_files, settings.tree_size)
         why = await self._distrust() if here.is_unfenced else None
         limits = ObjectLimits.of(settings)

@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.database import Database
 from hermes.gpu import Gpu
 from hermes.images import ImageTable
 from hermes.plan import Instance
@@ -14,6 +16,7 @@ from hermes.settings import Settings
 from hermes.tables import Runner
 
 UNFENCED = "local"  # the executor without an engine
+_GOOD_FOR_S = 1.0
 FRESH_S = 60.0  # a runner describes itself every 15 s
 _ALIVE = select(Runner).where(Runner.seen_at > bindparam("since")).order_by(Runner.name)
 
@@ -51,3 +54,24 @@ async def look_at_instance(
         pools=pools,
         is_unfenced=are_unfenced(alive),
     )
+
+
+@dataclass
+class Outlook:
+    """`look_at_instance` for who asks often: a runner's word is good for a second."""
+
+    database: Database
+    settings: Settings
+    images: ImageTable
+    pools: PoolTable
+    _seen: Instance | None = None
+    _until: float = 0.0
+
+    async def here(self) -> Instance:
+        """What this instance has."""
+        if self._seen is None or time.monotonic() > self._until:
+            async with self.database.read() as session:
+                self._seen = await look_at_instance(session, self.settings, self.images, self.pools)
+            if self._seen.gpus is not None:  # nobody alive yet: somebody may be at any moment
+                self._until = time.monotonic() + _GOOD_FOR_S
+        return self._seen

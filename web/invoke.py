@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,12 +17,12 @@ from hermes.at_once import Ask
 from hermes.errors import NotFound, Refused, UserError
 from hermes.functions import Function, FunctionName, find_function, parse_function
 from hermes.inputs import Intake
-from hermes.instance import look_at_instance
+from hermes.instance import Outlook
 from hermes.invocations import Conflict, Invocation, Queued, invoke
 from hermes.options import PARAMETER
 from hermes.outward import check_url, parse_networks
-from hermes.plan import Instance, Plan
-from hermes.pools import PoolTable, load_pools
+from hermes.plan import Plan
+from hermes.pools import load_pools
 from hermes.queue import RANKS
 from hermes.ready import find_ready
 from hermes.repos import may_write
@@ -44,7 +43,6 @@ _NUMBERS = ("run.cpus", "gpu.count", "ranks.repeat")
 _KNOWN = {*_KEYS, "arg", "env", "parameter", "mode", "wait"}
 _MODES = ("async", "sync")
 _MOST_WAIT_S = 600.0
-_GOOD_FOR_S = 1.0
 Read = Callable[[Function, Intake], Awaitable[Invocation]]
 
 
@@ -60,9 +58,9 @@ class Invoke:
 
     def __init__(self, site: Site) -> None:
         self.site, self.context = site, site.context
-        self.pools: PoolTable = load_pools(site.context.settings.pools)
+        pools = load_pools(self.context.settings.pools)
+        self.outlook = Outlook(self.context.database, self.context.settings, site.images, pools)
         self.outcomes = Outcomes(site.context)
-        self._seen, self._seen_until = Instance({}, 0.0), 0.0
 
     async def answer(self, request: Request, identity: Identity) -> Response:
         """A run; its output as it comes (mode=sync), or its record at once or after `wait` seconds."""
@@ -115,7 +113,7 @@ class Invoke:
     async def _function(self, user: User, name: FunctionName) -> Function:
         """Raises NotFound, Refused. Mostly one visit to the database."""
         settings = self.context.settings
-        is_unfenced = (await self._here()).is_unfenced
+        is_unfenced = (await self.outlook.here()).is_unfenced
 
         def look(ask: Ask) -> tuple[Function | None, str]:
             return find_ready(ask, user, name), distrust(ask, settings, user.id) if is_unfenced else ""
@@ -138,22 +136,13 @@ class Invoke:
             )
 
     async def _queue(self, user: User, function: Function, asked: Invocation) -> Queued:
-        settings, here = self.context.settings, (await self._here()).as_seen_by(user.name)
+        settings, here = self.context.settings, (await self.outlook.here()).as_seen_by(user.name)
         try:
             return await self.context.database.write_at_once(
                 lambda ask: invoke(ask, settings, user, function, asked, here)
             )
         except IntegrityError:  # where writers are not one after another: the same key at this moment
             raise Conflict("a request with this Idempotency-Key is being taken", "ask again") from None
-
-    async def _here(self) -> Instance:
-        """What this instance has; a runner's word is good for a second."""
-        if time.monotonic() > self._seen_until:
-            async with self.context.database.read() as session:
-                settings = self.context.settings
-                self._seen = await look_at_instance(session, settings, self.site.images, self.pools)
-            self._seen_until = time.monotonic() + _GOOD_FOR_S
-        return self._seen
 
 
 async def find_result(site: Site, request: Request, user: User | None) -> tuple[Path, str]:
