@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hermes.disk import sync
 from hermes.errors import Unavailable
 
 
@@ -154,18 +155,18 @@ def init_bare(repo: Path) -> None:
     done = subprocess.run(command, env=git_env(), capture_output=True, timeout=30, check=False)
     if done.returncode != 0:
         raise Unavailable(f"git init failed: {done.stderr.decode(errors='replace').strip()[-500:]}")
-    _sync([fresh, *fresh.rglob("*")])
+    sync([fresh, *fresh.rglob("*")])
     try:
         fresh.rename(repo)
     except OSError:  # the other one was faster
         shutil.rmtree(fresh, ignore_errors=True)
-    _sync([repo.parent, repo.parent.parent])
+    sync([repo.parent, repo.parent.parent])
 
 
 def set_head(repo: Path, branch: str) -> None:
     """The branch that a clone checks out. Raises Unavailable."""
     run_git(repo, "symbolic-ref", "HEAD", f"refs/heads/{branch}")
-    _sync([repo / "HEAD", repo])
+    sync([repo / "HEAD", repo])
 
 
 def sync_names(repo: Path, refs: Iterable[str]) -> None:
@@ -177,17 +178,4 @@ def sync_names(repo: Path, refs: Iterable[str]) -> None:
         folders |= {repo.joinpath(*parts[:depth]) for depth in range(2, len(parts))}
         if not (repo / ref).exists():  # it is gone, and packed-refs is perhaps a new file
             folders.add(repo)
-    _sync(folders)
-
-
-def _sync(paths: Iterable[Path]) -> None:
-    try:
-        for path in paths:
-            with suppress(FileNotFoundError):  # a folder of refs that has become empty is removed
-                handle = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(handle)
-                finally:
-                    os.close(handle)
-    except OSError as error:
-        raise Unavailable(f"fsync failed: {error}") from error
+    sync(folders)

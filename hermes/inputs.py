@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from hermes.database import Database
+from hermes.disk import sync
 from hermes.errors import Unavailable, UserError
 from hermes.journal import log
 from hermes.paths import Paths
@@ -139,11 +140,7 @@ class _Writing:
         os.fchmod(self.descriptor, 0o444)  # whatever our umask is: a program with another uid reads it
         os.fsync(self.descriptor)
         os.close(self.descriptor)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync([self.path.parent])
         return Stored(self.name, self.token, self.size_bytes)
 
     def drop(self) -> None:

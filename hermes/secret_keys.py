@@ -1,12 +1,11 @@
 """The key of all secrets: a file that only the service's user reads, made once, one Fernet key a line. The
 first encrypts; the others still read what they encrypted."""
 
-import os
-import secrets
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from hermes.disk import make_once, sync, write_private
 from hermes.errors import Unavailable
 from hermes.paths import Paths
 from hermes.settings import Settings
@@ -22,16 +21,7 @@ def key_file(settings: Settings) -> Path:
 
 def make_key(path: Path) -> None:
     """Unless there is one. It appears whole, and is on the disk before anything is encrypted with it."""
-    if path.exists():
-        return
-    fresh = _write_beside(path, [Fernet.generate_key()])
-    try:
-        os.link(fresh, path)
-    except FileExistsError:  # somebody else has made it at this moment
-        return
-    finally:
-        fresh.unlink()
-    _sync(path.parent)
+    make_once(path, _text([Fernet.generate_key()]))
 
 
 def read_keys(path: Path) -> MultiFernet:
@@ -84,23 +74,9 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _replace(path: Path, keys: list[bytes]) -> None:
-    _write_beside(path, keys).rename(path)
-    _sync(path.parent)
+    write_private(path, _text(keys)).rename(path)
+    sync([path.parent])
 
 
-def _write_beside(path: Path, keys: list[bytes]) -> Path:
-    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(handle, "wb") as file:
-        file.write(b"\n".join(keys) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return fresh
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _text(keys: list[bytes]) -> bytes:
+    return b"\n".join(keys) + b"\n"

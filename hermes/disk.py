@@ -1,0 +1,47 @@
+"""Files that are whole and on disk, or not there: also after a power cut."""
+
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from hermes.errors import Unavailable
+
+
+def sync(paths: Iterable[Path]) -> None:
+    """Files and folders are on disk; what is not there any more needs not be. Raises Unavailable."""
+    try:
+        for path in paths:
+            with suppress(FileNotFoundError):  # a folder of refs that has become empty is removed
+                handle = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+    except OSError as error:
+        raise Unavailable(f"fsync failed: {error}") from error
+
+
+def write_private(path: Path, data: bytes) -> Path:
+    """A file beside `path`, whole and on disk, that only we read: to be renamed or linked to it."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(handle, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return fresh
+
+
+def make_once(path: Path, data: bytes) -> None:
+    """A file that only we read, unless it is there; of several processes that make it at a time, one does."""
+    if path.exists():
+        return
+    fresh = write_private(path, data)
+    try:
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink()
+    sync([path.parent])
