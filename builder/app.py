@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 
 from builder.build import BuildWork
 from hermes.executors import LOCAL_WARNING, choose_executor
+from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.leases import new_owner, take
 from hermes.process import Context
@@ -54,6 +55,7 @@ async def claim_builds(context: Context, owner: str, places: int) -> list[Job[Bu
     async with context.database.read() as session:
         if (await session.scalars(queued)).first() is None:
             return []
+    faultpoint("build.claiming")
     async with context.database.write() as session:
         rows = (await session.scalars(queued.with_for_update(skip_locked=True, of=Build))).all()
         lease_s = context.settings.lease

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from hermes import journal
+from hermes import faultpoint, journal
 from hermes.checks import check_data_directory
 from hermes.database import Database
 from hermes.errors import HermesError
@@ -83,6 +84,7 @@ def main(process: str, body: Callable[[Context, asyncio.Event], Awaitable[None]]
     try:
         settings = load_settings()
         journal.configure(settings.log, process)
+        faultpoint.arm(os.environ, settings.data)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(live(settings))
     except HermesError as error:

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from hermes.boxes import keep_sweeping, sweep_once
 from hermes.errors import Fenced, Unavailable
 from hermes.executors.base import Executor
+from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.leases import fault, give_back, renew
 from hermes.process import Context
@@ -127,6 +128,8 @@ class Supervisor(Generic[W]):
             self._engine_is_suspect = False
             await sweep_once(self.context, self.executor, self.table)
         claimed = await self._claim(self.jobs)
+        if claimed:
+            faultpoint(f"{self.topic}.claimed")
         self._begin(claimed)
         if claimed:
             await self.context.doorbell.ring(CHANGED)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from hermes.errors import Refused
+from hermes.faultpoint import faultpoint
 from hermes.paths import Paths
 from hermes.units import show_size
 
@@ -84,9 +85,11 @@ def _store(content: IO[bytes], name: str, paths: Paths, fresh: Path) -> Kept:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
+        faultpoint("artifact.written")
         target = paths.artifact(digest.hexdigest())
         target.parent.mkdir(parents=True, exist_ok=True)
         fresh.replace(target)
+        faultpoint("artifact.stored")
     finally:
         fresh.unlink(missing_ok=True)
     return Kept(name, size, digest.hexdigest())

@@ -12,6 +12,7 @@ from pathlib import Path
 from hermes.attempt import Ending, follow_to_end
 from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor
+from hermes.faultpoint import faultpoint
 from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.logs import LogWriter
@@ -83,6 +84,7 @@ class RankWork:
                     watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
                     ending = await self._follow(job, box, watch, left_s(rank, plan))
                 watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+                faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
@@ -91,11 +93,14 @@ class RankWork:
                 if is_over:
                     kept = await collect(self.context, self.executor, box, plan.artifacts, writer)
                     writer.close()
+                    faultpoint("rank.collected")
                     await self._settle(job, verdict, kept, watch, ending)
+                    faultpoint("rank.settled")
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
         finally:
             writer.close()
+        faultpoint("rank.removed")
         await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
 
     @asynccontextmanager
@@ -151,7 +156,9 @@ class RankWork:
         sampling = asyncio.create_task(watch.keep_sampling())
         try:
             if job.row.state is not State.RUNNING:  # it prints already
+                faultpoint("rank.started")
                 await self._started(job, box)
+                faultpoint("rank.running")
             self.begun.set()
             return await following
         except Left:

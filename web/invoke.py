@@ -15,6 +15,7 @@ from hermes.accounts import Identity
 from hermes.again import Wrong
 from hermes.at_once import Ask
 from hermes.errors import NotFound, Refused, UserError
+from hermes.faultpoint import faultpoint
 from hermes.functions import Function, FunctionName, find_function, parse_function
 from hermes.inputs import Intake
 from hermes.instance import Outlook
@@ -102,7 +103,10 @@ class Invoke:
         intake = Intake(self.context.paths, settings.input_size, settings.input_files)
         is_taken = False
         try:
-            queued = await self._queue(user, function, await read(function, intake))
+            asked = await read(function, intake)
+            faultpoint("invoke.stored")
+            queued = await self._queue(user, function, asked)
+            faultpoint("invoke.queued")
             is_taken = queued.is_new
         finally:
             if not is_taken:
