@@ -62,15 +62,29 @@ def watch_children() -> None:
         asyncio.set_child_watcher(watcher)
 
 
-def stop_event() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    event = asyncio.Event()
+class StopEvent(asyncio.Event):
+    """Set by SIGTERM and SIGINT; `again` by the second of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = asyncio.Event()
+
+    def set(self) -> None:
+        """Somebody asks."""
+        if self.is_set():
+            self.again.set()
+        super().set()
+
+
+def stop_event() -> StopEvent:
+    """Of this process."""
+    event = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, event.set)
     return event
 
 
-def main(process: str, body: Callable[[Context, asyncio.Event], Awaitable[None]]) -> None:
+def main(process: str, body: Callable[[Context, StopEvent], Awaitable[None]]) -> None:
     """The whole life of a process: settings, journal, context, body; a wrong setting is one clear line."""
 
     async def live(settings: Settings) -> None:

@@ -144,7 +144,7 @@ class Settings:
     artifact_size: int = _setting(1 << 30, parse_size_bytes, "most bytes of artifacts of one rank")
     artifact_origin: str = _setting("", _origin, "second address of this service, on a host of its own, where HTML and SVG artifacts are previewed; default: no previews of them")
     artifact_files: int = _setting(1000, _count, "most artifacts of one rank")
-    stop: str = _setting("leave", _one_of("leave", "end"), "what SIGTERM does to running programs: leave them running, the next start goes on with them (docker executor), or end them, they start anew")
+    stop: str = _setting("leave", _one_of("leave", "drain", "end"), "what SIGTERM does to running programs: leave them running, the next start goes on with them (docker executor); drain: nothing new begins, and Hermes ends when they have, a second SIGTERM ends them; end them, they start anew")
     secret_key_file: Path = _setting(Path(), Path, "file of the key that encrypts secrets; default: secret_key in the data directory, made with the first secret")
     lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
     poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")

@@ -4,6 +4,7 @@ The builder and the runner are this, each with its own way to choose and to do a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -14,7 +15,7 @@ from hermes.executors.base import Executor
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.leases import fault, give_back, renew
-from hermes.process import Context
+from hermes.process import Context, StopEvent
 from hermes.queue import CHANGED
 from hermes.reconcile import keep_reconciling
 from hermes.tables import Build, Rank
@@ -82,8 +83,9 @@ class Supervisor(Generic[W]):
         """What is at work now."""
         return list(self._jobs)
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; then let go of what is at work (HERMES_STOP), or end it and give it back."""
+    async def run(self, stop: StopEvent) -> None:
+        """Work until `stop`; then go on with what is at work to its end, let go of it, or end it and give it
+        back (HERMES_STOP)."""
         if self._adopt is not None:
             self._begin(await self._adopt())
         await sweep_once(self.context, self.executor, self.table)
@@ -92,6 +94,7 @@ class Supervisor(Generic[W]):
             asyncio.create_task(keep_reconciling(self.context), name="reconcile"),
             asyncio.create_task(keep_sweeping(self.context, self.executor, self.table), name="sweep"),
             asyncio.create_task(_ring_when(stop, self._bell.ring), name="stop"),
+            asyncio.create_task(_ring_when(stop.again, self._bell.ring), name="stop at once"),
         ]
         try:
             while not stop.is_set():
@@ -100,6 +103,8 @@ class Supervisor(Generic[W]):
                 except Unavailable as error:
                     log.warning("cannot look for work", error=str(error))
                 await self._bell.wait(self.context.settings.poll)
+            if self.context.settings.stop == "drain":
+                await self._drain(stop.again)
         finally:
             why = self._farewell()
             for job in self.jobs:
@@ -117,12 +122,24 @@ class Supervisor(Generic[W]):
             return Stop.SHUTDOWN
         return Stop.LEAVE
 
-    async def _look(self) -> None:
+    async def _drain(self, stop: asyncio.Event) -> None:
+        """Begin nothing, and keep all that is at work, with its lease and its log, to its end or until
+        `stop`: what is ended then starts anew with the service."""
+        while self._jobs and not stop.is_set():
+            log.info("draining", at_work=len(self._jobs), what=self.topic)
+            with suppress(Unavailable):
+                await self._look_for_cancelled()
+            await self._bell.wait(self.context.settings.poll)
+
+    async def _look_for_cancelled(self) -> None:
         if self._jobs:
             asked = await self._cancelled([job.row.id for job in self._jobs])
             for job in self.jobs:
                 if job.row.id in asked:
                     job.ask_to_stop(Stop.CANCEL)
+
+    async def _look(self) -> None:
+        await self._look_for_cancelled()
         if self._engine_is_suspect:  # an engine that is away must not use up everybody's attempts
             await self.executor.check()
             self._engine_is_suspect = False

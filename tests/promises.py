@@ -19,7 +19,7 @@ from hermes.paths import Paths
 from hermes.settings import Settings
 from hermes.states import TERMINAL, State, run_state
 from tests.programs import command_lines
-from tests.service import Pushed, Service
+from tests.service import Pushed, Service, wait_for
 
 #: What of one process of ours stays resident after hours of work, Python and its libraries with it.
 MOST_MEMORY_BYTES = 500 << 20
@@ -43,6 +43,13 @@ def broken(service: Service, told: Sequence[Told] = ()) -> list[str]:
         found = [words for check in (*_CHECKS, _is_nothing_left) for words in check(look)]
         found += [words for each in told for words in _is_kept(look, each)]
     return found
+
+
+def all_is_kept(service: Service, told: Sequence[Told] = (), sweep_s: float = 120.0) -> None:
+    """No promise is broken when what was left has been swept, which happens once a minute."""
+    with suppress(AssertionError):  # the oracle says what is left
+        wait_for(lambda: not any(leftovers(service).values()), sweep_s)
+    assert broken(service, told) == []
 
 
 @dataclass(frozen=True)

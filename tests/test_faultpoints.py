@@ -3,7 +3,6 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 
 from hermes.faultpoint import POINTS
 from tests.programs import shell
-from tests.promises import Told, broken, leftovers
+from tests.promises import Told, all_is_kept
 from tests.service import Pushed, Service, living, wait_for
 from tests.test_callbacks import Receiver
 
@@ -22,7 +21,6 @@ COUNTS = shell(
     'for name in a b c; do echo $name > "$HERMES_OUTPUT_DIR/$name.txt"; done\n'
 )
 ECHO = shell("cat; echo $1")
-_SWEEP_S = 90.0  # what a killed server leaves is swept by its builder or runner, once a minute
 
 
 def _of(*kinds: str) -> list[str]:
@@ -77,13 +75,6 @@ def _answers(service: Service) -> bool:
         return httpx.get(f"{service.url}/healthz", timeout=5).status_code == 200
     except httpx.TransportError:
         return False
-
-
-def all_is_kept(service: Service, told: list[Told]) -> None:
-    """Nothing of what was promised is broken, when what was left has been swept."""
-    with suppress(AssertionError):  # the oracle says what is left
-        wait_for(lambda: not any(leftovers(service).values()), _SWEEP_S)
-    assert broken(service, told) == []
 
 
 @pytest.mark.fault(1, 5, 6, 8, 9)
