@@ -9,16 +9,13 @@ import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hermes.executors import instance_label
-from hermes.executors.engine import connect
 from hermes.paths import Paths
-from hermes.settings import Settings
 from hermes.states import TERMINAL, State, run_state
-from tests.programs import command_lines
+from tests.leftovers import leftovers, of_instance
 from tests.service import Pushed, Service, wait_for
 
 #: What of one process of ours stays resident after hours of work, Python and its libraries with it.
@@ -35,13 +32,40 @@ class Told:
     says: bytes = b""
 
 
+@dataclass(frozen=True)
+class Called:
+    """A call that was answered with the number of its run, and what its program prints."""
+
+    run_id: int
+    says: bytes
+
+
+@dataclass
+class Watched:
+    """What somebody has seen of a log: (attempt, offset, bytes), as it came; `has_ended`: to its end."""
+
+    run_id: int
+    pieces: list[tuple[int, int, bytes]] = field(default_factory=list)
+    has_ended: bool = False
+
+
 def broken(service: Service, told: Sequence[Told] = ()) -> list[str]:
     """Every promise that does not hold now, in words; of a service in which nothing goes on any more."""
+    return verdict(service, told, (), ())
+
+
+def verdict(
+    service: Service, told: Sequence[Told], called: Sequence[Called], watched: Sequence[Watched]
+) -> list[str]:
+    """The same, of all that people did."""
     with closing(sqlite3.connect(f"file:{service.data / 'hermes.db'}?mode=ro", uri=True, timeout=30)) as rows:
         rows.row_factory = sqlite3.Row
         look = _Look(service, rows, Paths(service.data))
         found = [words for check in (*_CHECKS, _is_nothing_left) for words in check(look)]
         found += [words for each in told for words in _is_kept(look, each)]
+        found += [words for each in called for words in _is_its_log(look, each.run_id, each.says, "a call")]
+        found += [words for each in called for words in _is_there(look, each)]
+        found += [words for each in watched for words in _was_shown(look, each)]
     return found
 
 
@@ -96,6 +120,29 @@ def _is_its_log(look: _Look, run_id: int, says: bytes, what: str) -> Iterator[st
             is_whole = rank["state"] == State.SUCCEEDED and attempt == rank["attempt"]
             if not (printed == says if is_whole else says.startswith(printed)):
                 yield f"{what}: attempt {attempt} of rank {rank['id']} has the log {printed[-300:]!r}"
+
+
+def _is_there(look: _Look, called: Called) -> Iterator[str]:
+    """1, of calls."""
+    if not look.ask("SELECT id FROM run WHERE id = ?", called.run_id):
+        yield f"the run {called.run_id} of a call is not there"
+
+
+def _was_shown(look: _Look, watched: Watched) -> Iterator[str]:
+    """5: who watches sees every byte of each attempt once and in order, whatever was cut meanwhile."""
+    ends: dict[int, int] = {}
+    for attempt, offset, data in watched.pieces:
+        if offset != ends.get(attempt, 0):
+            yield f"run {watched.run_id}.{attempt} was shown from {offset} on after {ends.get(attempt, 0)}"
+            return
+        ends[attempt] = offset + len(data)
+    ranks = look.ask("SELECT id, attempt FROM rank WHERE run_id = ?", watched.run_id)
+    for attempt, end in ends.items():
+        log = look.paths.log("rank", ranks[0]["id"], attempt).read_bytes()
+        shown = b"".join(data for of, _, data in watched.pieces if of == attempt)
+        is_whole = watched.has_ended and attempt == ranks[0]["attempt"]
+        if shown != (log if is_whole else log[:end]):
+            yield f"run {watched.run_id}.{attempt} was shown as {shown[-200:]!r}, its log ends {log[-200:]!r}"
 
 
 def _printed(log: bytes) -> bytes:
@@ -197,43 +244,3 @@ _CHECKS: tuple[Callable[[_Look], Iterator[str]], ...] = (
     _is_sound,
     _is_calm,
 )
-
-
-def leftovers(service: Service) -> dict[str, list[str]]:
-    """What lies about, by kind; all of it empty where nothing runs and a sweep went by."""
-    data = service.data
-    spool = [path.name for path in (data / "spool").glob("hermes-*")]
-    folders = [path.name for path in (data / "spool" / "boxes").glob("*")]
-    quarantines = [str(path) for path in (data / "repos").glob("*.git/objects/*incoming*")]
-    checkpoints = [str(path) for path in (data / "checkpoints").glob("*")]
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(data) in line]
-    found = {"spool": spool, "boxes": folders, "git": quarantines, "checkpoints": checkpoints}
-    return found | {"mounts": mounts, "containers": _containers(data), "programs": _programs(service)}
-
-
-def _containers(data: Path) -> list[str]:
-    label = f"hermes.instance={instance_label(Settings(data=data))}"
-    api = connect(10)
-    try:
-        return [str(each["Names"]) for each in api.containers(all=True, filters={"label": label})]
-    finally:
-        api.close()
-
-
-def of_instance(data: Path) -> list[int]:
-    """The processes of this instance, by what they have in their environment."""
-    mark = f"HERMES_DATA={data}\0".encode()
-    found = []
-    for pid in command_lines():
-        with suppress(OSError):
-            found += [pid] if mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0" else []
-    return found
-
-
-def _programs(service: Service) -> list[str]:
-    """Git children whose server is gone."""
-    lines = command_lines()
-    repos = f"{service.data}/repos/"
-    return [
-        line for line in lines.values() if repos in line and ("receive-pack" in line or "index-pack" in line)
-    ]
