@@ -101,7 +101,8 @@ class RankWork:
         finally:
             writer.close()
         faultpoint("rank.removed")
-        await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
+        checkpoint = self.context.paths.checkpoint(run.id, rank.number)
+        await in_thread(_forget, checkpoint, is_only=len(plan.ranks) == 1)  # it is over
 
     @asynccontextmanager
     async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
@@ -227,12 +228,15 @@ def _gpus(rank: Rank) -> list[str]:
     return list((rank.slot or {}).get("gpus", ()))
 
 
-def _forget(checkpoint: Path) -> None:
-    """A disk image with the docker executor, a folder with the local one."""
+def _forget(checkpoint: Path, *, is_only: bool) -> None:
+    """A disk image or (local executor) a folder. The folder that several ranks share is the sweep's."""
     if checkpoint.is_dir():
         shutil.rmtree(checkpoint, ignore_errors=True)
     else:
         checkpoint.unlink(missing_ok=True)
+    if is_only:
+        with suppress(OSError):
+            checkpoint.parent.rmdir()
 
 
 def _artifact(rank: Rank, kept: Kept) -> Artifact:
