@@ -188,15 +188,17 @@ class Supervisor(Generic[W]):
         lease_s = self.context.settings.lease
         while True:
             await asyncio.sleep(lease_s / 4)
-            if not self._jobs:
+            jobs = self.jobs
+            if not jobs:
                 continue
             try:
                 async with self.context.database.write() as session:
-                    mine = await renew(session, self.table, self.owner, lease_s)
+                    at_work = [job.row.id for job in jobs]
+                    mine = await renew(session, self.table, self.owner, at_work, lease_s)
             except Unavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
                 continue
-            for job in self.jobs:
+            for job in jobs:
                 if mine.get(job.row.id) != job.row.attempt:
                     job.ask_to_stop(Stop.FENCED)
 

@@ -1,15 +1,14 @@
 """One attempt of one rank: slot held, box started, followed, judged, its files kept, all of it written."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-from hermes.attempt import Ending, follow_to_end
+from hermes.attempt import Ending, follow_to_end, written
+from hermes.boxes import forget_checkpoint
 from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor
 from hermes.faultpoint import faultpoint
@@ -94,7 +93,7 @@ class RankWork:
                     kept = await collect(self.context, self.executor, box, plan.artifacts, writer)
                     writer.close()
                     faultpoint("rank.collected")
-                    await self._settle(job, verdict, kept, watch, ending)
+                    await written(job, partial(self._settle, job, verdict, kept, watch, ending))
                     faultpoint("rank.settled")
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
@@ -102,7 +101,7 @@ class RankWork:
             writer.close()
         faultpoint("rank.removed")
         checkpoint = self.context.paths.checkpoint(run.id, rank.number)
-        await in_thread(_forget, checkpoint, is_only=len(plan.ranks) == 1)  # it is over
+        await in_thread(forget_checkpoint, checkpoint, is_only=len(plan.ranks) == 1)  # it is over
 
     @asynccontextmanager
     async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
@@ -142,6 +141,8 @@ class RankWork:
         names = sorted(box.task.secrets)
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, job.row.id)
+            if job.owns(row) and row.state is State.RUNNING:
+                return  # it was written, and only that was not heard
             if not job.owns(row) or not await move(session, row, Event.START, secrets=names or None):
                 raise Fenced
             if names:
@@ -158,7 +159,7 @@ class RankWork:
         try:
             if job.row.state is not State.RUNNING:  # it prints already
                 faultpoint("rank.started")
-                await self._started(job, box)
+                await written(job, partial(self._started, job, box))
                 faultpoint("rank.running")
             self.begun.set()
             return await following
@@ -226,17 +227,6 @@ class RankWork:
 
 def _gpus(rank: Rank) -> list[str]:
     return list((rank.slot or {}).get("gpus", ()))
-
-
-def _forget(checkpoint: Path, *, is_only: bool) -> None:
-    """A disk image or (local executor) a folder. The folder that several ranks share is the sweep's."""
-    if checkpoint.is_dir():
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    else:
-        checkpoint.unlink(missing_ok=True)
-    if is_only:
-        with suppress(OSError):
-            checkpoint.parent.rmdir()
 
 
 def _artifact(rank: Rank, kept: Kept) -> Artifact:
