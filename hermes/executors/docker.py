@@ -67,6 +67,7 @@ class DockerExecutor:
         self.outlives = self._keeper is not None
         self._api: Any = None
         self._has_disks: bool | None = None
+        self._with_volumes: set[str] = set()  # as seen last: also of a time when no disks could be mounted
         self._handles: dict[str, _Handle] = {}
         self.layers: Layers = PackageLayers(self._client, self._ground)
         self._starts = asyncio.Semaphore(_STARTS)
@@ -135,7 +136,9 @@ class DockerExecutor:
             await in_thread(save_archive, self._client(), container, place, target, limit_bytes)
 
     async def boxes(self) -> list[str]:
-        found = await self._call(lambda: box_names(self._client(), self._labels, self._base))
+        found, self._with_volumes = await self._call(
+            lambda: box_names(self._client(), self._labels, self._base)
+        )
         return sorted(found - self._ahead.names)  # asked last: what was taken meanwhile has its row by now
 
     async def remove(self, name: str) -> None:
@@ -236,7 +239,7 @@ class DockerExecutor:
     def _remove(self, name: str) -> None:
         try:
             remove_container(self._client(), name, CALL_S)
-            if not self._has_disks:
+            if not self._has_disks or name in self._with_volumes:
                 volumes.remove(self._client(), name)
         finally:  # with the engine away too: the sweep finds the container by its name later
             clear(self._base / name)
