@@ -21,7 +21,7 @@ from tests.soak.people import Person, Story
 NAMES = ("alice", "bob", "carol")
 _LEASE_S = 8.0
 _LINE_S = 5.0
-_CALM_S = 300.0  # until the last run has ended and what was left is swept
+_CALM_S = 400.0  # until the last run has ended and what was left is swept
 Say = Callable[[str], None]
 
 
