@@ -3,8 +3,8 @@
 runner, builder: killed amid a run and a build · web: until it answers again · redis: what a push waits longer
 while it is away · lease: a runner that is stopped (SIGSTOP) for good, with the default lease of 60 s: until
 its work is queued again · load: so many pushes with builds and runs, as fast as they come through, and the
-memory of each process before and after · race: so many pushes, eight at a time, that claim the same old commit:
-exactly one of each eight may win, and none that was told `ok` may be missing.
+memory of each process before and after · race: so many pushes, eight at a time, that claim the same old
+commit: exactly one of each eight may win, and none that was told `ok` may be missing.
 
     make bench NAME=faults [ARGS="--only runner,race --runs 10"]
 """

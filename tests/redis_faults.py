@@ -1,4 +1,4 @@
-"""What befalls the private Redis of each instance in `make test-redis`: emptied all the time, killed often."""
+"""What befalls the private Redis of each instance in `make test-redis`: emptied and killed all the time."""
 
 import random
 import subprocess
