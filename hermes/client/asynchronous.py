@@ -11,8 +11,8 @@ from hermes.client.answers import Artifact, Build, Deleted, Function, Run, User,
 from hermes.client.body import apieces
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
-from hermes.client.frames import Event, Frame, FrameReader
-from hermes.client.invocation import Invocation, function_path
+from hermes.client.frames import Event, Frame, FrameReader, Had
+from hermes.client.invocation import Invocation, function_path, output_call
 
 
 class AsyncClient:
@@ -72,8 +72,19 @@ class AsyncClient:
     async def invoke(self, invocation: Invocation) -> AsyncIterator[Frame]:
         """Start a run and follow it: first the event `run`, then what it writes, last the event `end`.
         Raises Missing, Forbidden, TooOften, TooLarge; BrokenOff when it ends too early: the run goes on."""
+        async for frame in self.frames(invocation.call("sync")):
+            yield frame
+
+    async def output(self, number: int, had: Mapping[int, Had] | None = None) -> AsyncIterator[Frame]:
+        """Follow an invoked run as `invoke` does, from its beginning; of ranks in `had` without that much.
+        Raises Missing, TooOften; BrokenOff when it ends too early: the run goes on."""
+        async for frame in self.frames(output_call(number, had or {})):
+            yield frame
+
+    async def frames(self, call: Call) -> AsyncIterator[Frame]:
+        """The frames that answer a request, the last the event `end`. Raises ApiError, BrokenOff."""
         reader, ended = FrameReader(), False
-        async for data in self.stream(invocation.call("sync")):
+        async for data in self.stream(call):
             for frame in reader.feed(data):
                 ended = ended or (isinstance(frame, Event) and frame.name == "end")
                 yield frame

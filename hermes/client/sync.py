@@ -11,8 +11,8 @@ from hermes.client.answers import Artifact, Build, Deleted, Function, Run, User,
 from hermes.client.body import pieces
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
-from hermes.client.frames import Event, Frame, FrameReader
-from hermes.client.invocation import Invocation, function_path
+from hermes.client.frames import Event, Frame, FrameReader, Had
+from hermes.client.invocation import Invocation, function_path, output_call
 
 
 class Client:
@@ -72,8 +72,19 @@ class Client:
     def invoke(self, invocation: Invocation) -> Iterator[Frame]:
         """Start a run and follow it: first the event `run`, then what it writes, last the event `end`.
         Raises Missing, Forbidden, TooOften, TooLarge; BrokenOff when it ends too early: the run goes on."""
+        for frame in self.frames(invocation.call("sync")):
+            yield frame
+
+    def output(self, number: int, had: Mapping[int, Had] | None = None) -> Iterator[Frame]:
+        """Follow an invoked run as `invoke` does, from its beginning; of ranks in `had` without that much.
+        Raises Missing, TooOften; BrokenOff when it ends too early: the run goes on."""
+        for frame in self.frames(output_call(number, had or {})):
+            yield frame
+
+    def frames(self, call: Call) -> Iterator[Frame]:
+        """The frames that answer a request, the last the event `end`. Raises ApiError, BrokenOff."""
         reader, ended = FrameReader(), False
-        for data in self.stream(invocation.call("sync")):
+        for data in self.stream(call):
             for frame in reader.feed(data):
                 ended = ended or (isinstance(frame, Event) and frame.name == "end")
                 yield frame
