@@ -52,6 +52,7 @@ class Invocation:
     inputs: Sequence[Stored] = ()
     callback_url: str = ""
     key: str = ""  # Idempotency-Key
+    unread: Mapping[str, str] = field(default_factory=dict)  # what is wrong with it, as for hermes.again
 
     def digest(self, function: Function) -> str:
         """Of all that makes it this request; of files their names and sizes."""
@@ -97,7 +98,7 @@ def invoke(
         before := _earlier(ask, user, function, asked)
     ) is not None:  # whatever this instance has become since
         return Queued(before, plan, time.time(), is_new=False)
-    plan = change(plan, _values(plan, asked), here)
+    plan = change(plan, _values(plan, asked), here, asked.unread)
     check_room(ask, settings, user.id, len(plan.ranks), "this run")
     run_id = queue(ask, function.build, plan, user.id, TRIGGER, callback=asked.callback_url)
     for each in asked.inputs:

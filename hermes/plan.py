@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -154,25 +155,31 @@ def _choose_base(manifest: Manifest, tree: Tree, here: Instance, language: str) 
 
 def check_limits(manifest: Manifest, here: Instance) -> None:
     """Raises Refused for what this instance does not allow or does not have."""
+    for refused in beyond(manifest, here):
+        raise refused
+
+
+def beyond(manifest: Manifest, here: Instance) -> Iterator[Refused]:
+    """All of that."""
     run = manifest.run
     for key, value in (("run.timeout", run.timeout), ("build.timeout", manifest.build.timeout)):
         if value > here.max_timeout_s:
-            raise Refused(
+            yield Refused(
                 f"{key} = {show_limit(value)}: this instance allows {show_limit(here.max_timeout_s)} at most",
                 "lower it, or ask the operator to raise HERMES_MAX_TIMEOUT",
             )
     if run.network and not here.network:
-        raise Refused(
+        yield Refused(
             "run.network = true: programs have no network on this instance",
             "commit what it needs, or ask the operator to set HERMES_NETWORK",
         )
     if here.gpus is None:
         return
     if "cpus" in run.model_fields_set and run.cpus > here.cpus:
-        raise Refused(f"run.cpus = {run.cpus:g}: this instance has {here.cpus:g}", "lower run.cpus")
+        yield Refused(f"run.cpus = {run.cpus:g}: this instance has {here.cpus:g}", "lower run.cpus")
     if "memory" in run.model_fields_set and run.memory > here.memory_bytes:
         has = show_size(here.memory_bytes)
-        raise Refused(f"run.memory = {show_size(run.memory)}: this instance has {has}", "lower run.memory")
+        yield Refused(f"run.memory = {show_size(run.memory)}: this instance has {has}", "lower run.memory")
 
 
 def gpu_want(
