@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -302,6 +303,12 @@ def test_an_upload_of_more_than_a_second_shows_how_far_it_is(ada: Person) -> Non
     assert code == 0 and "input" in shown and "abc" in shown, shown
     quiet = ada.hermes("run", "alice/tool", "cat", stdin=b"abc")
     assert quiet.stderr == b""
+    from_pipe = ["sh", "-c", '"$@" < pipe', "sh", *ada.command, "run", "-q", "alice/tool", "cat"]
+    with ada.terminal(program=from_pipe) as terminal:
+        with pipe.open("wb") as writer:
+            time.sleep(2)  # longer than a bar waits
+            writer.write(b"abc")
+        assert terminal.end() == (0, "abc"), "-q leaves nothing but the program's own output"
 
 
 @pytest.fixture
