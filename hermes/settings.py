@@ -94,6 +94,8 @@ class Settings:
     templates: Path = _setting(Path(), Path, "folder of templates for `hermes init`, besides those that come with Hermes")
     packages: str = _setting("on", parse_allowed, "Debian packages that manifests may ask for (`build.packages`): on, all of them; off, none; or names, with `*`, by blanks")
     packages_network: str = _setting("bridge", str, "network of the engine through which packages are fetched: bridge, host, or one of your own")
+    dockerfiles: str = _setting("off", _one_of("off", "on"), "whether manifests may name a Dockerfile of their own (`build.dockerfile`): only for users whom you trust, its commands run as root in containers of the engine")
+    dockerfiles_network: str = _setting("none", str, "network of the engine that the RUN commands of Dockerfiles get: none, bridge, or one of your own")
     gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
     without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
     gpu_settle: float = _setting(10.0, parse_span_s, "how long a GPU may take after a run until its memory is free again; then it is put into quarantine")
