@@ -59,6 +59,11 @@ async def look_at_schema(database: Database) -> Schema:
         found = await connection.run_sync(
             lambda each: MigrationContext.configure(each).get_current_revision()
         )
+    return compare(found or "")
+
+
+def compare(found: str) -> Schema:
+    """A schema with this program's."""
     script = ScriptDirectory.from_config(_config())
     known = {each.revision for each in script.walk_revisions()}
-    return Schema(found or "", script.get_current_head() or "", bool(found) and found not in known)
+    return Schema(found, script.get_current_head() or "", bool(found) and found not in known)
