@@ -16,6 +16,7 @@ from hermes.leases import fault, give_back, renew
 from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.reconcile import keep_reconciling
+from hermes.signs import Signs
 from hermes.tables import Build, Rank
 
 W = TypeVar("W", bound=Build | Rank)
@@ -75,6 +76,7 @@ class Supervisor(Generic[W]):
         self._jobs: dict[Job[W], asyncio.Task[None]] = {}
         self._bell = context.doorbell.bell(self.topic)
         self._engine_is_suspect = False
+        self.missed_rings = 0  # found by looking, though it waited and nobody had rung
 
     @property
     def jobs(self) -> list[Job[W]]:
@@ -88,17 +90,20 @@ class Supervisor(Generic[W]):
         await sweep_once(self.context, self.executor, self.table)
         side = [
             asyncio.create_task(self._keep_leases(), name="leases"),
+            asyncio.create_task(self._signs().keep(), name="signs"),
             asyncio.create_task(keep_reconciling(self.context), name="reconcile"),
             asyncio.create_task(keep_sweeping(self.context, self.executor, self.table), name="sweep"),
             asyncio.create_task(_ring_when(stop, self._bell.ring), name="stop"),
         ]
+        rang = True
         try:
             while not stop.is_set():
                 try:
-                    await self._look()
+                    claimed = await self._look()
+                    self.missed_rings += 0 if rang else sum(not job.row.not_before for job in claimed)
                 except Unavailable as error:
                     log.warning("cannot look for work", error=str(error))
-                await self._bell.wait(self.context.settings.poll)
+                rang = await self._bell.wait(self.context.settings.poll)
         finally:
             why = self._farewell()
             for job in self.jobs:
@@ -116,7 +121,11 @@ class Supervisor(Generic[W]):
             return Stop.SHUTDOWN
         return Stop.LEAVE
 
-    async def _look(self) -> None:
+    def _signs(self) -> Signs:
+        return Signs(self.context, self.executor, self.topic, lambda: self.missed_rings)
+
+    async def _look(self) -> list[Job[W]]:
+        """Returns what is begun."""
         if self._jobs:
             asked = await self._cancelled([job.row.id for job in self._jobs])
             for job in self.jobs:
@@ -130,6 +139,7 @@ class Supervisor(Generic[W]):
         self._begin(claimed)
         if claimed:
             await self.context.doorbell.ring(CHANGED)
+        return claimed
 
     def _begin(self, jobs: Sequence[Job[W]]) -> None:
         for job in jobs:
