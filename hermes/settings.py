@@ -53,6 +53,10 @@ def _addresses(text: str) -> str:
     return text.replace(" ", "")
 
 
+def _addresses_or_none(text: str) -> str:
+    return text if text == "none" else _addresses(text)
+
+
 def _url(text: str) -> str:
     if text and not text.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
@@ -148,6 +152,7 @@ class Settings:
     artifact_files: int = _setting(1000, _count, "most artifacts of one rank")
     stop: str = _setting("leave", _one_of("leave", "drain", "end"), "what SIGTERM does to running programs: leave them running, the next start goes on with them (docker executor); drain: nothing new begins, and Hermes ends when they have, a second SIGTERM ends them; end them, they start anew")
     secret_key_file: Path = _setting(Path(), Path, "file of the key that encrypts secrets; default: secret_key in the data directory, made with the first secret")
+    metrics: str = _setting("127.0.0.0/8,::1", _addresses_or_none, "addresses or networks, by commas, that may read `/metrics` without the token of an admin; none: nobody may")
     lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
     poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")
     # fmt: on

@@ -18,6 +18,7 @@ from hermes.leases import fault, give_back, renew
 from hermes.process import Context, StopEvent
 from hermes.queue import CHANGED
 from hermes.reconcile import keep_reconciling
+from hermes.signs import Signs
 from hermes.tables import Build, Rank
 
 W = TypeVar("W", bound=Build | Rank)
@@ -77,6 +78,7 @@ class Supervisor(Generic[W]):
         self._jobs: dict[Job[W], asyncio.Task[None]] = {}
         self._bell = context.doorbell.bell(self.topic)
         self._engine_is_suspect = False
+        self.missed_rings = 0  # found by looking, though it waited and nobody had rung
 
     @property
     def jobs(self) -> list[Job[W]]:
@@ -91,18 +93,21 @@ class Supervisor(Generic[W]):
         await sweep_once(self.context, self.executor, self.table)
         side = [
             asyncio.create_task(self._keep_leases(), name="leases"),
+            asyncio.create_task(self._signs().keep(), name="signs"),
             asyncio.create_task(keep_reconciling(self.context), name="reconcile"),
             asyncio.create_task(keep_sweeping(self.context, self.executor, self.table), name="sweep"),
             asyncio.create_task(_ring_when(stop, self._bell.ring), name="stop"),
             asyncio.create_task(_ring_when(stop.again, self._bell.ring), name="stop at once"),
         ]
+        rang = True
         try:
             while not stop.is_set():
                 try:
-                    await self._look()
+                    claimed = await self._look()
+                    self.missed_rings += 0 if rang else sum(not job.row.not_before for job in claimed)
                 except Unavailable as error:
                     log.warning("cannot look for work", error=str(error))
-                await self._bell.wait(self.context.settings.poll)
+                rang = await self._bell.wait(self.context.settings.poll)
             if self.context.settings.stop == "drain":
                 await self._drain(stop.again)
         finally:
@@ -122,6 +127,9 @@ class Supervisor(Generic[W]):
             return Stop.SHUTDOWN
         return Stop.LEAVE
 
+    def _signs(self) -> Signs:
+        return Signs(self.context, self.executor, self.topic, lambda: self.missed_rings)
+
     async def _drain(self, stop: asyncio.Event) -> None:
         """Begin nothing, and keep all that is at work, with its lease and its log, to its end or until
         `stop`: what is ended then starts anew with the service."""
@@ -138,7 +146,8 @@ class Supervisor(Generic[W]):
                 if job.row.id in asked:
                     job.ask_to_stop(Stop.CANCEL)
 
-    async def _look(self) -> None:
+    async def _look(self) -> list[Job[W]]:
+        """Returns what is begun."""
         await self._look_for_cancelled()
         if self._engine_is_suspect:  # an engine that is away must not use up everybody's attempts
             await self.executor.check()
@@ -150,6 +159,7 @@ class Supervisor(Generic[W]):
         self._begin(claimed)
         if claimed:
             await self.context.doorbell.ring(CHANGED)
+        return claimed
 
     def _begin(self, jobs: Sequence[Job[W]]) -> None:
         for job in jobs:

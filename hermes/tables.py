@@ -17,6 +17,8 @@ from hermes.remains import Artifact as Artifact
 from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
 from hermes.states import State
+from hermes.watched import Counted as Counted
+from hermes.watched import Process as Process
 
 _CLAIMED = text("claimed_at IS NOT NULL")  # what waits costs this index nothing
 

@@ -17,7 +17,7 @@ from hermes.threads import in_thread
 from web.site import Site
 
 
-def _free_bytes(data: Path) -> int:
+def free_bytes(data: Path) -> int:
     """Raises OSError when nothing can be written there."""
     with tempfile.TemporaryFile(dir=data) as probe:
         probe.write(b"hermes")
@@ -30,7 +30,7 @@ async def _state(context: Context) -> dict[str, object]:
     async with context.database.read() as session:
         await session.execute(text("SELECT 1"))
         alive = await runners(session)
-    free = await in_thread(_free_bytes, context.settings.data)
+    free = await in_thread(free_bytes, context.settings.data)
     if free < LEAST_FREE_BYTES:
         raise HermesError(f"the disk of HERMES_DATA is full ({free} bytes left)")
     redis = context.doorbell.connected
@@ -40,7 +40,7 @@ async def _state(context: Context) -> dict[str, object]:
         "redis": redis,
         "runner": bool(alive),
         "gpus": sum(len(runner.gpus) for runner in alive),
-        "disk_free_bytes": free,
+        "diskfree_bytes": free,
     }
 
 

@@ -6,6 +6,7 @@ from sqlalchemy import func, select
 from hermes.accounts import add_token, add_user, disable, enable, get_user
 from hermes.audit import OPERATOR, write_down
 from hermes.cli.act import Row, as_json, day, say, with_database
+from hermes.cli.admin_backup import backup, restore
 from hermes.cli.admin_end import end
 from hermes.cli.admin_gpus import gpu
 from hermes.cli.admin_keys import key
@@ -18,7 +19,7 @@ from hermes.tables import Repo, User
 
 @click.group()
 def admin() -> None:
-    """Users, their tokens, keys and secrets, repositories, GPUs in quarantine, programs left running."""
+    """Users, their tokens, keys and secrets, repositories, GPUs in quarantine, backups."""
 
 
 @admin.group()
@@ -100,3 +101,5 @@ admin.add_command(repo)
 admin.add_command(secret)
 admin.add_command(gpu)
 admin.add_command(end)
+admin.add_command(backup)
+admin.add_command(restore)
