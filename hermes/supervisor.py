@@ -16,6 +16,7 @@ from hermes.leases import fault, give_back, renew
 from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.reconcile import keep_reconciling
+from hermes.room import FULL, is_full
 from hermes.tables import Build, Rank
 
 W = TypeVar("W", bound=Build | Rank)
@@ -74,7 +75,7 @@ class Supervisor(Generic[W]):
         self._claim, self._work, self._cancelled, self._adopt = claim, work, cancelled, adopt
         self._jobs: dict[Job[W], asyncio.Task[None]] = {}
         self._bell = context.doorbell.bell(self.topic)
-        self._engine_is_suspect = False
+        self._engine_is_suspect = self._was_short = False
 
     @property
     def jobs(self) -> list[Job[W]]:
@@ -126,10 +127,20 @@ class Supervisor(Generic[W]):
             await self.executor.check()
             self._engine_is_suspect = False
             await sweep_once(self.context, self.executor, self.table)
-        claimed = await self._claim(self.jobs)
+        claimed = [] if self._is_short() else await self._claim(self.jobs)
         self._begin(claimed)
         if claimed:
             await self.context.doorbell.ring(CHANGED)
+
+    def _is_short(self) -> bool:
+        """Whether the disk is full: then nothing begins. It is said once."""
+        trouble = self.context.room.trouble()
+        if trouble and not self._was_short:
+            log.error("nothing begins", topic=self.topic, why=trouble)
+        elif self._was_short and not trouble:
+            log.info("work begins again", topic=self.topic)
+        self._was_short = bool(trouble)
+        return self._was_short
 
     def _begin(self, jobs: Sequence[Job[W]]) -> None:
         for job in jobs:
@@ -145,7 +156,7 @@ class Supervisor(Generic[W]):
             self._engine_is_suspect = True
             if not isinstance(error, Unavailable):
                 log.exception(f"{self.topic} broke", id=job.row.id)
-            await self._fault(job, str(error) or type(error).__name__)
+            await self._fault(job, _in_words(error))
         finally:
             self._jobs.pop(job, None)
             self._bell.ring()  # a place became free
@@ -179,6 +190,11 @@ class Supervisor(Generic[W]):
             for job in self.jobs:
                 if mine.get(job.row.id) != job.row.attempt:
                     job.ask_to_stop(Stop.FENCED)
+
+
+def _in_words(error: Exception) -> str:
+    """For everybody: what the system says of a full disk names paths of ours."""
+    return FULL if is_full(error) else str(error) or type(error).__name__
 
 
 async def _ring_when(event: asyncio.Event, ring: Callable[[], None]) -> None:

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from hermes.gpu import gpu_number
+from hermes.room import Room
 from hermes.settings import Settings
 from hermes.states import TERMINAL, State
 from hermes.units import show_limit, show_size, show_span
@@ -106,7 +107,7 @@ class Look:
         return HTMLResponse(text, status)
 
 
-def make_look(settings: Settings) -> Look:
+def make_look(settings: Settings, room: Room) -> Look:
     """Read `static/` once."""
     files = sorted((_HERE / "static").iterdir())
     digest = _digest(files)
@@ -135,6 +136,7 @@ def make_look(settings: Settings) -> Look:
         "static": f"/static/{digest}",
         "public_url": settings.public_url,
         "source_url": source_url,
+        "disk_trouble": room.trouble,
         "is_over": lambda state: State(state) in TERMINAL,
     }
     mount = Mount(f"/static/{digest}", _Static(directory=_HERE / "static"))
