@@ -53,6 +53,7 @@ class LogWriter:
         self._offset = os.fstat(self._log).st_size
         self._tail = Newest(tail_bytes)
         self._unwritten = Newest(tail_bytes)  # the disk has no room
+        self._begun = b""  # what is left of a sentence of ours
         self._is_full = self._offset > head_bytes  # said so already
         self._last = Mark(-CHUNK_BYTES, 0.0, -1)
         self.printed_bytes = self._offset  # all that came, kept or not
@@ -119,10 +120,15 @@ class LogWriter:
 
     def _catch_up(self) -> bool:
         waiting = self._unwritten
-        if lost := waiting.dropped_bytes:
-            waiting.dropped_bytes = 0
+        if self._begun:
+            self._begun = self._begun[self._put(self._begun, MIXED) :]
+        if (lost := waiting.dropped_bytes) and not self._begun:
             words = f"\n[hermes: the disk was full: {lost} bytes are lost here]\n".encode()
-            waiting.give_back(words, MIXED)
+            if written := self._put(words, MIXED):
+                waiting.dropped_bytes = 0
+                self._begun = words[written:]
+        if self._begun or waiting.dropped_bytes:
+            return False
         while waiting.parts:
             data, stream = waiting.take()
             if rest := data[self._put(data, stream) :]:

@@ -163,17 +163,24 @@ class Supervisor(Generic[W]):
             await self.context.doorbell.ring(CHANGED)
 
     async def _fault(self, job: Job[W], reason: str) -> None:
-        try:
-            async with self.context.database.write() as session:
-                row: Build | Rank | None = await session.get(self.table, job.row.id)
-                if row is None or not job.owns(row):
-                    return
-                if job.stop is Stop.SHUTDOWN:
-                    await give_back(session, row)
-                else:
-                    await fault(session, row, reason, retry_in_s=_RETRY_IN_S * (row.faults + 1))
-        except Unavailable as error:  # its lease ends, and with it this attempt
-            log.error("a fault could not be written", id=job.row.id, error=str(error))
+        while True:
+            try:
+                return await self._write_fault(job, reason)
+            except Unavailable as error:
+                if not self.context.room.trouble() or job.stop in (Stop.SHUTDOWN, Stop.LEAVE):
+                    log.error("a fault could not be written", id=job.row.id, error=str(error))
+                    return  # its lease ends, and with it this attempt
+            await asyncio.sleep(self.context.settings.poll)
+
+    async def _write_fault(self, job: Job[W], reason: str) -> None:
+        async with self.context.database.write() as session:
+            row: Build | Rank | None = await session.get(self.table, job.row.id)
+            if row is None or not job.owns(row):
+                return
+            if job.stop is Stop.SHUTDOWN:
+                await give_back(session, row)
+            else:
+                await fault(session, row, reason, retry_in_s=_RETRY_IN_S * (row.faults + 1))
 
     async def _keep_leases(self) -> None:
         lease_s = self.context.settings.lease
@@ -183,7 +190,8 @@ class Supervisor(Generic[W]):
                 continue
             try:
                 async with self.context.database.write() as session:
-                    mine = await renew(session, self.table, self.owner, lease_s)
+                    ids = [job.row.id for job in self._jobs]
+                    mine = await renew(session, self.table, self.owner, ids, lease_s)
             except Unavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
                 continue
