@@ -6,6 +6,7 @@ HermesError
 │   ├── Refused          not allowed here, or impossible on this instance
 │   ├── TooMany          too often; again after `wait_s`
 │   ├── DiskFull         no room on our disk, or it cannot be written: later
+│   ├── Gone             it was there, and was removed
 │   └── NotFound         no such thing, or not visible to this user
 ├── Unavailable          ours: engine, database or disk does not answer; retrying later may help
 ├── Fenced               another owner took over this attempt: stop, write nothing more
@@ -66,6 +67,13 @@ class DiskFull(UserError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, "try again later; to its operator `hermes doctor` says more")
+
+
+class Gone(UserError):
+    """It was there, and was removed to make room (hermes.retention)."""
+
+    code = "gone"
+    status = 410
 
 
 class NotFound(UserError):

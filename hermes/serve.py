@@ -26,6 +26,7 @@ from hermes.journal import log
 from hermes.pools import load_pools
 from hermes.process import open_context, watch_children
 from hermes.reconcile import keep_reconciling
+from hermes.retention import keep_sweeping_old
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
 from web.app import Pages
@@ -57,7 +58,8 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         sweeping = keep_sweeping_inputs(context.database, context.paths)
-        always = [keep_reconciling(context), keep_maintaining(context, door.git), sweeping, *pages.always()]
+        always = [keep_reconciling(context), keep_maintaining(context, door.git), *pages.always()]
+        always += [sweeping, keep_sweeping_old(context)]
         tasks = [asyncio.create_task(each) for each in always]
         for task in tasks:
             task.add_done_callback(_say_why)

@@ -64,6 +64,8 @@ class Foresight:
         if guess == self._guess and not is_old:
             return
         tasks = [] if rank is None else [await self._task(rank)]
+        if tasks and not tasks[0].tree.exists():  # it is built again first
+            tasks = []
         if self._is_claiming:
             return
         self._guess, self._made_at = guess, time.monotonic()

@@ -30,6 +30,7 @@ from runner.leaving import leave_rank, left_s
 from runner.metrics import forget_metrics
 from runner.orders import Order, log_of, look_up, make_task
 from runner.progress import ProgressScanner
+from runner.rebuilt import build_again
 from runner.result import Result
 from runner.settle import Outcome, finish_log, settle, when_there_is_room
 from runner.telemetry import Telemetry
@@ -69,6 +70,8 @@ class RankWork:
         rank = job.row
         order = await look_up(self.context, rank)
         run, plan = order.run, Plan.model_validate(order.run.plan)
+        if rank.id not in self.adopted and not self.context.paths.image(order.build.id).exists():
+            return await build_again(self.context, job, order.build)
         writer = LogWriter(log_of(self.context, rank), self.context.settings.log_size)
         try:
             if why := await self._distrust(run):

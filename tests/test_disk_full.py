@@ -223,7 +223,7 @@ def test_artifacts_that_find_no_room_mark_the_run_and_give_the_room_back(house: 
 
 
 def test_disk_that_cannot_be_written_ends_no_process(house: House, earlier: Pushed) -> None:
-    """And when it is mended and the service started again, all is there. The last test: it breaks the disk."""
+    """And when it is mended and the service started again, all is there. The last test: it breaks it."""
     before = house.processes()
     assert before
     house.disk.break_writing()

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from hermes.gpu import gpu_number
+from hermes.removals import words as removed
 from hermes.room import Room
 from hermes.settings import Settings
 from hermes.states import TERMINAL, State
@@ -125,6 +126,8 @@ def make_look(settings: Settings, room: Room) -> Look:
         "words": state_words,
         "without_state": without_state,
         "count": count,
+        "removed": removed,
+        "sentence": lambda words: words[:1].upper() + words[1:],
         "gpu_number": gpu_number,
         "gpu_use": gpu_use,
         "size": show_size,

@@ -10,6 +10,7 @@ from hermes.cli.admin_end import end
 from hermes.cli.admin_gpus import gpu
 from hermes.cli.admin_keys import key
 from hermes.cli.admin_repos import repo
+from hermes.cli.admin_retention import retention
 from hermes.cli.admin_secrets import secret
 from hermes.cli.admin_tokens import token
 from hermes.database import Database
@@ -18,7 +19,7 @@ from hermes.tables import Repo, User
 
 @click.group()
 def admin() -> None:
-    """Users, their tokens, keys and secrets, repositories, GPUs in quarantine, programs left running."""
+    """Users, tokens, keys, secrets, repositories, GPUs in quarantine, old data, programs left running."""
 
 
 @admin.group()
@@ -100,3 +101,4 @@ admin.add_command(repo)
 admin.add_command(secret)
 admin.add_command(gpu)
 admin.add_command(end)
+admin.add_command(retention)
