@@ -147,13 +147,14 @@ class BuildWork:
         fresh = self._context.paths.spooled(box.task.name, "image")
         try:
             await self._executor.save(box, "app", fresh, self._context.settings.disk)
+            faultpoint("build.saved")
+            image.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(image)
         except Refused as error:
-            fresh.unlink(missing_ok=True)
             await self._end(job, Event.FAIL, f"the built tree is {error}")
             return
-        faultpoint("build.saved")
-        image.parent.mkdir(parents=True, exist_ok=True)
-        fresh.replace(image)
+        finally:
+            fresh.unlink(missing_ok=True)
         faultpoint("build.stored")
         stages.close()
         await self._end(job, Event.SUCCEED, "", image_bytes=image.stat().st_size)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from hermes import faultpoint, journal
 from hermes.checks import check_data_directory
@@ -17,6 +18,7 @@ from hermes.failed_signins import FailedSignIns
 from hermes.followed import LogWatch
 from hermes.paths import Paths
 from hermes.queue import Doorbell
+from hermes.room import Room
 from hermes.schema import migrate
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
@@ -35,6 +37,11 @@ class Context:
     failures: Throttle  # of people who could not say who they are
     failed: FailedSignIns = field(default_factory=FailedSignIns)  # the same, for the audit log
     logs: LogWatch = field(default_factory=LogWatch)
+
+    @cached_property
+    def room(self) -> Room:
+        """On the disk of the data directory."""
+        return Room(self.settings.data)
 
 
 @asynccontextmanager

@@ -44,8 +44,11 @@ async def reconcile(context: Context, nobody_before: float = 0.0) -> None:
     async with context.database.read() as session:
         due = await _is_due(session, now)
     if due:
+        is_sure = not context.room.was_short(
+            context.settings.lease
+        )  # else owners could not show that they live
         async with context.database.write() as session:
-            ended = await expire(session, now)
+            ended = await expire(session, now) if is_sure else 0
             ended += await _end_cancelled(session)
         if ended:
             await context.doorbell.ring(BUILDS, RANKS, CHANGED)

@@ -27,6 +27,7 @@ from hermes.journal import log
 from hermes.pools import load_pools
 from hermes.process import open_context, watch_children
 from hermes.reconcile import keep_reconciling
+from hermes.retention import keep_sweeping_old
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
 from web.app import Pages
@@ -62,6 +63,7 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
             keep_reconciling(context, receives=True),
             keep_maintaining(context, door.git),
             sweeping,
+            keep_sweeping_old(context),
             *pages.always(),
         ]
         tasks = [asyncio.create_task(each) for each in always]

@@ -18,6 +18,7 @@ from hermes.leases import fault, give_back, renew
 from hermes.process import Context, StopEvent
 from hermes.queue import CHANGED
 from hermes.reconcile import keep_reconciling
+from hermes.room import FULL, is_full
 from hermes.signs import Signs
 from hermes.tables import Build, Rank
 
@@ -77,7 +78,7 @@ class Supervisor(Generic[W]):
         self._claim, self._work, self._cancelled, self._adopt = claim, work, cancelled, adopt
         self._jobs: dict[Job[W], asyncio.Task[None]] = {}
         self._bell = context.doorbell.bell(self.topic)
-        self._engine_is_suspect = False
+        self._engine_is_suspect = self._was_short = False
         self.missed_rings = 0  # found by looking, though it waited and nobody had rung
 
     @property
@@ -153,13 +154,23 @@ class Supervisor(Generic[W]):
             await self.executor.check()
             self._engine_is_suspect = False
             await sweep_once(self.context, self.executor, self.table)
-        claimed = await self._claim(self.jobs)
+        claimed = [] if self._is_short() else await self._claim(self.jobs)
         if claimed:
             faultpoint(f"{self.topic}.claimed")
         self._begin(claimed)
         if claimed:
             await self.context.doorbell.ring(CHANGED)
         return claimed
+
+    def _is_short(self) -> bool:
+        """Whether the disk is full: then nothing begins. It is said once."""
+        trouble = self.context.room.trouble()
+        if trouble and not self._was_short:
+            log.error("nothing begins", topic=self.topic, why=trouble)
+        elif self._was_short and not trouble:
+            log.info("work begins again", topic=self.topic)
+        self._was_short = bool(trouble)
+        return self._was_short
 
     def _begin(self, jobs: Sequence[Job[W]]) -> None:
         for job in jobs:
@@ -175,24 +186,31 @@ class Supervisor(Generic[W]):
             self._engine_is_suspect = True
             if not isinstance(error, Unavailable):
                 log.exception(f"{self.topic} broke", id=job.row.id)
-            await self._fault(job, str(error) or type(error).__name__)
+            await self._fault(job, _in_words(error))
         finally:
             self._jobs.pop(job, None)
             self._bell.ring()  # a place became free
             await self.context.doorbell.ring(CHANGED)
 
     async def _fault(self, job: Job[W], reason: str) -> None:
-        try:
-            async with self.context.database.write() as session:
-                row: Build | Rank | None = await session.get(self.table, job.row.id)
-                if row is None or not job.owns(row):
-                    return
-                if job.stop is Stop.SHUTDOWN:
-                    await give_back(session, row)
-                else:
-                    await fault(session, row, reason, retry_in_s=_RETRY_IN_S * (row.faults + 1))
-        except Unavailable as error:  # its lease ends, and with it this attempt
-            log.error("a fault could not be written", id=job.row.id, error=str(error))
+        while True:
+            try:
+                return await self._write_fault(job, reason)
+            except Unavailable as error:
+                if not self.context.room.trouble() or job.stop in (Stop.SHUTDOWN, Stop.LEAVE):
+                    log.error("a fault could not be written", id=job.row.id, error=str(error))
+                    return  # its lease ends, and with it this attempt
+            await asyncio.sleep(self.context.settings.poll)
+
+    async def _write_fault(self, job: Job[W], reason: str) -> None:
+        async with self.context.database.write() as session:
+            row: Build | Rank | None = await session.get(self.table, job.row.id)
+            if row is None or not job.owns(row):
+                return
+            if job.stop is Stop.SHUTDOWN:
+                await give_back(session, row)
+            else:
+                await fault(session, row, reason, retry_in_s=_RETRY_IN_S * (row.faults + 1))
 
     async def _keep_leases(self) -> None:
         lease_s = self.context.settings.lease
@@ -202,13 +220,19 @@ class Supervisor(Generic[W]):
                 continue
             try:
                 async with self.context.database.write() as session:
-                    mine = await renew(session, self.table, self.owner, lease_s)
+                    ids = [job.row.id for job in self._jobs]
+                    mine = await renew(session, self.table, self.owner, ids, lease_s)
             except Unavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
                 continue
             for job in self.jobs:
                 if mine.get(job.row.id) != job.row.attempt:
                     job.ask_to_stop(Stop.FENCED)
+
+
+def _in_words(error: Exception) -> str:
+    """For everybody: what the system says of a full disk names paths of ours."""
+    return FULL if is_full(error) else str(error) or type(error).__name__
 
 
 async def _ring_when(event: asyncio.Event, ring: Callable[[], None]) -> None:

@@ -26,6 +26,7 @@ from hermes.plan import Plan
 from hermes.pools import load_pools
 from hermes.queue import RANKS
 from hermes.ready import find_ready
+from hermes.removals import Data, refuse_removed
 from hermes.repos import may_write
 from hermes.tables import Run, User
 from hermes.trust import NEXT_STEP, distrust
@@ -166,6 +167,7 @@ async def find_result(site: Site, request: Request, user: User | None) -> tuple[
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
         rank = await find_rank(session, run.id, rank_asked(request.query_params))
+        await refuse_removed(session, Data.RESULTS, run.id)
     _check_keeps(run)
     path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)
     return path, f"run-{run.id}" + f"-rank-{rank.number}" * (rank.number > 0) + ".out"
