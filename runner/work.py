@@ -80,11 +80,7 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
-                with closing(self._result(rank, plan, box, writer)) as result:
-                    scanner = ProgressScanner(result)
-                    watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                    ending = await self._follow(job, box, watch, left_s(rank, plan))
-                watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+                watch, ending = await self._run(job, plan, box, writer)
                 faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
@@ -108,6 +104,15 @@ class RankWork:
             writer.close()
         faultpoint("rank.removed")
         await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
+
+    async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
+        """Until its program has ended."""
+        with closing(self._result(job.row, plan, box, writer)) as result:
+            scanner = ProgressScanner(result)
+            watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)
+            ending = await self._follow(job, box, watch, left_s(job.row, plan))
+        watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+        return watch, ending
 
     @asynccontextmanager
     async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
