@@ -18,6 +18,7 @@ from hermes.boxes import box_name
 from hermes.errors import Refused, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
 from hermes.export import export_commit
+from hermes.faultpoint import faultpoint
 from hermes.instance import UNFENCED
 from hermes.logs import LogWriter
 from hermes.plan import Plan
@@ -60,9 +61,11 @@ class BuildWork:
             if ended := await self._prepare(job, plan, tree, writer, stages):
                 await self._end(job, *ended)
                 return
+            faultpoint("build.exported")
             stages.begin("box", writer.position)
             printed = StagedLog(writer, stages)
             async with open_box(self._executor, self._task(job, plan, tree, printed.key)) as box:
+                faultpoint("build.started")
                 ending = await follow_to_end(self._executor, box, printed.write, job, plan.build_timeout_s)
                 printed.finish()
                 writer.close()
@@ -138,23 +141,28 @@ class BuildWork:
             await self._keep(job, box, stages)
 
     async def _keep(self, job: Job[Build], box: Box, stages: StageRecord) -> None:
+        faultpoint("build.made")
         stages.begin("image", logs.size_bytes(stages.log))
         image = self._context.paths.image(job.row.id)
         fresh = self._context.paths.spooled(box.task.name, "image")
         try:
             await self._executor.save(box, "app", fresh, self._context.settings.disk)
+            faultpoint("build.saved")
+            image.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(image)
         except Refused as error:
-            fresh.unlink(missing_ok=True)
             await self._end(job, Event.FAIL, f"the built tree is {error}")
             return
-        image.parent.mkdir(parents=True, exist_ok=True)
-        fresh.replace(image)
+        finally:
+            fresh.unlink(missing_ok=True)
+        faultpoint("build.stored")
         stages.close()
         await self._end(job, Event.SUCCEED, "", image_bytes=image.stat().st_size)
 
     async def _end(self, job: Job[Build], event: Event, reason: str, **values: int) -> None:
         async with self._context.database.write() as session:
             await self._move(session, job, event, reason, **values)
+        faultpoint("build.settled")
         await self._context.doorbell.ring(RANKS, CHANGED)
 
     async def _move(

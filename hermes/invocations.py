@@ -19,6 +19,7 @@ from hermes.functions import Function
 from hermes.inputs import Stored
 from hermes.plan import Instance, Plan
 from hermes.queueing import queue
+from hermes.removals import Data, refuse_removed
 from hermes.settings import Settings
 from hermes.tables import Input, Run, User
 
@@ -121,6 +122,8 @@ def _values(plan: Plan, asked: Invocation) -> dict[str, Any]:
 
 
 async def inputs_again(session: AsyncSession, run: Run, fresh: Run) -> None:
-    """A run again has the same files."""
+    """A run again has the same files. Raises Gone when they were removed."""
+    await session.execute(select(Run.id).where(Run.id == run.id).with_for_update())  # nobody removes them now
+    await refuse_removed(session, Data.INPUTS, run.id)
     for each in (await session.scalars(select(Input).where(Input.run_id == run.id))).all():
         session.add(Input(run_id=fresh.id, name=each.name, token=each.token, size_bytes=each.size_bytes))
