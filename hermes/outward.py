@@ -49,14 +49,13 @@ def check_url(url: str, allowed: Iterable[Any]) -> None:
         )
     if parts.username is not None or parts.password is not None:
         raise UserError("an address to call back has no user and password", "put a token into its query")
-    host = parts.hostname or ""
-    try:  # RFC 6761: wherever it is asked, localhost is the machine itself
-        address = ipaddress.ip_address("127.0.0.1" if host.rstrip(".").endswith("localhost") else host)
+    try:
+        address = ipaddress.ip_address(parts.hostname or "")
     except ValueError:
         return
     if not _may_reach(address, allowed):
         raise UserError(
-            f"{host} is not on the public internet", "the operator can allow it (HERMES_CALLBACK_NETWORKS)"
+            f"{address} is not on the public internet", "the operator can allow it (HERMES_CALLBACK_NETWORKS)"
         )
 
 

@@ -211,7 +211,6 @@ WRONG = {
     "alice/tol:2.0.0": ("there is no function alice/tol", "did you mean alice/tool"),
     "alice/nothing-like-it": ("there is no function", "`hermes functions list` says"),
     "": ("Missing argument 'OWNER/NAME", ""),
-    "alice/tool --callback http://localhost:1/": ("localhost is not on the public internet", ""),
     "alice/": ("names no function", "OWNER/NAME"),
     "alice/tool --gpus 5": ("GPU", ""),
     "alice/tool --memory big": ("not a size", ""),
