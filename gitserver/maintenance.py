@@ -144,10 +144,14 @@ def _step(repo: Path, limits: GitLimits, step: list[str]) -> bool:
 
 def clear(repos: Path, started: float) -> None:
     """After a crash or a power cut: locks of programs that are gone would refuse every push of a branch, and
-    git never removes them. What was there before this process, and still is, has no owner."""
+    git removes neither them nor the quarantines of pushes that died. What was there before this process, and
+    still is, has no owner."""
     for path in repos.glob("*"):
         if path.suffix == ".git":
             _unlock(path, started)
+            for quarantine in path.glob("objects/*incoming-*"):
+                if _time_of(quarantine) < started:
+                    _remove(quarantine)
         elif re.fullmatch(r"\d+\.[0-9a-f]{8}", path.name) and _time_of(path) < started:
             shutil.rmtree(path, ignore_errors=True)  # a repository that did not come to be (init_bare)
 

@@ -36,17 +36,13 @@ async def take(session: AsyncSession, row: Build | Rank, owner: str, lease_s: fl
 
 
 async def renew(
-    session: AsyncSession, table: type[Build] | type[Rank], owner: str, lease_s: float
+    session: AsyncSession, table: type[Build] | type[Rank], owner: str, ids: Sequence[int], lease_s: float
 ) -> dict[int, int]:
-    """Prolong all leases of `owner`; returns {id: attempt} of what is still its own."""
-    await session.execute(
-        update(table)
-        .where(table.lease_owner == owner, table.state.in_(LIVE))
-        .values(lease_until=time.time() + lease_s)
-    )
-    rows = await session.execute(
-        select(table.id, table.attempt).where(table.lease_owner == owner, table.state.in_(LIVE))
-    )
+    """Prolong the leases of `owner` on these; returns {id: attempt} of what is still its own. What it has let
+    go of without being able to write it down is not among them, and is taken away in the end."""
+    mine = (table.id.in_(ids), table.lease_owner == owner, table.state.in_(LIVE))
+    await session.execute(update(table).where(*mine).values(lease_until=time.time() + lease_s))
+    rows = await session.execute(select(table.id, table.attempt).where(*mine))
     return {row_id: attempt for row_id, attempt in rows.all()}
 
 

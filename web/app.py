@@ -65,11 +65,11 @@ class Pages:
 
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
         origin = open_origin(context.settings, context.paths.preview_key)
-        look, streams = make_look(context.settings), Streams(context.settings)
+        look, streams = make_look(context.settings, context.room), Streams(context.settings)
         rates, sights = Rates(context.settings), Sights(context, closing)
         exporter = Exporter(context, streams)
         self.site = Site(context, images, closing, look, origin, streams, rates, sights, exporter)
-        self.failures = Failures(self.site.look)
+        self.failures = Failures(self.site.look, context.room)
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
@@ -93,6 +93,7 @@ class Pages:
             UserError: self.failures.user_error,
             Unavailable: self.failures.unavailable,
             HTTPException: self.failures.http,
+            OSError: self.failures.of_system,
             ClientDisconnect: self.failures.left,
             Exception: self.failures.broken,
         }

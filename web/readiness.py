@@ -13,15 +13,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hermes.at_once import Ask
-from hermes.checks import LEAST_FREE_BYTES
 from hermes.errors import Unavailable
 from hermes.process import Context
+from hermes.room import look
 from hermes.schema import compare
 from hermes.tables import Counted
 from hermes.threads import in_thread
-from hermes.units import show_size, show_span
+from hermes.units import show_span
 from web.gauges import Sign, signs
-from web.health import free_bytes
 from web.site import Site
 
 _GOOD_FOR_S = 2.0
@@ -74,14 +73,10 @@ class Readiness:
     async def _files(self) -> list[Reason]:
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                free = await in_thread(free_bytes, self._context.settings.data)
+                trouble = await in_thread(look, self._context.settings.data)
         except TimeoutError:
             return [Reason("data", f"nothing could be written there within {_PATIENCE_S:g} s")]
-        except OSError as error:
-            return [Reason("data", f"nothing can be written there: {error.strerror}")]
-        if free < LEAST_FREE_BYTES:
-            return [Reason("data", f"the disk is full: {show_size(free)} left", "make room on its disk")]
-        return []
+        return [Reason("data", trouble, "make room on its disk")] if trouble else []
 
 
 def _write(ask: Ask) -> tuple[str, list[Sign]]:

@@ -11,6 +11,7 @@ from hermes.cli.admin_end import end
 from hermes.cli.admin_gpus import gpu
 from hermes.cli.admin_keys import key
 from hermes.cli.admin_repos import repo
+from hermes.cli.admin_retention import retention
 from hermes.cli.admin_secrets import secret
 from hermes.cli.admin_tokens import token
 from hermes.database import Database
@@ -19,7 +20,7 @@ from hermes.tables import Repo, User
 
 @click.group()
 def admin() -> None:
-    """Users, their tokens, keys and secrets, repositories, GPUs in quarantine, backups."""
+    """Users, tokens, keys, secrets, repositories, GPUs in quarantine, old data, backups, programs left."""
 
 
 @admin.group()
@@ -103,3 +104,4 @@ admin.add_command(gpu)
 admin.add_command(end)
 admin.add_command(backup)
 admin.add_command(restore)
+admin.add_command(retention)
