@@ -102,6 +102,11 @@ class Paths:
         return self.root / "callback_key"
 
     @property
+    def hold(self) -> Path:
+        """Locked while a backup is taken (hermes.hold)."""
+        return self.root / "backup.lock"
+
+    @property
     def redis_socket(self) -> Path:
         """The private Redis that `hermes up` starts."""
         return self.root / "redis.sock"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from hermes import journal
+from hermes import faultpoint, journal
 from hermes.checks import check_data_directory
 from hermes.database import Database
 from hermes.errors import HermesError
@@ -68,15 +69,29 @@ def watch_children() -> None:
         asyncio.set_child_watcher(watcher)
 
 
-def stop_event() -> asyncio.Event:
-    """Set by SIGTERM and SIGINT."""
-    event = asyncio.Event()
+class StopEvent(asyncio.Event):
+    """Set by SIGTERM and SIGINT; `again` by the second of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.again = asyncio.Event()
+
+    def set(self) -> None:
+        """Somebody asks."""
+        if self.is_set():
+            self.again.set()
+        super().set()
+
+
+def stop_event() -> StopEvent:
+    """Of this process."""
+    event = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, event.set)
     return event
 
 
-def main(process: str, body: Callable[[Context, asyncio.Event], Awaitable[None]]) -> None:
+def main(process: str, body: Callable[[Context, StopEvent], Awaitable[None]]) -> None:
     """The whole life of a process: settings, journal, context, body; a wrong setting is one clear line."""
 
     async def live(settings: Settings) -> None:
@@ -90,6 +105,7 @@ def main(process: str, body: Callable[[Context, asyncio.Event], Awaitable[None]]
     try:
         settings = load_settings()
         journal.configure(settings.log, process)
+        faultpoint.arm(os.environ, settings.data)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(live(settings))
     except HermesError as error:

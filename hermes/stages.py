@@ -13,8 +13,9 @@ from hermes.room import is_full
 
 #: In their order, each with what people read.
 STAGES = {
-    "packages": "Install the packages",
     "tree": "Export the tree",
+    "dockerfile": "Build the Dockerfile",
+    "packages": "Install the packages",
     "box": "Start the box",
     "clean": "make clean",
     "make": "make",

@@ -16,6 +16,7 @@ from typing import IO
 
 from hermes.disk import held
 from hermes.errors import Refused
+from hermes.faultpoint import faultpoint
 from hermes.paths import Paths
 from hermes.units import show_size
 
@@ -86,10 +87,12 @@ def _store(content: IO[bytes], name: str, paths: Paths, fresh: Path) -> Kept:
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
+        faultpoint("artifact.written")
         target = paths.artifact(digest.hexdigest())
         target.parent.mkdir(parents=True, exist_ok=True)
         with held(target, fcntl.LOCK_SH):  # of the same digest another may be removed now (hermes.discard)
             fresh.replace(target)
+        faultpoint("artifact.stored")
     finally:
         fresh.unlink(missing_ok=True)
     return Kept(name, size, digest.hexdigest())

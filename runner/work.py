@@ -11,6 +11,7 @@ from pathlib import Path
 from hermes.attempt import Ending, follow_to_end
 from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor
+from hermes.faultpoint import faultpoint
 from hermes.instance import UNFENCED
 from hermes.logs import LogWriter
 from hermes.plan import Plan
@@ -79,11 +80,8 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
-                with closing(self._result(rank, plan, box, writer)) as result:
-                    scanner = ProgressScanner(result)
-                    watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                    ending = await self._follow(job, box, watch, left_s(rank, plan))
-                watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+                watch, ending = await self._run(job, plan, box, writer)
+                faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
@@ -92,9 +90,11 @@ class RankWork:
                 if is_over:
                     collected = await collect(self.context, self.executor, box, plan.artifacts, writer)
                     outcome = Outcome(verdict, collected, watch, ending)
+                    faultpoint("rank.collected")
                     if is_whole := writer.catch_up():
                         writer.close()
                         await settle(self.context, job, outcome)
+                        faultpoint("rank.settled")
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
             if not is_whole:  # the disk is full, but for what its box took
@@ -102,7 +102,17 @@ class RankWork:
                 await settle(self.context, job, outcome)
         finally:
             writer.close()
+        faultpoint("rank.removed")
         await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
+
+    async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
+        """Until its program has ended."""
+        with closing(self._result(job.row, plan, box, writer)) as result:
+            scanner = ProgressScanner(result)
+            watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)
+            ending = await self._follow(job, box, watch, left_s(job.row, plan))
+        watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+        return watch, ending
 
     @asynccontextmanager
     async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
@@ -157,7 +167,9 @@ class RankWork:
         sampling = asyncio.create_task(watch.keep_sampling())
         try:
             if job.row.state is not State.RUNNING:  # it prints already
+                faultpoint("rank.started")
                 await when_there_is_room(self.context, job, partial(self._started, job, box))
+                faultpoint("rank.running")
             self.begun.set()
             return await following
         except Left:

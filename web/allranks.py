@@ -100,7 +100,8 @@ class Together:
         ]
         left_out = rows["first"] > 1 or rows["left_out"]
         numbers = list(range(rows["first"], rows["first"] + len(lines)))
-        return Excerpt(lines, numbers, 0, left_out, 0, NOT_READ, self.order.heads(), labels)
+        problems = NOT_READ | {"whole": True}  # with each rank; the heads are all that is outlined here
+        return Excerpt(lines, numbers, 0, left_out, 0, problems, self.order.heads(), labels)
 
     def outline(self) -> dict[str, Any]:
         """Only what divides the rows: groups and diagnostics are with each rank."""

@@ -8,7 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from hermes.plan import Plan, substitute
+from hermes.command import substitute
+from hermes.plan import Plan
 from hermes.removals import OF_BUILDS, Data, hint, removals_of, words
 from hermes.repos import may_write
 from hermes.states import TERMINAL, State

@@ -20,7 +20,7 @@ from web.terminal import Span, render
 SHOWN_BYTES = 1 << 16
 _SHOWN_LINES = 400
 _READ_WHOLE_BYTES = 4 << 20  # of a larger log the browser asks for the outline later
-NOT_READ: dict[str, Any] = {"counts": {}, "diagnostics": []}
+NOT_READ: dict[str, Any] = {"counts": {}, "diagnostics": [], "whole": False}
 
 
 @dataclass(frozen=True)

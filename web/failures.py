@@ -32,7 +32,7 @@ def is_program(request: Request) -> bool:
     path = request.url.path
     if path.startswith("/api/") or bearer(request) is not None:
         return True
-    raw = path.endswith(_STREAMS) or path.startswith("/artifacts/")
+    raw = path.endswith(_STREAMS) or path.startswith("/artifacts/") or path == "/metrics"
     return raw and "text/html" not in request.headers.get("accept", "")
 
 

@@ -29,11 +29,10 @@ def image_layers(paths: Paths, build: Build, removed: str) -> list[Row]:
     log = paths.log("build", build.id, build.attempt)
     took = {stage.name: stage.took_s or 0.0 for stage in read_stages(log)}
     layers = read_layers(log)
-    rows = [_row("Base image", each, 0.0) for each in layers[:1]]
+    below = "Dockerfile" if plan.dockerfile else "Base image"
+    rows = [_row(below, each, took.pop("dockerfile", 0.0)) for each in layers[:1]]
     if not rows:
-        rows = [
-            Row("Base image", plan.image, "the machine itself" if "tree" in took else "not recorded", None)
-        ]
+        rows = [Row(below, plan.image, "the machine itself" if "tree" in took else "not recorded", None)]
     rows += [_row("Packages", each, took.pop("packages", 0.0)) for each in layers[1:]]
     if plan.packages and not layers[1:]:
         rows.append(Row("Packages", ", ".join(plan.packages), "not recorded", None))
