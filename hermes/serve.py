@@ -24,7 +24,7 @@ from hermes.images import load_images
 from hermes.inputs import keep_sweeping_inputs
 from hermes.journal import log
 from hermes.pools import load_pools
-from hermes.process import open_context, watch_children
+from hermes.process import leave, open_context, watch_children
 from hermes.reconcile import keep_reconciling
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
@@ -127,6 +127,7 @@ def main() -> None:
         sys.exit(f"hermes serve: {error}")
     except KeyboardInterrupt:
         pass
+    leave()
 
 
 if __name__ == "__main__":

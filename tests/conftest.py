@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 from docker.errors import DockerException
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hermes.executors.engine import connect
 from tests.browsing import sign_in
-from tests.service import Pushed, Service, living
+from tests.service import PATIENCE_S, Pushed, Service, living
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = [
@@ -26,6 +26,9 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 def missing(what: str) -> None:
