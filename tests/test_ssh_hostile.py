@@ -272,7 +272,7 @@ def test_who_does_not_sign_in_is_closed_after_a_while(alice: Person, idlers: Idl
     """One of the last here: it takes 20 s."""
     closed = idlers.wait()
     assert len(closed) == 200
-    assert len(idlers.made_room) == 100  # the oldest ones, or it would have been too late
+    assert 100 <= len(idlers.made_room) < 110  # for each other, and for people who came meanwhile
     assert max(closed) > 19
 
 
