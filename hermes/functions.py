@@ -42,11 +42,12 @@ class FunctionName(NamedTuple):
 
 
 class Function(NamedTuple):
-    """What is invoked: `build` may still be under way."""
+    """What is invoked, and by which name: `build` may still be under way, `what` as in FunctionName."""
 
     repo: Repo
     owner: str
     build: Build
+    what: str
 
 
 def parse_function(text: str) -> FunctionName:
@@ -73,7 +74,7 @@ async def find_function(
         build = await _version(session, name, builds)
     else:
         build = await _of_commit(session, name, builds, await _commit(session, repo, name, paths))
-    return Function(repo, name.owner, build)
+    return Function(repo, name.owner, build, name.what)
 
 
 def builds_named(repo: Repo, name: str) -> ColumnElement[bool]:

@@ -14,7 +14,7 @@ from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.leases import new_owner
 from hermes.pools import PoolTable, load_pools, pool_of
-from hermes.process import Context
+from hermes.process import Context, StopEvent
 from hermes.queue import CHANGED
 from hermes.settings import Settings
 from hermes.supervisor import Supervisor
@@ -29,7 +29,7 @@ from runner.slots import Capacity, Placement
 from runner.work import RankWork
 
 
-async def serve(context: Context, stop: asyncio.Event) -> None:
+async def serve(context: Context, stop: StopEvent) -> None:
     """Work until `stop`."""
     executor, words = await choose_executor(context.settings, context.paths.keeper)
     gpus, gpu_words = open_gpus(context.settings.gpus)

@@ -14,6 +14,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hermes.executors.engine import connect
 from tests.browsing import sign_in
+from tests.fault_report import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.fault_report import pytest_configure as pytest_configure
+from tests.fault_report import pytest_runtest_logreport as pytest_runtest_logreport
+from tests.fault_report import pytest_sessionfinish as pytest_sessionfinish
 from tests.service import PATIENCE_S, Pushed, Service, living
 
 CHROMIUM = "/usr/bin/chromium"

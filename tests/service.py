@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import httpx
 
 from hermes.samples import FOLDER
 from hermes.states import LIVE, State
+from tests.redis_faults import VARIABLE, plague_redis
 
 T = TypeVar("T")
 GIT_ENV = {
@@ -128,6 +130,7 @@ class Service:
     token: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     _count: int = 0
+    _redis_is_well: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         while self.ssh_port in (0, self.port):
@@ -160,6 +163,9 @@ class Service:
         with (self.data / "service.log").open("ab") as log:
             command = [sys.executable, "-m", "hermes", "up"]
             self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+        if os.environ.get(VARIABLE) == "faulty":
+            self._redis_is_well.clear()
+            plague_redis(self.data, self._redis_is_well)
         try:
             wait_for(self._is_up)
         except BaseException:
@@ -179,6 +185,7 @@ class Service:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         assert self.process is not None
+        self._redis_is_well.set()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
 

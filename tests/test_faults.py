@@ -17,12 +17,13 @@ import pytest
 from hermes import pushes
 from hermes.accounts import add_user
 from hermes.at_once import ask_in
+from hermes.commit_facts import Tree
 from hermes.executors import instance_label
 from hermes.executors.engine import connect
 from hermes.git import init_bare
 from hermes.images import DEFAULT_TABLE, load_images
 from hermes.manifest import Manifest
-from hermes.plan import Instance, Tree, make_plan
+from hermes.plan import Instance, make_plan
 from hermes.process import Context, open_context
 from hermes.pushes import RefUpdate
 from hermes.reconcile import resolve_push

@@ -1,12 +1,14 @@
 """The newest part of a log, rendered into its page: all there is without scripts, else there at once."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hermes import logs
+from hermes.states import TERMINAL
 from hermes.tables import Build, Rank
 from hermes.threads import in_thread
+from web.gone import log_removed
 from web.heads import Head, stage_heads
 from web.lines import LineIndex
 from web.outline import Outline, Seen
@@ -35,6 +37,7 @@ class Excerpt:
     labels: list[tuple[int, int]] = field(
         default_factory=list
     )  # where all ranks are together: rank, its line
+    removed: str = ""  # when, and why
 
     def heads_before(self, at: int) -> list[Head]:
         """Those between a line that is shown, by its place, and the one before it."""
@@ -89,5 +92,9 @@ def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excer
 
 async def excerpt(site: Site, row: Build | Rank) -> Excerpt:
     """Of the newest attempt; empty if there was none."""
-    path = site.context.paths.log(row.__tablename__, row.id, row.attempt)
-    return await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), row.attempt)
+    kind = row.__tablename__
+    path = site.context.paths.log(kind, row.id, row.attempt)
+    shown = await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), row.attempt)
+    if shown.size_bytes or row.state not in TERMINAL:
+        return shown
+    return replace(shown, removed=await log_removed(site, kind, row.id, path))

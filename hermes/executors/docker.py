@@ -18,9 +18,10 @@ from docker.errors import NotFound as NoContainer
 from hermes.errors import Unavailable
 from hermes.executors import disks, volumes
 from hermes.executors.ahead import Ahead
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Layers, Seen, Sink, Task, Usage
+from hermes.executors.base import KILL_WAIT_S, Box, Dockerfiles, Exit, Folder, Layers, Seen, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_processes, read_usage
 from hermes.executors.container import FOLDERS, Ground, create
+from hermes.executors.dockerfiles import DockerfileImages
 from hermes.executors.engine import (
     CALL_S,
     box_names,
@@ -69,6 +70,7 @@ class DockerExecutor:
         self._has_disks: bool | None = None
         self._handles: dict[str, _Handle] = {}
         self.layers: Layers = PackageLayers(self._client, self._ground)
+        self.dockerfiles: Dockerfiles = DockerfileImages(self._client, self._ground)
         self._starts = asyncio.Semaphore(_STARTS)
         self._ahead = Ahead(partial(self._call, self._make), partial(self._call, self._remove))
 
@@ -86,7 +88,7 @@ class DockerExecutor:
 
     async def start(self, task: Task) -> Box:
         try:
-            await have_again(self.layers, task)
+            await have_again(self.dockerfiles, self.layers, task)
             made = await self._ahead.take(task)
             async with self._starts:
                 handle = await self._call(self._start, task, made)
