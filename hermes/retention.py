@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from hermes.audit import Actor, write_down
 from hermes.discard import finish, mark, sweep_orphans
 from hermes.errors import Unavailable
+from hermes.hold import may_remove
 from hermes.journal import log
 from hermes.lasting import Lasting, look_at_lasting
 from hermes.old import files_of, old, size_bytes
@@ -57,8 +58,8 @@ class Item:
 
 
 @dataclass
-class Room:
-    """On the disk, in bytes."""
+class Levels:
+    """How much room the disk has, and should have: bytes."""
 
     free: int
     low: int
@@ -82,12 +83,12 @@ class Swept:
         return ", ".join(part for kind, part in zip(Data, parts, strict=True) if self.count[kind])
 
 
-def look_at_room(context: Context) -> Room:
+def look_at_room(context: Context) -> Levels:
     """By the settings."""
     disk, settings = os.statvfs(context.settings.data), context.settings
     total = disk.f_blocks * disk.f_frsize
     low, high = (share_bytes(each, total) for each in (settings.free_low, settings.free_high))
-    return Room(disk.f_bavail * disk.f_frsize, low, max(low, high))
+    return Levels(disk.f_bavail * disk.f_frsize, low, max(low, high))
 
 
 async def plan(context: Context) -> list[Item]:
@@ -139,7 +140,14 @@ def _sizes(of: list[list[Path]]) -> list[int]:
 
 
 async def sweep(context: Context, by: Actor) -> Swept:
-    """Do it; also what an earlier sweep has begun. Raises Unavailable."""
+    """Do it; also what an earlier sweep has begun. Raises Unavailable, also while a backup is taken."""
+    with may_remove(context.paths) as may:
+        if not may:
+            raise Unavailable("a backup is being taken; until it has ended nothing is removed")
+        return await _sweep(context, by)
+
+
+async def _sweep(context: Context, by: Actor) -> Swept:
     swept = Swept()
     await finish(context)
     items = await plan(context)

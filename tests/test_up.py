@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.service import PATIENCE_S, Service, free_port, wait_for
@@ -45,6 +46,27 @@ def test_two_signals_at_once_end_it_as_well(up: Service) -> None:
     up.process.send_signal(signal.SIGTERM)
     assert up.process.wait(PATIENCE_S) == 0
     wait_for(lambda: not processes_of(up))
+
+
+def test_words_that_find_no_room_end_nothing(tmp_path: Path) -> None:
+    """Its stdout is a file on a disk that is full."""
+    one = Service(tmp_path / "data", {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none"})
+    with open("/dev/full", "wb") as full:
+        one.process = subprocess.Popen(
+            [sys.executable, "-m", "hermes", "up"], env=one.environment(), stdout=full, stderr=full
+        )
+    try:
+        with one.client("") as client:
+            wait_for(lambda: answers(client), 60)
+    finally:
+        assert one.stop() == 0
+    wait_for(lambda: not processes_of(one), 5)
+
+
+def answers(client: httpx.Client) -> bool:
+    with suppress(httpx.TransportError):
+        return client.get("/healthz").status_code == 200
+    return False
 
 
 def test_a_setting_that_cannot_be_used_is_one_clear_line(tmp_path: Path) -> None:
