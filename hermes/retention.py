@@ -58,8 +58,8 @@ class Item:
 
 
 @dataclass
-class Room:
-    """On the disk, in bytes."""
+class Levels:
+    """How much room the disk has, and should have: bytes."""
 
     free: int
     low: int
@@ -83,12 +83,12 @@ class Swept:
         return ", ".join(part for kind, part in zip(Data, parts, strict=True) if self.count[kind])
 
 
-def look_at_room(context: Context) -> Room:
+def look_at_room(context: Context) -> Levels:
     """By the settings."""
     disk, settings = os.statvfs(context.settings.data), context.settings
     total = disk.f_blocks * disk.f_frsize
     low, high = (share_bytes(each, total) for each in (settings.free_low, settings.free_high))
-    return Room(disk.f_bavail * disk.f_frsize, low, max(low, high))
+    return Levels(disk.f_bavail * disk.f_frsize, low, max(low, high))
 
 
 async def plan(context: Context) -> list[Item]:

@@ -1,14 +1,13 @@
 """One attempt of one rank: slot held, box started, followed, judged, its files kept, all of it written."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-from hermes.attempt import Ending, follow_to_end
+from hermes.attempt import Ending, follow_to_end, written
+from hermes.boxes import forget_checkpoint
 from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor
 from hermes.faultpoint import faultpoint
@@ -33,7 +32,7 @@ from runner.orders import Order, log_of, look_up, make_task
 from runner.progress import ProgressScanner
 from runner.rebuilt import build_again
 from runner.result import Result
-from runner.settle import Outcome, finish_log, settle, when_there_is_room
+from runner.settle import Outcome, finish_log, settle
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
 
@@ -80,11 +79,7 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
-                with closing(self._result(rank, plan, box, writer)) as result:
-                    scanner = ProgressScanner(result)
-                    watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                    ending = await self._follow(job, box, watch, left_s(rank, plan))
-                watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+                watch, ending = await self._run(job, plan, box, writer)
                 faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
@@ -107,7 +102,17 @@ class RankWork:
         finally:
             writer.close()
         faultpoint("rank.removed")
-        await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
+        checkpoint = self.context.paths.checkpoint(run.id, rank.number)
+        await in_thread(forget_checkpoint, checkpoint, is_only=len(plan.ranks) == 1)  # it is over
+
+    async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
+        """Until its program has ended."""
+        with closing(self._result(job.row, plan, box, writer)) as result:
+            scanner = ProgressScanner(result)
+            watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)
+            ending = await self._follow(job, box, watch, left_s(job.row, plan))
+        watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+        return watch, ending
 
     @asynccontextmanager
     async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
@@ -147,6 +152,8 @@ class RankWork:
         names = sorted(box.task.secrets)
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, job.row.id)
+            if job.owns(row) and row.state is State.RUNNING:
+                return  # it was written, and only that was not heard
             if not job.owns(row) or not await move(session, row, Event.START, secrets=names or None):
                 raise Fenced
             if names:
@@ -163,7 +170,7 @@ class RankWork:
         try:
             if job.row.state is not State.RUNNING:  # it prints already
                 faultpoint("rank.started")
-                await when_there_is_room(self.context, job, partial(self._started, job, box))
+                await written(job, partial(self._started, job, box))
                 faultpoint("rank.running")
             self.begun.set()
             return await following
@@ -210,11 +217,3 @@ class RankWork:
 
 def _gpus(rank: Rank) -> list[str]:
     return list((rank.slot or {}).get("gpus", ()))
-
-
-def _forget(checkpoint: Path) -> None:
-    """A disk image with the docker executor, a folder with the local one."""
-    if checkpoint.is_dir():
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    else:
-        checkpoint.unlink(missing_ok=True)

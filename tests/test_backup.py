@@ -104,11 +104,11 @@ def test_backup_under_load_has_all_that_was_said_before_it_and_starts_again(
     assert answer.text == "an input\nsaid\n"
     dest = tmp_path / kind
     with pushing(busy) as pushers:
-        wait_for(lambda: all(len(each.done) > 3 for each in pushers), 90)
+        wait_for(lambda: all(len(each.done) > 3 for each in pushers))
         began = time.time()
         report = json.loads(busy.hermes("admin", "backup", str(dest), "--with-keys", "--json").stdout)
         had = [len(each.done) for each in pushers]
-        wait_for(lambda: all(len(each.done) > count for each, count in zip(pushers, had, strict=True)), 60)
+        wait_for(lambda: all(len(each.done) > count for each, count in zip(pushers, had, strict=True)))
     assert (report["missing"], report["damaged"]) == ([], [])
     data = tmp_path / "restored"
     busy.hermes("admin", "restore", str(dest), "--data", str(data))
@@ -178,7 +178,7 @@ def check_service(service: Service, pushers: list[Pusher], began: float) -> None
     def all_runs() -> list[tuple[Any, ...]]:
         return rows(service.data, "SELECT state FROM run")
 
-    wait_for(lambda: not {state for (state,) in all_runs()} & {str(each) for each in BUSY}, 120)
+    wait_for(lambda: not {state for (state,) in all_runs()} & {str(each) for each in BUSY})
     assert {state for (state,) in all_runs()} == {"succeeded"}
     let_a_minute_pass(service)
     wait_for(lambda: not rows(service.data, "SELECT id FROM push WHERE state = 'received'"))

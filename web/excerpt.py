@@ -1,14 +1,14 @@
 """The newest part of a log, rendered into its page: all there is without scripts, else there at once."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hermes import logs
-from hermes.states import TERMINAL
-from hermes.tables import Build, Rank
+from hermes.removals import Data, sentence
+from hermes.tables import Build, Rank, Removal
 from hermes.threads import in_thread
-from web.gone import log_removed
 from web.heads import Head, stage_heads
 from web.lines import LineIndex
 from web.outline import Outline, Seen
@@ -90,11 +90,10 @@ def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excer
     return Excerpt(shown, numbers, attempt, start, size, seen.as_json(), seen.heads)
 
 
-async def excerpt(site: Site, row: Build | Rank) -> Excerpt:
-    """Of the newest attempt; empty if there was none."""
+async def excerpt(site: Site, row: Build | Rank, removed: Mapping[Data, Removal]) -> Excerpt:
+    """Of the newest attempt; empty if there was none, or if it was removed."""
     kind = row.__tablename__
     path = site.context.paths.log(kind, row.id, row.attempt)
     shown = await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), row.attempt)
-    if shown.size_bytes or row.state not in TERMINAL:
-        return shown
-    return replace(shown, removed=await log_removed(site, kind, row.id, path))
+    gone = removed.get(Data.BUILD_LOGS if kind == "build" else Data.LOGS)
+    return replace(shown, removed=sentence(gone)) if gone and not shown.size_bytes else shown

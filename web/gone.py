@@ -4,7 +4,6 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from hermes.errors import Gone
 from hermes.removals import Data, refuse_removed
 from hermes.tables import Rank
 from web.site import Site
@@ -20,12 +19,3 @@ async def check_log(site: Site, kind: str, row_id: int, log: Path) -> None:
             return
         run_id = await session.scalar(select(Rank.run_id).where(Rank.id == row_id))
         await refuse_removed(session, Data.LOGS, run_id or 0)
-
-
-async def log_removed(site: Site, kind: str, row_id: int, log: Path) -> str:
-    """The same in words; "": it was not."""
-    try:
-        await check_log(site, kind, row_id, log)
-    except Gone as error:
-        return str(error)
-    return ""

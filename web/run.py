@@ -96,7 +96,7 @@ async def one_run(site: Site, request: Request) -> Response:
         letters=LETTERS,
         variables=variables(details.plan, run, rank, sha, settings.public_url),
         secrets=rank.secrets or [] if details.may_write else [],
-        log=log or await excerpt(site, rank),
+        log=log or await excerpt(site, rank, details.removed),
         gallery=await gallery(site, details),
         **values,
     )
@@ -127,7 +127,7 @@ async def one_build(site: Site, request: Request) -> Response:
             "subject": await _subject(session, build),
             "layers": await in_thread(image_layers, site.context.paths, build, details.image_removed),
         }
-    return site.page(request, "build.html", log=await excerpt(site, build), **values)
+    return site.page(request, "build.html", log=await excerpt(site, build, details.removed), **values)
 
 
 def routes(site: Site) -> list[Route]:

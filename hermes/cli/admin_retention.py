@@ -11,7 +11,7 @@ from hermes.audit import OPERATOR
 from hermes.old import folder_of, size_bytes
 from hermes.process import Context, open_context
 from hermes.removals import Data
-from hermes.retention import Item, Room, Swept, look_at_room, plan, sweep
+from hermes.retention import Item, Levels, Swept, look_at_room, plan, sweep
 from hermes.settings import load_settings
 from hermes.units import show_size
 
@@ -48,7 +48,7 @@ def _row(context: Context, kind: Data, items: list[Item]) -> dict[str, Any]:
 
 
 def _say(
-    room: Room, kinds: list[dict[str, Any]], items: list[Item], swept: Swept | None, as_json: bool
+    room: Levels, kinds: list[dict[str, Any]], items: list[Item], swept: Swept | None, as_json: bool
 ) -> None:
     if as_json:
         told: dict[str, Any] = {
