@@ -115,6 +115,7 @@ def test_what_is_wrong_with_a_dockerfile_fails_its_build_in_words(service: Servi
     state, reason = build_of(service, pushed)
     assert state == "failed" and re.fullmatch(FAULTS[wrong], reason), reason
     assert docker("ps", "-aq", "--filter", "name=hermes-dockerfiles-") == ""
+    assert docker("images", "-q", "--filter", f"label={REPOSITORY}", "--filter", "dangling=true") == ""
 
 
 def test_a_dockerfile_is_ended_by_its_time_and_by_a_person(service: Service) -> None:

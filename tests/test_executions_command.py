@@ -241,6 +241,8 @@ def test_start_shows_five_commands_and_help_groups_all(ada: Person) -> None:
         "Operate:",
     ]
     assert "git-credential" not in text
+    typo = ada.hermes("runn", "alice/tool")
+    assert typo.returncode == 2 and b"Did you mean 'run'?" in typo.stderr
 
 
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])

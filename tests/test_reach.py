@@ -28,7 +28,7 @@ from tests.service import Service, wait_for
 from tests.ssh import make_key, public
 
 #: Of names that may be seen; how like that which was asked for they are depends on that alone.
-NEAR = "did you mean [^?]+[?]|`hermes functions` lists what you may invoke"
+NEAR = "did you mean [^?]+[?]|`hermes functions list` says which you may invoke"
 LEAVES = 'echo words; echo file >"$HERMES_OUTPUT_DIR/out.txt"'
 GIT = "/{owner}/{name}"
 RAW = re.compile(" /api/|/logs?$|/log/|/result$|/events$|zip$|^GET /artifacts/")

@@ -1,4 +1,4 @@
-"""`hermes gpus` and `hermes images` of a server that one is signed in to, where there is no instance."""
+"""Commands of operators, of a server that one is signed in to where there is no instance."""
 
 import os
 from collections.abc import Callable
@@ -18,15 +18,21 @@ option = click.option("--server", metavar="URL", default="", help="Ask this serv
 A = TypeVar("A")
 
 
+def server_meant(named: str) -> str:
+    """The one that is named, else where one is signed in if no instance is here; empty: the instance."""
+    if named:
+        return named
+    settings = load_settings()
+    if settings.database_url or (settings.data / "hermes.db").exists():
+        return ""
+    return os.environ.get("HERMES_SERVER", "") or known_servers().default
+
+
 def asked(server: str, ask: Callable[[Client], A], as_json: bool, show: Callable[[A], None]) -> bool:
-    """Whether a server was asked: the one that is named, else where one is signed in and nothing is here."""
+    """Whether a server was asked: the one that is meant."""
+    server = server_meant(server)
     if not server:
-        settings = load_settings()
-        if settings.database_url or (settings.data / "hermes.db").exists():
-            return False
-        server = os.environ.get("HERMES_SERVER", "") or known_servers().default
-        if not server:
-            return False
+        return False
     with connection(server) as client:
         answer = ask(client)
     if as_json:

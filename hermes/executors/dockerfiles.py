@@ -7,11 +7,12 @@ import asyncio
 import json
 import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+from docker.errors import APIError
 
 from hermes.dockerfiles import ASK, OFF, REPOSITORY
 from hermes.errors import Refused, Unavailable
@@ -50,7 +51,11 @@ class DockerfileImages:
         async with asyncio.timeout(recipe.timeout_s):
             build = _Build(self._client(), image, write)
             await build.follow(_parameters(recipe, self._ground), recipe.tree)
-        await call(_accept, self._client(), build.made, image, recipe.dockerfile)
+        try:
+            await call(_accept, self._client(), build.made, image, recipe.dockerfile)
+        except Refused:
+            await call(_drop, self._client(), build.made)
+            raise
         return True
 
     async def save_app(self, image: str, target: Path, limit_bytes: int) -> bool:
@@ -141,6 +146,11 @@ def _accept(api: Any, made: str, image: str, dockerfile: str) -> None:
 def _keep(api: Any, made: str, image: str) -> None:
     api.tag(made, REPOSITORY, image.rpartition(":")[2])
     keep_newest(api, REPOSITORY, _MOST_IMAGES)
+
+
+def _drop(api: Any, made: str) -> None:
+    with suppress(APIError):  # an equal one has a name, or something runs in it
+        api.remove_image(made)
 
 
 def _save_app(api: Any, image: str, target: Path, limit_bytes: int) -> bool:
