@@ -98,9 +98,12 @@ def _due(repos: Path, quiet_s: float) -> list[Path]:
 
 def _maintain_unless_held(paths: Paths, repo: Path, limits: GitLimits) -> None:
     """A backup copies packs: none may go meanwhile, and it is tried again in the next round."""
-    with may_remove(paths) as may:
-        if may:
-            maintain(repo, limits)
+    try:
+        with may_remove(paths) as may:
+            if may:
+                maintain(repo, limits)
+    except OSError as error:  # the disk is full, or read-only
+        log.warning("maintenance failed", repo=repo.name, step="hold", error=str(error))
 
 
 def maintain(repo: Path, limits: GitLimits) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NoReturn
 
 from hermes import faultpoint, journal
 from hermes.checks import check_data_directory
@@ -91,6 +92,14 @@ def stop_event() -> StopEvent:
     return event
 
 
+def leave() -> NoReturn:
+    """End this process, which has closed all that it had open. Python would now free its objects one by one:
+    half a second of a core in each process of an instance, for which a stop waits on a busy machine."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def main(process: str, body: Callable[[Context, StopEvent], Awaitable[None]]) -> None:
     """The whole life of a process: settings, journal, context, body; a wrong setting is one clear line."""
 
@@ -110,3 +119,4 @@ def main(process: str, body: Callable[[Context, StopEvent], Awaitable[None]]) ->
             asyncio.run(live(settings))
     except HermesError as error:
         sys.exit(f"hermes {process}: {error}")
+    leave()

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from hermes.audit import Actor, write_down
 from hermes.discard import finish, mark, sweep_orphans
 from hermes.errors import Unavailable
+from hermes.hold import may_remove
 from hermes.journal import log
 from hermes.lasting import Lasting, look_at_lasting
 from hermes.old import files_of, old, size_bytes
@@ -139,7 +140,14 @@ def _sizes(of: list[list[Path]]) -> list[int]:
 
 
 async def sweep(context: Context, by: Actor) -> Swept:
-    """Do it; also what an earlier sweep has begun. Raises Unavailable."""
+    """Do it; also what an earlier sweep has begun. Raises Unavailable, also while a backup is taken."""
+    with may_remove(context.paths) as may:
+        if not may:
+            raise Unavailable("a backup is being taken; until it has ended nothing is removed")
+        return await _sweep(context, by)
+
+
+async def _sweep(context: Context, by: Actor) -> Swept:
     swept = Swept()
     await finish(context)
     items = await plan(context)

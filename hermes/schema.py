@@ -1,5 +1,6 @@
 """Brings a database to this program's schema, and refuses one that a newer program has written."""
 
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,12 @@ async def look_at_schema(database: Database) -> Schema:
 
 def compare(found: str) -> Schema:
     """A schema with this program's."""
+    head, known = _known()
+    return Schema(found, head, bool(found) and found not in known)
+
+
+@cache
+def _known() -> tuple[str, frozenset[str]]:
+    """The schema of this program, and all that were before it."""
     script = ScriptDirectory.from_config(_config())
-    known = {each.revision for each in script.walk_revisions()}
-    return Schema(found, script.get_current_head() or "", bool(found) and found not in known)
+    return script.get_current_head() or "", frozenset(each.revision for each in script.walk_revisions())

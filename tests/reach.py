@@ -92,6 +92,8 @@ _VALUE = b'{"value": "long enough"}'
 
 TABLE = {
     "GET /healthz": everybody(200),
+    "GET /readyz": everybody(200),
+    "GET /metrics": everybody(200),  # from this machine
     "GET /signin": everybody(200),
     "POST /signin": everybody(401),
     "GET /api": everybody(200),

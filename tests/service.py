@@ -32,6 +32,8 @@ GIT_ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
+#: For what comes in the end: enough for a machine that is four times slower. No claim is made by it.
+PATIENCE_S = 120.0
 BUSY = {State.QUEUED, *LIVE}
 
 
@@ -48,7 +50,7 @@ def free_port() -> int:
             return port
 
 
-def wait_for(ask: Callable[[], T | None], timeout_s: float = 30.0) -> T:
+def wait_for(ask: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
     """The first answer that is true. Fails when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -165,10 +167,10 @@ class Service:
             self._redis_is_well.clear()
             plague_redis(self.data, self._redis_is_well)
         try:
-            wait_for(self._is_up, 60)
+            wait_for(self._is_up)
         except BaseException:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(PATIENCE_S)
             raise
         return self
 
@@ -185,7 +187,12 @@ class Service:
         assert self.process is not None
         self._redis_is_well.set()
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a process of it did not end by itself when it was told to; `hermes up` waits 17 s."""
+        return "sending SIGKILL" in self.log.rpartition("SIGTERM received")[2]
 
     def hermes(self, *args: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """The command line."""
@@ -195,7 +202,7 @@ class Service:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert not check or done.returncode == 0, done.stderr
         return done
@@ -208,7 +215,7 @@ class Service:
         """An HTTP client with a bearer token (`""`: without)."""
         token = self.token if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
 
     def api(self, path: str) -> dict[str, Any]:
         """The JSON at `/api/v1` + path."""
@@ -296,7 +303,7 @@ class Service:
         """What the API says of the pushed commit, now."""
         return self.api(f"/repos/{pushed.owner}/{pushed.repo}/commits/{pushed.sha}")
 
-    def settled(self, pushed: Pushed, timeout_s: float = 60.0) -> dict[str, Any]:
+    def settled(self, pushed: Pushed, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """What the API says of the pushed commit when nothing of it goes on any more."""
 
         def ask() -> dict[str, Any] | None:
@@ -306,7 +313,7 @@ class Service:
 
         return wait_for(ask, timeout_s)
 
-    def run_of(self, pushed: Pushed, timeout_s: float = 60.0) -> dict[str, Any]:
+    def run_of(self, pushed: Pushed, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The newest run of a pushed commit, ended."""
         run: dict[str, Any] = self.settled(pushed, timeout_s)["runs"][0]
         return run

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from hermes import hold
-from hermes.errors import UserError
+from hermes.errors import Unavailable, UserError
 from hermes.executors.disks import can_mount
 from hermes.paths import Paths
 from tests.conftest import missing
@@ -104,11 +104,11 @@ def test_backup_under_load_has_all_that_was_said_before_it_and_starts_again(
     assert answer.text == "an input\nsaid\n"
     dest = tmp_path / kind
     with pushing(busy) as pushers:
-        wait_for(lambda: all(len(each.done) > 3 for each in pushers), 90)
+        wait_for(lambda: all(len(each.done) > 3 for each in pushers))
         began = time.time()
         report = json.loads(busy.hermes("admin", "backup", str(dest), "--with-keys", "--json").stdout)
         had = [len(each.done) for each in pushers]
-        wait_for(lambda: all(len(each.done) > count for each, count in zip(pushers, had, strict=True)), 60)
+        wait_for(lambda: all(len(each.done) > count for each, count in zip(pushers, had, strict=True)))
     assert (report["missing"], report["damaged"]) == ([], [])
     data = tmp_path / "restored"
     busy.hermes("admin", "restore", str(dest), "--data", str(data))
@@ -178,7 +178,7 @@ def check_service(service: Service, pushers: list[Pusher], began: float) -> None
     def all_runs() -> list[tuple[Any, ...]]:
         return rows(service.data, "SELECT state FROM run")
 
-    wait_for(lambda: not {state for (state,) in all_runs()} & {str(each) for each in BUSY}, 120)
+    wait_for(lambda: not {state for (state,) in all_runs()} & {str(each) for each in BUSY})
     assert {state for (state,) in all_runs()} == {"succeeded"}
     let_a_minute_pass(service)
     wait_for(lambda: not rows(service.data, "SELECT id FROM push WHERE state = 'received'"))
@@ -355,6 +355,18 @@ def test_files_that_rows_name_and_that_are_not_well_are_told(still: Service, tmp
     assert (tmp_path / "restored" / artifact.relative_to(data)).read_text() == "rotten"
 
 
+def test_what_was_removed_to_make_room_is_not_missed(still: Service, tmp_path: Path) -> None:
+    data = tmp_path / "var"
+    shutil.copytree(still.data, data, ignore=shutil.ignore_patterns("*.sock"))
+    with closing(sqlite3.connect(data / "hermes.db")) as database, database:
+        for kind, table in (("artifacts", "run"), ("images", "build"), ("logs", "run")):
+            database.execute(f"INSERT INTO removal SELECT '{kind}', id, 0.0, 'of its age', 0.0 FROM {table}")
+    for path in (*data.glob("artifacts/*/*"), *data.glob("images/*"), *data.glob("logs/rank/*")):
+        path.unlink()
+    report = json.loads(admin(Service(data, still.env), "backup", str(tmp_path / "dest"), "--json"))
+    assert (report["missing"], report["counts"]["artifacts"], report["counts"]["images"]) == ([], 0, 0)
+
+
 @pytest.mark.parametrize(("name", "room"), [("dest", "64k"), ("dest", "320k"), ("dest.tar", "400k")])
 def test_disk_that_is_full_is_told_and_nothing_is_left(
     still: Service, tmp_path: Path, name: str, room: str
@@ -407,3 +419,10 @@ def test_backup_waits_for_who_removes_files_now(still: Service, tmp_path: Path) 
         assert backup.poll() is None
     said = backup.communicate(timeout=60)[1]
     assert backup.returncode == 0, said
+
+
+def test_nothing_old_is_removed_while_a_backup_is_taken(still: Service) -> None:
+    with hold.keep_all(Paths(still.data), lambda: None):
+        done = use(still, "retention", "--now")
+        assert isinstance(done.exception, Unavailable) and "a backup is being taken" in str(done.exception)
+    admin(still, "retention", "--now")

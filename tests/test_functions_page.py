@@ -50,7 +50,7 @@ def invoke(page: Page, arguments: str, text: str = "") -> None:
     page.get_by_label("Arguments").fill(arguments)
     page.get_by_label("Standard input", exact=True).fill(text)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("#outcome [data-status]")).to_contain_text("there and back", timeout=30_000)
+    expect(page.locator("#outcome [data-status]")).to_contain_text("there and back")
 
 
 def test_the_list_is_searched(page: Page, function: Pushed) -> None:
@@ -129,9 +129,7 @@ def test_a_file_is_stdin_and_others_lie_in_their_folder(page: Page, function: Pu
     ]
     page.get_by_label("More files").set_input_files(files)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("[data-text]")).to_have_text(
-        "words: first\nfrom a file\na.dat\nb.dat\n", timeout=30_000
-    )
+    expect(page.locator("[data-text]")).to_have_text("words: first\nfrom a file\na.dat\nb.dat\n")
 
 
 def test_without_scripts_the_form_leads_to_the_run(local_service: Service, function: Pushed) -> None:

@@ -152,4 +152,4 @@ def test_the_engine_holds_nothing_of_ours_after_a_push(service: Service, push: C
             return names + [str(path) for path in (service.data / "spool" / "boxes").glob("hermes-*")]
 
         settings = Settings(data=service.data)
-        wait_for(lambda: not ours(), 10)
+        wait_for(lambda: not ours())

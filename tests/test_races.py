@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.oracle import Side, ours, run
+from tests.programs import command_lines
 from tests.race_tools import (
     ZEROS,
     Racer,
@@ -194,6 +195,40 @@ def test_pushes_and_clones_during_maintenance_lose_nothing(
         assert run("git", "fsck", "--strict", "--full", cwd=folder).returncode == 0
 
 
+def test_push_does_not_wait_for_maintenance(crowd: Service, tree: WorkTree) -> None:
+    for n, sha in enumerate(children(tree, 5, size=200_000)):
+        at_once(crowd, tree, "busy", [f"{sha}:refs/heads/b{n}"])
+    bare = ours(crowd).bare("busy")
+    with Upkeep(bare) as upkeep:
+        held = wait_for(lambda: hold_repack(bare))
+        try:
+            for sha in children(tree, 5, size=1000):
+                at_once(crowd, tree, "busy", [f"+{sha}:{MAIN}"])
+        finally:
+            os.kill(held, signal.SIGCONT)
+    assert all(upkeep.ok)
+
+
+def hold_repack(bare: Path) -> int:
+    """Stop the git that joins the packs of a repository, if there is one just now."""
+    for number, line in command_lines().items():
+        if line.startswith(f"git --git-dir={bare} ") and " repack " in line:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGSTOP)
+            while (state := state_of(number)) not in "TZX":
+                time.sleep(0.01)
+            if state == "T":
+                return number
+    return 0
+
+
+def state_of(number: int) -> str:
+    """Of a process: T when it is stopped, X when it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
+
+
 def clone(side: Side, repo: str, into: Path) -> None:
     run("git", "clone", "-q", "--bare", side.url(repo), str(into), cwd=into.parent, env=side.env)
 
@@ -213,8 +248,8 @@ def is_clean(side: Side, repo: str) -> None:
     bare = side.bare(repo)
     for path in (bare, *bare.rglob("*")):
         make_old(path)
-    wait_for(lambda: Upkeep(bare).once(full=True), 60)  # git children of the dead may still pack
-    wait_for(lambda: not side.faults(repo), 20)  # the service's own upkeep holds a lock for a moment
+    wait_for(lambda: Upkeep(bare).once(full=True))  # git children of the dead may still pack
+    wait_for(lambda: not side.faults(repo))  # the service's own upkeep holds a lock for a moment
 
 
 def test_clients_that_are_killed_leave_rows_and_refs_that_agree(crowd: Service, tree: WorkTree) -> None:

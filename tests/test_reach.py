@@ -173,7 +173,7 @@ def test_each_role_gets_what_the_table_says(
 ) -> None:
     wrong = []
     live = "/runs?state=queued&state=starting&state=running"
-    wait_for(lambda: not house.api(live)["runs"], 60)  # what the role before has started: latest means it
+    wait_for(lambda: not house.api(live)["runs"])  # what the role before has started: latest means it
     with ExitStack() as stack:
         visit = Visit(stack, house, role, secrets[role])
         for key, rule in TABLE.items():

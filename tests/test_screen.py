@@ -160,8 +160,8 @@ def test_bars_move_in_the_viewer_and_stand_still_without_scripts(
     run: dict[str, Any] = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
     browser_page.goto(f"/runs/{run['id']}")
     log, row = browser_page.locator("[data-lines]"), '.l[data-line="{}"]'
-    expect(browser_page.locator(row.format(2))).to_contain_text(re.compile(r"one \d\d"), timeout=30_000)
-    expect(browser_page.locator(row.format(44))).to_contain_text("the end", timeout=30_000)
+    expect(browser_page.locator(row.format(2))).to_contain_text(re.compile(r"one \d\d"))
+    expect(browser_page.locator(row.format(44))).to_contain_text("the end")
     expect(browser_page.locator(row.format(2))).to_contain_text("one 40")
     expect(browser_page.locator(row.format(3))).to_contain_text("two 40")
     expect(browser_page.locator(row.format(20))).to_have_count(0)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import ColumnElement, Connection, func, inspect, select, true
+from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.base import Executable
 
 from hermes.paths import Paths
+from hermes.removals import Data, is_removed
 from hermes.states import State
-from hermes.tables import Artifact, Build, Input, Push, Rank, Repo
+from hermes.tables import Artifact, Build, Input, Push, Rank, Removal, Repo
 
 _OF_ATTEMPT = re.compile(r"(\d+)\.(\d+)(?:\.(?:log|idx|stages))?")
 
@@ -38,21 +40,27 @@ class Item(NamedTuple):
 
 
 def read_named(connection: Connection) -> Named:
-    """Also of a schema that is older than this program's."""
+    """Without what was removed to make room. Also of a schema that is older than this program's."""
 
     def rows(query: Executable) -> list[tuple[int, int]]:
         return [tuple(row) for row in connection.execute(query).all()]
 
-    tokens = select(Input.token).distinct()
-    has_inputs = inspect(connection).has_table(Input.__tablename__)
+    def there(kind: Data, subject: "InstrumentedAttribute[int]") -> ColumnElement[bool]:
+        return ~is_removed(kind, subject) if has_removals else true()
+
+    tables = inspect(connection).get_table_names()
+    has_removals = Removal.__tablename__ in tables
+    built = select(Build.id).where(Build.state == State.BUILT, there(Data.IMAGES, Build.id))
+    digests = select(Artifact.sha256).where(there(Data.ARTIFACTS, Artifact.run_id)).distinct()
+    tokens = select(Input.token).where(there(Data.INPUTS, Input.run_id)).distinct()
     return Named(
         last_push=connection.scalar(select(func.max(Push.id))) or 0,
         repos=list(connection.scalars(select(Repo.id).order_by(Repo.id))),
         builds=dict(rows(select(Build.id, Build.attempt))),
         ranks=dict(rows(select(Rank.id, Rank.attempt))),
-        images=list(connection.scalars(select(Build.id).where(Build.state == State.BUILT))),
-        artifacts=list(connection.scalars(select(Artifact.sha256).distinct().order_by(Artifact.sha256))),
-        inputs=list(connection.scalars(tokens)) if has_inputs else [],
+        images=list(connection.scalars(built)),
+        artifacts=list(connection.scalars(digests.order_by(Artifact.sha256))),
+        inputs=list(connection.scalars(tokens)) if Input.__tablename__ in tables else [],
     )
 
 

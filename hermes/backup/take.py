@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import NullPool, create_engine
+
 from hermes import __version__
 from hermes.backup import DATABASE, FORMAT, INFO, KEYS, named
 from hermes.backup.named import Item, Named, read_named
@@ -105,17 +107,11 @@ class Take:
 
     async def _rows(self, live: Database) -> Named:
         if not self._wanted.database:
-            return await _read(live)
+            async with live.read() as session:
+                return await (await session.connection()).run_sync(read_named)
         with tempfile.TemporaryDirectory(prefix="hermes-backup-", dir=self._target.scratch) as folder:
             copy = Path(folder, DATABASE)
-            await asyncio.to_thread(_copy_database, Path(live.url.database or ""), copy)
-            of_copy = Database(f"sqlite+aiosqlite:///{copy}")
-            try:
-                then = await _read(of_copy)
-            finally:
-                await of_copy.close()
-            with closing(sqlite3.connect(copy)) as plain:
-                plain.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+            then = await asyncio.to_thread(_copy_database, Path(live.url.database or ""), copy)
             self._report.counts["database"] = self._add("database", [Item(DATABASE, copy, True)])
         return then
 
@@ -157,13 +153,13 @@ class Take:
                 yield Item(f"keys/{name}", place, False)
 
 
-async def _read(database: Database) -> Named:
-    async with database.read() as session:
-        return await (await session.connection()).run_sync(read_named)
-
-
-def _copy_database(source: Path, copy: Path) -> None:
-    """All of one moment, whatever is written meanwhile: in several steps each write would begin it anew."""
+def _copy_database(source: Path, copy: Path) -> Named:
+    """All of one moment, whatever is written meanwhile: in several steps each write would begin it anew.
+    It is one file, without a log beside it."""
     copy.touch(mode=0o600)
     with closing(sqlite3.connect(source)) as live, closing(sqlite3.connect(copy)) as mine:
         live.backup(mine, pages=-1)
+        mine.execute("PRAGMA journal_mode=DELETE")
+    engine = create_engine(f"sqlite:///{copy}", poolclass=NullPool)
+    with engine.connect() as connection:
+        return read_named(connection)

@@ -110,7 +110,7 @@ class Scene:
         (self.data / "faultpoints" / "now").unlink(missing_ok=True)
         say("no more faults; waiting until everything has ended")
         with suppress(AssertionError):  # the oracle says what has not
-            wait_for(self._is_up, 60)
+            wait_for(self._is_up)
             wait_for(self._is_settled, _CALM_S)
             wait_for(lambda: not any(leftovers(self.service).values()), _CALM_S)
         with closing(self._database()) as rows:
