@@ -36,6 +36,7 @@ from runner.progress import ProgressScanner
 from runner.result import Result
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
+from runner.warm import Warm
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class RankWork:
     executor: Executor
     gpus: Gpus
     hygiene: Hygiene
+    warm: Warm
     adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
     begun: asyncio.Event = field(default_factory=asyncio.Event)  # set by each program (runner.foresight)
 
@@ -81,8 +83,10 @@ class RankWork:
                 with closing(self._result(rank, plan, box, writer)) as result:
                     scanner = ProgressScanner(result)
                     watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                    ending = await self._follow(job, box, watch, left_s(rank, plan))
+                    ending = await self._follow(job, box, watch, plan)
                 watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+                if plan.keeps_result:
+                    self.warm.note(box.task)
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
@@ -146,13 +150,16 @@ class RankWork:
                 await forget_metrics(session, row.id)
         await self.context.doorbell.ring(CHANGED)
 
-    async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, limit_s: float) -> Ending:
+    async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, plan: Plan) -> Ending:
+        limit_s = left_s(job.row, plan)
         following = asyncio.create_task(follow_to_end(self.executor, box, watch.progress, job, limit_s))
         sampling = asyncio.create_task(watch.keep_sampling())
         try:
             if job.row.state is not State.RUNNING:  # it prints already
                 await self._started(job, box)
             self.begun.set()
+            if plan.keeps_result:
+                self.warm.note(box.task)
             return await following
         except Left:
             with suppress(Unavailable):

@@ -110,7 +110,7 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         request.getfixturevalue("engine")
         executor = DockerExecutor(tmp_path / "boxes", f"{LABEL}-{tmp_path.name}")
         if request.param == "docker without root":
-            executor._has_disks = False  # what it finds by itself when it may not mount
+            executor._maker.has_disks = False  # what it finds by itself when it may not mount
     await executor.check()
     yield Bench(executor, tmp_path)
     for name in await executor.boxes():

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,10 @@ _AS_IT_IS = Ground()
 FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 USER = f"{OWNER_ID}:{OWNER_ID}"
 CACHE, CHECKPOINT, INPUT, STDIN = "/hermes/ccache", "/hermes/checkpoint", "/hermes/input", "/hermes/stdin"
+CALL = "/hermes/call"  # what is started in a box that was made before anybody knew
+GIVEN = frozenset((INPUT, STDIN, CALL))  # a program reads these and cannot change them
 _WITH_STDIN = f'exec "$@" <{STDIN}'
+_LEFT_OUT = ("PWD", "OLDPWD", "SHLVL", "HERMES_INPUT_DIR", "HERMES_CHECKPOINT_DIR")
 _CACHE_BYTES = 2 << 30
 LAYERS = "hermes/packages"
 
@@ -77,16 +81,31 @@ def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], groun
     """The container, not started."""
     container: str = api.create_container(
         layer_of(api, task.image, task.packages),
-        ["sh", "-c", _WITH_STDIN, "run", *task.command] if task.stdin else list(task.command),
+        _command(task),
         name=task.name,
         user=USER,
         working_dir="/app",
-        environment=box_env(task, binds),
+        environment=box_env(task, [bind.split(":")[1] for bind in binds]),
         labels=labels,
         volumes=[bind.split(":")[1] for bind in binds],
         host_config=api.create_host_config(binds=binds, **hardening(task, ground)),
     )["Id"]
     return container
+
+
+def _command(task: Task) -> list[str]:
+    if not task.command:
+        return ["sh", f"{CALL}/start"]
+    return ["sh", "-c", _WITH_STDIN, "run", *task.command] if task.stdin else list(task.command)
+
+
+def start_script(task: Task, places: Collection[str]) -> str:
+    """For a container that was made before its task was known: in it all is as if it had been made for it.
+    What a shell adds to its variables, and those of places that it may not have, are left out."""
+    variables = [f"{name}={value}" for name, value in box_env(task, places).items()]
+    left_out = [word for name in _LEFT_OUT for word in ("-u", name)]
+    line = shlex.join(["exec", "env", *left_out, *variables, *task.command])
+    return f"{line} <{STDIN}\n" if task.stdin else f"{line}\n"
 
 
 def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
@@ -97,9 +116,8 @@ def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
         yield task.checkpoint, task.limits.disk_bytes, CHECKPOINT
 
 
-def box_env(task: Task, binds: list[str]) -> dict[str, str]:
+def box_env(task: Task, places: Collection[str]) -> dict[str, str]:
     """What the program sees; the NVIDIA variables of the image itself would win if we left them out."""
-    places = {bind.split(":")[1] for bind in binds}
     return {
         "HOME": "/tmp",
         **task.env,

@@ -1,0 +1,62 @@
+"""What was called lately may be called again: a box waits for each of the last calls (HERMES_WARM)."""
+
+import asyncio
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from hermes.errors import Unavailable
+from hermes.executors.base import Executor, Task
+from hermes.executors.warm import kind_of
+from hermes.journal import log
+
+_RETRY_S = 30.0
+
+
+class _Call(NamedTuple):
+    name: str  # of its box
+    kind: Task
+    at: float
+
+
+@dataclass
+class Warm:
+    """Of one runner: `most` boxes, each for `keep_s` after its call. What is called again and again has more
+    than one."""
+
+    executor: Executor
+    most: int
+    keep_s: float
+    _calls: list[_Call] = field(default_factory=list)  # the last ones
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def note(self, task: Task) -> None:
+        """The program of a call has begun, or has ended."""
+        if self.most:
+            others = [call for call in self._calls if call.name != task.name]
+            self._calls = [*others, _Call(task.name, kind_of(task), time.monotonic())][-self.most :]
+            self._changed.set()
+
+    async def keep(self) -> None:
+        """Make boxes when a program has begun, while it runs; remove those whose time is over."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._until_next_end()):
+                    await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self._look()
+            except Unavailable as error:
+                log.warning("no box waits for the next call", error=str(error))
+                await asyncio.sleep(_RETRY_S)
+                self._changed.set()
+
+    def _until_next_end(self) -> float:
+        return min((call.at for call in self._calls), default=math.inf) + self.keep_s - time.monotonic()
+
+    async def _look(self) -> None:
+        began = time.monotonic() - self.keep_s
+        self._calls = [call for call in self._calls if call.at > began]
+        await self.executor.keep_warm([call.kind for call in self._calls])
