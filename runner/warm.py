@@ -13,6 +13,7 @@ from hermes.executors.warm import kind_of
 from hermes.journal import log
 
 _RETRY_S = 30.0
+_SOON_S = 1.0
 
 
 class _Call(NamedTuple):
@@ -32,15 +33,24 @@ class Warm:
     _calls: list[_Call] = field(default_factory=list)  # the last ones
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def note(self, task: Task) -> None:
-        """The program of a call has begun, or has ended."""
+    def begun(self, task: Task) -> None:
+        """The program of a call runs. If that takes long, others may call meanwhile."""
         if self.most:
-            others = [call for call in self._calls if call.name != task.name]
-            self._calls = [*others, _Call(task.name, kind_of(task), time.monotonic())][-self.most :]
+            self._note(task)
+            asyncio.get_running_loop().call_later(_SOON_S, self._changed.set)
+
+    def ended(self, task: Task) -> None:
+        """All that has to be done for it was done: nobody waits for what costs time now."""
+        if self.most:
+            self._note(task)
             self._changed.set()
 
+    def _note(self, task: Task) -> None:
+        others = [call for call in self._calls if call.name != task.name]
+        self._calls = [*others, _Call(task.name, kind_of(task), time.monotonic())][-self.most :]
+
     async def keep(self) -> None:
-        """Make boxes when a program has begun, while it runs; remove those whose time is over."""
+        """Make boxes after calls, remove those whose time is over."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._until_next_end()):

@@ -80,13 +80,13 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
+                if plan.keeps_result:
+                    self.warm.begun(box.task)
                 with closing(self._result(rank, plan, box, writer)) as result:
                     scanner = ProgressScanner(result)
                     watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                    ending = await self._follow(job, box, watch, plan)
+                    ending = await self._follow(job, box, watch, left_s(rank, plan))
                 watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
-                if plan.keeps_result:
-                    self.warm.note(box.task)
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
                 await self._check_gpus(rank, verdict, writer)
@@ -96,6 +96,8 @@ class RankWork:
                     kept = await collect(self.context, self.executor, box, plan.artifacts, writer)
                     writer.close()
                     await self._settle(job, verdict, kept, watch, ending)
+                if plan.keeps_result:
+                    self.warm.ended(box.task)
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
         finally:
@@ -150,16 +152,13 @@ class RankWork:
                 await forget_metrics(session, row.id)
         await self.context.doorbell.ring(CHANGED)
 
-    async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, plan: Plan) -> Ending:
-        limit_s = left_s(job.row, plan)
+    async def _follow(self, job: Job[Rank], box: Box, watch: Telemetry, limit_s: float) -> Ending:
         following = asyncio.create_task(follow_to_end(self.executor, box, watch.progress, job, limit_s))
         sampling = asyncio.create_task(watch.keep_sampling())
         try:
             if job.row.state is not State.RUNNING:  # it prints already
                 await self._started(job, box)
             self.begun.set()
-            if plan.keeps_result:
-                self.warm.note(box.task)
             return await following
         except Left:
             with suppress(Unavailable):

@@ -104,7 +104,9 @@ def start_script(task: Task, places: Collection[str]) -> str:
     What a shell adds to its variables, and those of places that it may not have, are left out."""
     variables = [f"{name}={value}" for name, value in box_env(task, places).items()]
     left_out = [word for name in _LEFT_OUT for word in ("-u", name)]
-    line = shlex.join(["exec", "env", *left_out, *variables, *task.command])
+    wrapped = "=" in task.command[0]  # env(1) would take that for a variable
+    command = ["sh", "-c", 'exec "$@"', "run", *task.command] if wrapped else task.command
+    line = shlex.join(["exec", "env", *left_out, *variables, *command])
     return f"{line} <{STDIN}\n" if task.stdin else f"{line}\n"
 
 
