@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ CACHE, CHECKPOINT, INPUT, STDIN = "/hermes/ccache", "/hermes/checkpoint", "/herm
 CALL = "/hermes/call"  # what is started in a box that was made before anybody knew
 GIVEN = frozenset((INPUT, STDIN, CALL))  # a program reads these and cannot change them
 _WITH_STDIN = f'exec "$@" <{STDIN}'
+_SHELLS = re.compile(
+    "BASH.*|EPOCH.*|DIRSTACK|EUID|FUNCNAME|GROUPS|HIST.*|IFS|LINENO|OPT(ARG|IND)|PPID|PS[124]|S?RANDOM|SECONDS"
+    "|SHELLOPTS|UID|_"
+)
 _LEFT_OUT = ("PWD", "OLDPWD", "SHLVL", "HERMES_INPUT_DIR", "HERMES_CHECKPOINT_DIR")
 _CACHE_BYTES = 2 << 30
 LAYERS = "hermes/packages"
@@ -101,13 +106,18 @@ def _command(task: Task) -> list[str]:
 
 def start_script(task: Task, places: Collection[str]) -> str:
     """For a container that was made before its task was known: in it all is as if it had been made for it.
-    What a shell adds to its variables, and those of places that it may not have, are left out."""
-    variables = [f"{name}={value}" for name, value in box_env(task, places).items()]
-    left_out = [word for name in _LEFT_OUT for word in ("-u", name)]
+
+    Variables are exported: everybody on the machine can see what stands on a command line. By env(1) come
+    those that a shell makes something of; it leaves out what shells have and nobody has given."""
+    variables = box_env(task, places)
+    by_env = {name: value for name, value in variables.items() if _SHELLS.fullmatch(name)}
+    lines = [f"export {name}={shlex.quote(variables[name])}\n" for name in variables if name not in by_env]
+    left_out = [word for name in _LEFT_OUT if name not in variables for word in ("-u", name)]
     wrapped = "=" in task.command[0]  # env(1) would take that for a variable
     command = ["sh", "-c", 'exec "$@"', "run", *task.command] if wrapped else task.command
-    line = shlex.join(["exec", "env", *left_out, *variables, *command])
-    return f"{line} <{STDIN}\n" if task.stdin else f"{line}\n"
+    named = [f"{name}={value}" for name, value in by_env.items()]
+    start = shlex.join(["exec", "env", *left_out, *named, *command])
+    return "".join(lines) + start + (f" <{STDIN}\n" if task.stdin else "\n")
 
 
 def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:

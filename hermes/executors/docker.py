@@ -112,7 +112,8 @@ class DockerExecutor:
         if (handle := await self._call(self._adopt, task.name, seen)) is None:
             return None
         self._handles[task.name], gone = handle, handle.output.gone
-        return Box(task, handle, gone.beyond(seen), gone.with_all_of(seen))
+        was_ready = self._maker.real_name(task.name) != task.name
+        return Box(task, handle, gone.beyond(seen), gone.with_all_of(seen), was_ready)
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
         return await in_thread(self._follow, box.handle, sink)

@@ -61,8 +61,9 @@ def bring_all(own: Path, task: Task) -> Places:
 
 def lay_out_open(own: Path, task: Task, folders: Mapping[Any, str], owner: int | None) -> Places:
     """As `lay_out`, for a task whose command and input come later (`hand_over`): with a place for each. The
-    command comes with secrets, so never to a disk."""
+    command comes with secrets, so never to a disk, and nobody else of this machine gets there."""
     places = lay_out(own, task, folders, owner)
+    own.chmod(0o700)
     for place in (CALL, INPUT, CHECKPOINT):
         _inside(own, place).mkdir()
     loops.mount_memory(_inside(own, CALL))
