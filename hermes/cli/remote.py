@@ -76,3 +76,13 @@ def say_json(answer: Any) -> None:
 def note(words: str) -> None:
     """To a person, besides the output."""
     click.echo(f"hermes: {words}", err=True)
+
+
+def whole_name(client: Client, function: str) -> str:
+    """`pi` is one's own: `alice/pi`. Raises UserError where nobody knows who one is."""
+    if "/" in function.partition("@")[0].partition(":")[0]:
+        return function
+    login = known_servers().logins.get(client.url)
+    if login is None:
+        raise UserError(f"{function[:80]!r} has no owner", f"write OWNER/{function[:80]}")
+    return f"{login.user}/{function}"

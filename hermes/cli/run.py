@@ -4,15 +4,14 @@ import os
 import signal
 import sys
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from hermes.cli.follow import Follower, Wish, print_result
-from hermes.cli.functions import whole_name
 from hermes.cli.inputs import Inputs, pairs
 from hermes.cli.interrupts import Detached, interrupts, leaving
-from hermes.cli.remote import connection, note, server_option
+from hermes.cli.remote import connection, note, server_option, whole_name
 from hermes.cli.verdict import CANNOT, bad_words, exit_code, say_record
 from hermes.client import Client, Invocation
 from hermes.errors import HermesError
@@ -83,7 +82,14 @@ def run(function: str, server: str, sync: bool, **options: Any) -> None:
 
         complain(error)
         code = CANNOT
-    sys.exit(code)
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """At once: Python would take every module apart first, 20 ms, and nothing of ours is open any more."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(code)
 
 
 def _invoke(
