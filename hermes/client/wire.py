@@ -194,7 +194,11 @@ def _ask(connection: socket.socket, url: str, call: Call, headers: dict[str, str
 
         connection.settimeout(call.silence_s)
         response = HTTPResponse(connection, method=call.method)
-        response.begin()
+        try:
+            response.begin()
+        except BaseException:
+            response.close()
+            raise
     response.will_close = response.will_close or not is_sent  # nobody knows where the next answer would begin
     named = {name.lower(): value for name, value in response.getheaders()}
     return Answer(url, response.status, response.reason, named, response=response)
