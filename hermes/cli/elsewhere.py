@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from hermes.cli.asking import connection, known_servers
 from hermes.cli.plain import clean
-from hermes.cli.remote import connection, known_servers, say_json
+from hermes.cli.remote import say_json
 from hermes.cli.tables import print_table
 from hermes.settings import load_settings
 from hermes.units import show_size

@@ -5,8 +5,9 @@ import time
 
 import click
 
+from hermes.cli.asking import note, whole_name
 from hermes.cli.plain import clean
-from hermes.cli.remote import as_json, asks, note, say_json, whole_name
+from hermes.cli.remote import as_json, asks, say_json
 from hermes.client import Client
 from hermes.client.answers import FunctionVersion
 
