@@ -8,29 +8,19 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from hermes.client.body import Content, pieces, size_of
-from hermes.client.calls import ALIVE, CONNECT_S, WRITE_S, Call, Reply, check_header, proxy_of
-from hermes.client.errors import (
-    BrokenOff,
-    NoServer,
-    OtherServer,
-    late,
-    no_address,
-    no_tls,
-    nobody,
-    not_trusted,
-    silent,
-)
+from hermes.client.calls import WRITE_S, Call, Reply, proxy_of
+from hermes.client.dial import connect, head_of, origin_of, proxy_headers, talking
+from hermes.client.errors import BrokenOff, OtherServer
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
 _PIECE_BYTES = 1 << 18
 _MOST_MOVES = 10
-_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass
@@ -46,12 +36,12 @@ class Answer(Reply):
     def pieces(self) -> Iterator[bytes]:
         """As they come. Raises BrokenOff when it ends too early."""
         assert self.response is not None
-        with _talking(self.url):
+        with talking(self.url):
             while data := self.response.read1(_PIECE_BYTES):
                 yield data
         if missing := self.response.length:
             raise BrokenOff(
-                f"{_origin(urlsplit(self.url))} ended the connection: {missing} bytes are missing"
+                f"{origin_of(urlsplit(self.url))} ended the connection: {missing} bytes are missing"
             )
         self.close()
 
@@ -106,72 +96,7 @@ class Wire:
             if not _is_readable(connection):  # else it was closed
                 return connection
             connection.close()
-        return _connect(url)
-
-
-def _connect(url: str) -> socket.socket:
-    """To the server, or to the proxy that leads there. Raises NoServer, TlsTrouble."""
-    parts, proxy = urlsplit(url), urlsplit(proxy_of(url))
-    to = proxy if proxy.hostname else parts
-    try:
-        host = to.hostname or ""  # as bytes: for text Python would import tables of all scripts, 5 ms
-        address: Any = (host.encode() if host.isascii() else host, _port(to))
-        connection = socket.create_connection(address, CONNECT_S)
-    except TimeoutError:
-        raise silent(_origin(parts)) from None
-    except OSError as error:
-        raise nobody(_origin(parts), error.strerror or str(error)) from None
-    except UnicodeError as error:
-        raise no_address(_origin(parts), error) from None
-    try:
-        _keep_alive(connection)
-        if parts.scheme == "https":
-            if proxy.hostname:
-                _tunnel(connection, parts, proxy)
-            return _encrypted(connection, parts)
-        return connection
-    except BaseException:
-        connection.close()
-        raise
-
-
-def _encrypted(connection: socket.socket, parts: SplitResult) -> socket.socket:
-    """By TLS, with the system's certificates (and SSL_CERT_FILE)."""
-    import ssl
-
-    url = _origin(parts)
-    try:
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=parts.hostname)
-    except ssl.SSLCertVerificationError as error:
-        raise not_trusted(url, error.verify_message) from None
-    except OSError as error:
-        raise no_tls(url, error) from None
-
-
-def _tunnel(connection: socket.socket, parts: SplitResult, proxy: SplitResult) -> None:
-    """Through a proxy, so that it cannot read what is said."""
-    to = f"{parts.hostname}:{_port(parts)}"
-    head = b""
-    with _talking(_origin(proxy)):
-        connection.sendall(_head(f"CONNECT {to}", {"Host": to} | _proxy_headers(proxy)))
-        while not head.endswith(b"\r\n\r\n"):
-            if not (byte := connection.recv(1)):
-                raise ConnectionError("it hung up")
-            head += byte
-    if head.split(None, 2)[1][:1] != b"2":
-        said = head.partition(b"\r\n")[0].decode("latin-1")
-        raise NoServer(
-            f"the proxy {_origin(proxy)} does not lead to {to}: {said[:80]}", "ask who runs the proxy"
-        )
-
-
-def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    if proxy.username is None:
-        return {}
-    from base64 import b64encode
-
-    words = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {b64encode(words.encode()).decode()}"}
+        return connect(url)
 
 
 def _ask(connection: socket.socket, url: str, call: Call, headers: dict[str, str]) -> Answer:
@@ -180,13 +105,13 @@ def _ask(connection: socket.socket, url: str, call: Call, headers: dict[str, str
     target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
     given: dict[str, str] = {"Host": parts.netloc, "Accept-Encoding": "identity"}
     if proxy.hostname and parts.scheme == "http":
-        target, given = url, given | _proxy_headers(proxy)
+        target, given = url, given | proxy_headers(proxy)
     content, about = call.payload()
     size = size_of(content)
     if call.method not in ("GET", "DELETE"):
         about |= {"Transfer-Encoding": "chunked"} if size is None else {"Content-Length": str(size)}
-    head = _head(f"{call.method} {target}", given | headers | about)
-    with _talking(url):
+    head = head_of(f"{call.method} {target}", given | headers | about)
+    with talking(url):
         connection.settimeout(WRITE_S)
         connection.sendall(head)
         is_sent = _send(connection, content, is_chunked=size is None)
@@ -202,13 +127,6 @@ def _ask(connection: socket.socket, url: str, call: Call, headers: dict[str, str
     response.will_close = response.will_close or not is_sent  # nobody knows where the next answer would begin
     named = {name.lower(): value for name, value in response.getheaders()}
     return Answer(url, response.status, response.reason, named, response=response)
-
-
-def _head(line: str, headers: dict[str, str]) -> bytes:
-    for name, value in headers.items():
-        check_header(name, value)
-    lines = [f"{line} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def _send(connection: socket.socket, content: Content, *, is_chunked: bool) -> bool:
@@ -238,39 +156,3 @@ def _is_readable(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(0))
-
-
-@contextmanager
-def _talking(url: str) -> Iterator[None]:
-    """Faults of a connection in the words of our errors."""
-    origin = _origin(urlsplit(url))
-    try:
-        yield
-    except TimeoutError:
-        raise late(origin) from None
-    except Exception as error:
-        from http.client import HTTPException
-
-        if isinstance(error, HTTPException):  # some of these are an OSError, too
-            raise BrokenOff(f"{origin} ended the connection: {error}") from None
-        if not isinstance(error, OSError):
-            raise
-        words = error.strerror or str(error) or type(error).__name__
-        raise BrokenOff(f"the connection to {origin} broke: {words}") from None
-
-
-def _keep_alive(connection: socket.socket) -> None:
-    """A word now and then to a silent peer, so that one which is gone is noticed."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    for name, value in ALIVE:
-        if option := getattr(socket, name, None):  # not on every system
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
-def _origin(parts: SplitResult) -> str:
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or _PORTS.get(parts.scheme, 80)
