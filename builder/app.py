@@ -1,6 +1,5 @@
 """The builder: claims queued builds, a few at a time, and does them."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -8,15 +7,16 @@ from sqlalchemy import func, select
 
 from builder.build import BuildWork
 from hermes.executors import LOCAL_WARNING, choose_executor
+from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.leases import new_owner, take
-from hermes.process import Context
+from hermes.process import Context, StopEvent
 from hermes.states import State
 from hermes.supervisor import Job, Supervisor
 from hermes.tables import Build, Run
 
 
-async def serve(context: Context, stop: asyncio.Event) -> None:
+async def serve(context: Context, stop: StopEvent) -> None:
     """Work until `stop`."""
     executor, words = await choose_executor(context.settings)
     log.info("builder ready", executor=executor.name, engine=words)
@@ -54,6 +54,7 @@ async def claim_builds(context: Context, owner: str, places: int) -> list[Job[Bu
     async with context.database.read() as session:
         if (await session.scalars(queued)).first() is None:
             return []
+    faultpoint("build.claiming")
     async with context.database.write() as session:
         rows = (await session.scalars(queued.with_for_update(skip_locked=True, of=Build))).all()
         lease_s = context.settings.lease

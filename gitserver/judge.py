@@ -15,6 +15,7 @@ from hermes import pushes
 from hermes.at_once import Ask, ask_in
 from hermes.errors import HermesError, Refused, UserError
 from hermes.fairness import check_queue
+from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.options import PushOptions
 from hermes.tables import Push, Repo, User
@@ -86,8 +87,10 @@ class Judge:
         try:
             policy = await self._policy
             changes, fault = await self._inspection.ask(policy, commands, quarantine)
+            faultpoint("push.quarantined")
             if fault is None:
                 await self._record(changes)
+                faultpoint("push.recorded")
         except HermesError as error:
             fault = commands[0].ref, error
         if fault is not None:

@@ -18,6 +18,7 @@ from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
 from hermes.at_once import Ask
 from hermes.errors import TooMany, UserError
+from hermes.faultpoint import faultpoint
 from hermes.git import set_head, sync_names
 from hermes.options import PushOptions, parse_options
 from hermes.queue import BUILDS, CHANGED, RANKS
@@ -68,6 +69,7 @@ class Receiver:
         return await self._receive(head, body, options, ref)
 
     async def _receive(self, head: protocol.PushHead, body: Body, options: PushOptions, ref: str) -> Received:
+        faultpoint("push.begun")
         case = Case(self._user, self._repo, self._target, head, options)
         judge = Judge(self._door, case, self._refusal)
         body.hold_until(judge.prepare)
@@ -83,7 +85,9 @@ class Receiver:
         report = protocol.read_report(answer, head)
         if report.unpack != "ok":
             return self._refuse(head, self._broken(report.words), ref)
+        faultpoint("push.moved")
         await in_thread(sync_names, self._target.path, report.moved)
+        faultpoint("push.synced")
         applied = await self._apply(judge.changes, report.moved)
         if more := advice(report.refs.values()):
             answer = protocol.band(protocol.PROGRESS, more.encode()) + answer if head.has_sideband else answer
@@ -92,6 +96,7 @@ class Receiver:
     async def _look_at_head(self, head: protocol.PushHead, body: Body) -> None:
         """What can be refused before the pack is read. Raises UserError."""
         settings = self._context.settings
+        self._context.room.require()
         wait_s = self._door.rate.wait_s(self._user.name)
         if wait_s:
             raise TooMany(f"more than {settings.push_rate} pushes in a minute", wait_s)
@@ -115,8 +120,10 @@ class Receiver:
             applied = await self._context.database.write_at_once(lambda ask: _settle(ask, changes, moved))
         else:
             applied = await self._queue(changes, moved)
+        faultpoint("push.applied")
         starts = any(push.plan is not None for _, push, _ in applied)
         self._context.doorbell.ring_soon(*(BUILDS, RANKS) if starts else (), CHANGED)
+        faultpoint("push.rung")
         return applied
 
     async def _queue(self, changes: list[tuple[Change, Push]], moved: set[str]) -> list[Applied]:

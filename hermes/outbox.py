@@ -11,6 +11,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.database import Database
+from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.outward import Undelivered
 from hermes.tables import Outbox
@@ -33,6 +34,13 @@ _DUE = (
 def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any]) -> None:
     """With what else this transaction writes."""
     session.add(Outbox(topic=topic, key=key, payload=payload, created_at=time.time(), next_at=time.time()))
+
+
+async def resume(database: Database, topic: str) -> None:
+    """Its one sender begins: whoever was at it before is gone, so all that waits is due now."""
+    async with database.write() as session:
+        waiting = (Outbox.topic == topic, Outbox.sent_at.is_(None), Outbox.tries <= len(WAITS_S))
+        await session.execute(update(Outbox).where(*waiting).values(next_at=time.time()))
 
 
 async def due(database: Database, topic: str) -> list[Outbox]:
@@ -59,7 +67,9 @@ async def deliver(database: Database, row: Outbox, send: Callable[[Outbox], Awai
     """One try, and what came of it."""
     error = ""
     try:
+        faultpoint(f"{row.topic}.sending")
         await send(row)
+        faultpoint(f"{row.topic}.sent")
     except Undelivered as failure:
         error = str(failure)[:_MOST_ERROR]
     now, tries = time.time(), row.tries + 1

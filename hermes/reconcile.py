@@ -20,31 +20,39 @@ from hermes.threads import in_thread
 from hermes.transitions import move
 
 _HALF_PUSH_S = 60.0
+_SETTLE_S = 5.0  # git children of a killed receiver end within that
 
 
-async def keep_reconciling(context: Context) -> None:
-    """Reconcile for ever; a database that is away is waited for."""
+async def keep_reconciling(context: Context, *, receives: bool = False) -> None:
+    """Reconcile for ever; a database that is away is waited for. Who `receives` pushes is the only one that
+    does: what was half done when it began, nobody is at any more."""
+    began = time.time()
     while True:
         await asyncio.sleep(context.settings.poll * random.uniform(0.8, 1.2))  # processes spread out
         try:
-            await reconcile(context)
+            is_new = receives and time.time() - began > _SETTLE_S
+            await reconcile(context, began if is_new else 0.0)
             await context.failed.write(context.database)
         except Unavailable as error:
             log.warning("reconcile failed", error=str(error))
 
 
-async def reconcile(context: Context) -> None:
-    """One pass: expired leases, cancelled work that nobody holds, half-done pushes."""
+async def reconcile(context: Context, nobody_before: float = 0.0) -> None:
+    """One pass: expired leases, cancelled work that nobody holds, half-done pushes; of these all from before
+    `nobody_before`, and what is older than a minute."""
     now = time.time()
     async with context.database.read() as session:
         due = await _is_due(session, now)
     if due:
+        is_sure = not context.room.was_short(
+            context.settings.lease
+        )  # else owners could not show that they live
         async with context.database.write() as session:
-            ended = await expire(session, now)
+            ended = await expire(session, now) if is_sure else 0
             ended += await _end_cancelled(session)
         if ended:
             await context.doorbell.ring(BUILDS, RANKS, CHANGED)
-    for push in await _half_pushes(context, now):
+    for push in await _half_pushes(context, max(now - _HALF_PUSH_S, nobody_before)):
         await resolve_push(context, push)
 
 
@@ -80,23 +88,39 @@ async def _end_cancelled(session: AsyncSession) -> int:
     return ended
 
 
-async def _half_pushes(context: Context, now: float) -> list[Push]:
+async def _half_pushes(context: Context, before: float) -> list[Push]:
     async with context.database.read() as session:
         found = await session.scalars(
-            select(Push).where(Push.state == "received", Push.created_at < now - _HALF_PUSH_S).limit(100)
+            select(Push).where(Push.state == "received", Push.created_at < before).limit(100)
         )
         return list(found.all())
 
 
 async def resolve_push(context: Context, push: Push) -> None:
-    """A push whose end nobody saw: its ref tells whether it happened."""
-    moved = await in_thread(_has_moved, context, push)
+    """A push whose end nobody saw: what moved the ref since, or else the ref, tells whether it happened."""
+    seen = await in_thread(_has_moved, context, push)
     async with context.database.write() as session:
-        if moved:
+        told = await _told_by_others(session, push)
+        if seen if told is None else told:
             await pushes.apply(session, push)
         else:
             await pushes.abandon(session, push, "the ref did not move")
     await context.doorbell.ring(BUILDS, RANKS, CHANGED)
+
+
+async def _told_by_others(session: AsyncSession, push: Push) -> bool | None:
+    """Somebody whose push was not answered pushes again: the ref is then where it should be, and this push
+    has not moved it. None: the pushes before and after it on its ref do not tell."""
+    applied = select(Push).where(Push.repo_id == push.repo_id, Push.ref == push.ref, Push.state == "applied")
+    after = (await session.scalars(applied.where(Push.id > push.id).order_by(Push.id).limit(1))).first()
+    before = (
+        await session.scalars(applied.where(Push.id < push.id).order_by(Push.id.desc()).limit(1))
+    ).first()
+    if after is not None and after.old_sha == push.new_sha:
+        return True
+    if any(each is not None and each.old_sha == push.old_sha for each in (before, after)):
+        return False  # of two that found the ref there, the other one moved it
+    return None
 
 
 def _has_moved(context: Context, push: Push) -> bool:

@@ -1,6 +1,7 @@
 """The composition root: git and pages on one port. Nothing imports this file; it may import all."""
 
 import asyncio
+import os
 import resource
 import signal
 import socket
@@ -16,7 +17,7 @@ from gitserver.child import Git
 from gitserver.door import Door
 from gitserver.maintenance import keep_maintaining
 from gitserver.ssh import serving
-from hermes import journal
+from hermes import faultpoint, journal
 from hermes.checks import open_sockets
 from hermes.errors import HermesError
 from hermes.http import http_protocol
@@ -24,8 +25,9 @@ from hermes.images import load_images
 from hermes.inputs import keep_sweeping_inputs
 from hermes.journal import log
 from hermes.pools import load_pools
-from hermes.process import open_context, watch_children
+from hermes.process import leave, open_context, watch_children
 from hermes.reconcile import keep_reconciling
+from hermes.retention import keep_sweeping_old
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
 from web.app import Pages
@@ -57,7 +59,13 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         sweeping = keep_sweeping_inputs(context.database, context.paths)
-        always = [keep_reconciling(context), keep_maintaining(context, door.git), sweeping, *pages.always()]
+        always = [
+            keep_reconciling(context, receives=True),
+            keep_maintaining(context, door.git),
+            sweeping,
+            keep_sweeping_old(context),
+            *pages.always(),
+        ]
         tasks = [asyncio.create_task(each) for each in always]
         for task in tasks:
             task.add_done_callback(_say_why)
@@ -120,6 +128,7 @@ def main() -> None:
         settings = load_settings()
         _allow_open_files()
         journal.configure(settings.log, "serve")
+        faultpoint.arm(os.environ, settings.data)
         http, ssh = open_sockets(settings)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         asyncio.run(serve(settings, http, ssh))
@@ -127,6 +136,7 @@ def main() -> None:
         sys.exit(f"hermes serve: {error}")
     except KeyboardInterrupt:
         pass
+    leave()
 
 
 if __name__ == "__main__":

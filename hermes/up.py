@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,25 +25,54 @@ from hermes.settings import Settings
 ROOT = Path(__file__).parent.parent
 _AGAIN_AFTER_S = 1.0
 _ORPHAN_LOOK_S = 2.0
+_WORKERS = ("builder", "runner")
 _KILL_WAIT_S = 17  # longer than a runner needs to end its boxes, shorter than what is promised (20 s)
 
 
-class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
-    """Runs its command again and again until `stopping`; honcho sees one process that goes on."""
+@dataclass(frozen=True)
+class _End:
+    """What all are told: `draining`, workers end when their work has; `stopping`, everybody ends."""
 
-    def __init__(self, *args: Any, stopping: Any, **kwargs: Any) -> None:
+    draining: Any = field(default_factory=multiprocessing.Event)
+    stopping: Any = field(default_factory=multiprocessing.Event)
+    at_work: Any = field(default_factory=lambda: multiprocessing.Value("i", len(_WORKERS)))
+
+    def at_once(self) -> None:
+        """No work is waited for."""
+        self.stopping.set()
+        self.draining.set()
+
+    def one_has_drained(self) -> None:
+        """The last one ends the rest."""
+        with self.at_work.get_lock():
+            self.at_work.value -= 1
+            if self.at_work.value == 0:
+                self.stopping.set()
+
+
+class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
+    """Runs its command again and again until it is to end; honcho sees one process that goes on."""
+
+    def __init__(self, *args: Any, end: _End, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._stopping = stopping
+        self._end = end
+        self._mine = end.draining if self.name in _WORKERS else end.stopping
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
         threading.Thread(target=self._end_child, daemon=True).start()
-        while not self._stopping.is_set():
+        while not self._is_over():
             super().run(events, ignore_signals)
-            if not self._stopping.wait(_AGAIN_AFTER_S):
+            if not self._mine.wait(_AGAIN_AFTER_S):
                 self._send_message(
                     f"{self.name} ended with {self._child.returncode}; starting it again\n".encode()
                 )
+        if not self._end.stopping.is_set():
+            self._end.one_has_drained()
+            self._end.stopping.wait()
         super()._send_message({"returncode": 0}, type="stop")
+
+    def _is_over(self) -> bool:
+        return bool(self._end.stopping.is_set() or self._mine.is_set())
 
     def _send_message(self, data: Any, type: str = "line") -> None:
         if type != "stop":  # sent once, at the real end
@@ -52,30 +82,56 @@ class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
         """honcho knows only the first child's id; the current one is ours to end, also when our parent was
         killed: orphans would hold the port for ever."""
         parent = os.getppid()
-        while not self._stopping.wait(_ORPHAN_LOOK_S) and os.getppid() == parent:
+        while not self._mine.wait(_ORPHAN_LOOK_S) and os.getppid() == parent:
             pass
-        self._stopping.set()
+        if os.getppid() != parent:
+            self._end.at_once()
+        was_first = not self._end.stopping.is_set()
+        self._ask_child_to_end()
+        if was_first:
+            self._end.stopping.wait()
+            self._ask_child_to_end()
+
+    def _ask_child_to_end(self) -> None:
         with suppress(ProcessLookupError, AttributeError):
             os.killpg(self._child.pid, signal.SIGTERM)
+
+
+class _Words:
+    """What all processes say goes to stdout. Where that is a file on a full disk they are lost, no more."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            os.write(sys.stdout.fileno(), text.encode(errors="replace"))
+
+    def flush(self) -> None:
+        """Nothing is held."""
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
 
 
 class _KeepingManager(Manager):  # type: ignore[misc]
     """honcho's manager with kept processes."""
 
-    def __init__(self) -> None:
-        super().__init__(Printer(sys.stdout, colour=sys.stdout.isatty()))
-        self._stopping = multiprocessing.Event()
-        self._ending = False
+    def __init__(self, *, drains: bool) -> None:
+        super().__init__(Printer(_Words(), colour=sys.stdout.isatty()))
+        self._end = _End()
+        self._drains, self._ending = drains, False
         self._process_ctor = self._keep
 
     def _keep(self, *args: Any, **kwargs: Any) -> _KeptProcess:
-        return _KeptProcess(*args, stopping=self._stopping, **kwargs)
+        return _KeptProcess(*args, end=self._end, **kwargs)
 
     def terminate(self) -> None:
+        if self._drains:  # the next signal does not wait any more
+            self._drains = False
+            self._end.draining.set()
+            return
         if self._ending:  # a second signal amid the first: the event's lock is not re-entrant
             return
         self._ending = True
-        self._stopping.set()
+        self._end.at_once()
         super().terminate()
 
 
@@ -96,7 +152,7 @@ def up(settings: Settings) -> None:
     else:
         env["HERMES_REDIS_URL"] = f"unix://{socket_path(settings.data)}"
     honcho_manager.KILL_WAIT = _KILL_WAIT_S
-    manager = _KeepingManager()
+    manager = _KeepingManager(drains=settings.stop == "drain")
     for name, command in processes.items():
         manager.add_process(name, command, env=env, cwd=str(ROOT))
     manager.loop()

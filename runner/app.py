@@ -14,7 +14,7 @@ from hermes.instance import UNFENCED
 from hermes.journal import log
 from hermes.leases import new_owner
 from hermes.pools import PoolTable, load_pools, pool_of
-from hermes.process import Context
+from hermes.process import Context, StopEvent
 from hermes.queue import CHANGED
 from hermes.settings import Settings
 from hermes.supervisor import Supervisor
@@ -30,7 +30,7 @@ from runner.warm import Warm
 from runner.work import RankWork
 
 
-async def serve(context: Context, stop: asyncio.Event) -> None:
+async def serve(context: Context, stop: StopEvent) -> None:
     """Work until `stop`."""
     executor, words = await choose_executor(context.settings, context.paths.keeper)
     gpus, gpu_words = open_gpus(context.settings.gpus)
@@ -43,7 +43,7 @@ async def serve(context: Context, stop: asyncio.Event) -> None:
     if executor.name == "local":
         log.warning(LOCAL_WARNING, engine=words)
     log.info("runner ready", executor=executor.name, engine=words, gpus=gpu_words, cpus=capacity.cpus)
-    warm = Warm(executor, context.settings.warm, context.settings.warm_time)
+    warm = Warm(executor, context.settings.warm, context.settings.warm_time, context.room.trouble)
     work = RankWork(context, executor, gpus, hygiene, warm)
     foresight = Foresight(work, claims, lambda: supervisor.jobs)
     cancelled = partial(_cancelled, context)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Float, Integer, bindparam, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.faultpoint import faultpoint
 from hermes.gpu import GpuWant
 from hermes.leases import take
 from hermes.pools import PoolTable, open_pools
@@ -100,6 +101,7 @@ class Claims:
         starts = await self.decide([slot_of(job.row) for job in jobs if job.holds])
         if not starts:
             return []
+        faultpoint("rank.claiming")
         async with self.context.database.write() as session:
             rows = await session.scalars(_CHOSEN, {"chosen": list(starts)})
             return [job for row in rows.all() if (job := await self._take(session, row, starts[row.id]))]

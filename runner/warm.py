@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -30,6 +31,7 @@ class Warm:
     executor: Executor
     most: int
     keep_s: float
+    trouble: Callable[[], str]  # with the disk: then nothing waits
     _calls: list[_Call] = field(default_factory=list)  # the last ones
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -69,4 +71,10 @@ class Warm:
     async def _look(self) -> None:
         began = time.monotonic() - self.keep_s
         self._calls = [call for call in self._calls if call.at > began]
-        await self.executor.keep_warm([call.kind for call in self._calls])
+        kinds = [] if self.trouble() else [call.kind for call in self._calls if _can_wait(call.kind)]
+        await self.executor.keep_warm(kinds)
+
+
+def _can_wait(kind: Task) -> bool:
+    """An image of a repository's own may have no shell that takes a command later; a tree may be away."""
+    return kind.recipe is None and kind.tree.exists()

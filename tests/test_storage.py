@@ -210,8 +210,8 @@ async def test_a_lease_that_is_renewed_does_not_expire(world: World) -> None:
     async with world.database.write() as session:
         await take(session, await session.get_one(Rank, rank.id), "r", 1)
     async with world.database.write() as session:
-        assert await renew(session, Rank, "r", 600) == {rank.id: 1}
-        assert await renew(session, Rank, "another", 600) == {}
+        assert await renew(session, Rank, "r", [rank.id], 600) == {rank.id: 1}
+        assert await renew(session, Rank, "another", [rank.id], 600) == {}
         assert await expire(session, time.time() + 60) == 0
 
 

@@ -67,10 +67,14 @@ async def keep_sending(site: Site) -> None:
     """For ever; several at a time, so that a slow receiver holds nobody up."""
     bell = site.context.doorbell.bell(CHANGED)
     sending: set[asyncio.Task[None]] = set()
+    is_resumed = False
     while True:
         await asyncio.sleep(_PAUSE_S)
         await bell.wait(_LOOK_S)
         try:
+            if not is_resumed:
+                await outbox.resume(site.context.database, CALLBACK)
+                is_resumed = True
             rows = await outbox.due(site.context.database, CALLBACK)
         except Unavailable as error:
             log.warning("outbox not read", error=str(error))

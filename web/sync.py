@@ -6,7 +6,7 @@ bits), both big endian, and the bytes."""
 import base64
 import json
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -23,7 +23,7 @@ from hermes.tables import Rank, Run, User
 from web.answers import RunAnswer
 from web.lookup import find_run
 from web.outcome import Outcomes
-from web.outflow import Outflow, Told, Wrote
+from web.outflow import Had, Outflow, Told, Wrote
 from web.runs import WHOLE, run_details
 from web.shapes import run_answer
 from web.site import Site
@@ -64,10 +64,13 @@ def check_room(site: Site, outcomes: Outcomes, user: User) -> None:
 
 
 class Call:
-    """Somebody who waits for a run."""
+    """Somebody who waits for a run; `had`: what they have of its ranks."""
 
-    def __init__(self, site: Site, outcomes: Outcomes, user: User, run_id: int) -> None:
+    def __init__(
+        self, site: Site, outcomes: Outcomes, user: User, run_id: int, had: Mapping[int, Had] | None = None
+    ) -> None:
         self._site, self._outcomes, self._user, self._run_id = site, outcomes, user, run_id
+        self._had = had or {}
 
     def answer(self, request: Request) -> Response:
         """In the form that `Accept` asks for."""
@@ -87,6 +90,8 @@ class Call:
         with self._outcomes.waiting.one_more(str(self._user.id)):
             async with self._outcomes.watch(self._run_id) as watched:
                 flow = Outflow(self._site.context.paths, watched, self._site.closing)
+                for rank, had in self._had.items():
+                    flow.leave_out(rank, had)
                 async with aclosing(flow.pieces(only)) as pieces:
                     async for piece in pieces:
                         yield piece

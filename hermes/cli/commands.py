@@ -1,5 +1,6 @@
 """The command `hermes`, with all that it can do."""
 
+import difflib
 import gc
 import importlib
 
@@ -30,6 +31,16 @@ class _Commands(click.Group):
         finally:
             gc.enable()
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
+            more = f" Did you mean '{near[0]}'?" if near else ""
+            raise click.UsageError(error.format_message() + more, ctx) from None
 
     def _walk(self, ctx: click.Context, words: tuple[str, ...]) -> click.Command | None:
         command = self.get_command(ctx, words[0])

@@ -112,4 +112,7 @@ def _say(chosen: Template, made: Made, steps: list[str]) -> None:
     click.echo("next:")
     for step in steps:
         click.echo(f"  {step}")
-    click.echo("YOU and SERVER: your name and the machine, as the service's first page shows them", err=True)
+    if any("YOU@SERVER" in step for step in steps):
+        click.echo(
+            "YOU and SERVER: your name and the machine, as the service's first page shows them", err=True
+        )

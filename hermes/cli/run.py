@@ -21,7 +21,7 @@ class _Run(click.Command):
         try:
             return super().make_context(*args, **rest)
         except click.UsageError as error:
-            raise _Usage(error.message, error.ctx) from None
+            raise _Usage(error.format_message(), error.ctx) from None
 
 
 class _Span(click.ParamType[float]):

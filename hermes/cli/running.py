@@ -7,7 +7,7 @@ import time
 from typing import Any, NoReturn
 
 from hermes.cli.asking import complain, connection, note, whole_name
-from hermes.cli.follow import Follower, Wish, print_result
+from hermes.cli.follow import Follower, Wish
 from hermes.cli.inputs import Inputs, pairs
 from hermes.cli.interrupts import Detached, interrupts, leaving
 from hermes.cli.verdict import CANNOT, bad_words, exit_code, say_record
@@ -62,7 +62,7 @@ def _invoke(
     try:
         wish = Wish(client, _invocation(client, given, **options), given.rewind if given.can_resend else None)
         if detach or wait_s:
-            return _leave(wish, 0.0 if detach else wait_s, as_json)
+            return _leave(wish, 0.0 if detach else wait_s, quiet, as_json)
         return _follow(wish, quiet, as_json)
     finally:
         given.close()
@@ -119,7 +119,7 @@ def _follow(wish: Wish, quiet: bool, as_json: bool) -> int:
     return exit_code(record)
 
 
-def _leave(wish: Wish, wait_s: float, as_json: bool) -> int:
+def _leave(wish: Wish, wait_s: float, quiet: bool, as_json: bool) -> int:
     """Started, and waited for at most so long."""
     until = time.monotonic() + wait_s
     record = wish.start(lambda: wish.client.start(wish.invocation, wait_s))
@@ -127,9 +127,11 @@ def _leave(wish: Wish, wait_s: float, as_json: bool) -> int:
         time.sleep(min(0.5, max(until - time.monotonic(), 0)))
         record = wish.client.run(record["id"])
     ended = record["ended_at"] is not None
-    begins_line = print_result(wish.client, record) if ended and wait_s else True
+    follower = Follower(wish.client, quiet)
+    if ended and wait_s:
+        record = follower.go_on(record)
     if as_json:
-        say_record(record, begins_line)
+        say_record(record, follower.begins_line)
     elif not (ended and wait_s):
         print(record["id"])
     if not (ended and wait_s):

@@ -4,8 +4,8 @@
         for frame in client.invoke(Invocation("alice/pi:1.0.0", args=["5000000"])):
             ...
 
-What the server says comes back as it is, typed (`hermes.client.answers`). What is raised:
-`hermes.client.errors`.
+What the server says comes back as it is, typed (`hermes.client.answers`, `hermes.client.instance_answers`).
+What is raised: `hermes.client.errors`.
 """
 
 from typing import TYPE_CHECKING, Any

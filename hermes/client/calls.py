@@ -110,6 +110,17 @@ def query_of(address: str) -> list[tuple[str, str]]:
     return parse_qsl(urlsplit(address).query)
 
 
+def of_owner(name: str) -> dict[str, str]:
+    """A filter of lists; none where nobody is named."""
+    return {"owner": name} if name else {}
+
+
+def part(path: str, params: list[tuple[str, str]], offset: int) -> Call:
+    """Bytes from one on."""
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    return Call("GET", path, params, headers=headers)
+
+
 def headers_of(token: str) -> dict[str, str]:
     """Of every request."""
     own = {"User-Agent": f"hermes/{__version__}", "Accept": "application/json"}
@@ -169,9 +180,11 @@ def _foreign(reply: Reply) -> Exception:
 
 
 def read(reply: Reply) -> Any:
-    """The JSON of a good answer. Raises what `refusal` says, or OtherServer."""
+    """The JSON of a good answer, if it has any. Raises what `refusal` says, or OtherServer."""
     if error := refusal(reply):
         raise error
+    if reply.status == 204:
+        return None
     try:
         return json.loads(reply.body)
     except ValueError:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from hermes.client.body import Body, Part
 from hermes.client.calls import Call
 from hermes.client.errors import ClientError
-from hermes.client.frames import MEDIA_TYPE
+from hermes.client.frames import MEDIA_TYPE, Had
 
 MOST_WAIT_S = 600.0  # what a server waits at most
 _MOST_IN_ADDRESS = 4000  # characters of arguments; what is longer goes into the body
@@ -78,6 +78,13 @@ class Invocation:
 def _length(stdin: Body | bytes | None) -> dict[str, str]:
     known = isinstance(stdin, Body) and stdin.size is not None
     return {"Content-Length": str(stdin.size)} if known and isinstance(stdin, Body) else {}
+
+
+def output_call(number: int, had: Mapping[int, Had]) -> Call:
+    """The request that follows a run that was started before."""
+    after = [("after", f"{rank}.{each.attempt}.{each.stdout}.{each.stderr}") for rank, each in had.items()]
+    headers = {"Accept": MEDIA_TYPE}
+    return Call("GET", f"/runs/{number}/output", after, headers=headers, silence_s=_SILENCE_S)
 
 
 def function_path(function: str) -> str:

@@ -108,7 +108,7 @@ def _ask(connection: socket.socket, url: str, call: Call, headers: dict[str, str
         target, given = url, given | proxy_headers(proxy)
     content, about = call.payload()
     size = size_of(content)
-    if call.method not in ("GET", "DELETE"):
+    if size != 0 or call.method not in ("GET", "DELETE"):
         about |= {"Transfer-Encoding": "chunked"} if size is None else {"Content-Length": str(size)}
     head = head_of(f"{call.method} {target}", given | headers | about)
     with talking(url):

@@ -57,7 +57,8 @@ class AsyncWire:
         """Send it, and have its answer until the block ends; `follows`: wherever that is."""
         url = self._url + call.target
         content, about = call.payload()
-        if (size := size_of(content)) is not None and call.method not in ("GET", "DELETE"):
+        size = size_of(content)
+        if size or (size is not None and call.method not in ("GET", "DELETE")):
             about |= {"Content-Length": str(size)}
         timeout = httpx.Timeout(CONNECT_S, read=call.silence_s, write=WRITE_S)
         given: dict[str, Any] = {"headers": call.headers | about, "timeout": timeout}

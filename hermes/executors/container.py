@@ -20,11 +20,13 @@ from hermes.tree import OWNER_ID
 @dataclass(frozen=True)
 class Ground:
     """What the operator has chosen for all boxes: the network of those that have one, the runtime, and the
-    network through which packages are fetched."""
+    network through which packages are fetched; whether there are Dockerfiles, and their commands' network."""
 
     network: str = "none"
     runtime: str = ""
     packages_network: str = "bridge"
+    dockerfiles: bool = False
+    dockerfiles_network: str = "none"
 
 
 _AS_IT_IS = Ground()
@@ -88,6 +90,8 @@ def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], groun
         layer_of(api, task.image, task.packages),
         _command(task),
         name=task.name,
+        entrypoint=[],  # a Dockerfile may have one
+        healthcheck={"test": ["NONE"]},
         user=USER,
         working_dir="/app",
         environment=box_env(task, [bind.split(":")[1] for bind in binds]),

@@ -17,9 +17,10 @@ from docker.errors import NotFound as NoContainer
 
 from hermes.errors import Unavailable
 from hermes.executors.ahead import Ahead
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Layers, Seen, Sink, Task, Usage
+from hermes.executors.base import KILL_WAIT_S, Box, Dockerfiles, Exit, Folder, Layers, Seen, Sink, Task, Usage
 from hermes.executors.cgroups import group_paths, read_processes, read_usage
 from hermes.executors.container import FOLDERS, Ground
+from hermes.executors.dockerfiles import DockerfileImages
 from hermes.executors.engine import (
     CALL_S,
     call,
@@ -67,6 +68,7 @@ class DockerExecutor:
         self._api: Any = None
         self._handles: dict[str, _Handle] = {}
         self.layers: Layers = PackageLayers(self._client, self._ground)
+        self.dockerfiles: Dockerfiles = DockerfileImages(self._client, self._ground)
         self._starts = asyncio.Semaphore(_STARTS)
         remove = partial(self._call, self._maker.remove)
         self._ahead = Ahead(partial(self._call, self._maker.make), remove)
@@ -87,7 +89,7 @@ class DockerExecutor:
     async def start(self, task: Task) -> Box:
         warm = None
         try:
-            await have_again(self.layers, task)
+            await have_again(self.dockerfiles, self.layers, task)
             made = await self._ahead.take(task)
             warm = None if made else await self._warm.take(task)
             async with self._starts:
