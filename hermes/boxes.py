@@ -4,6 +4,8 @@ import asyncio
 import re
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from sqlalchemy import select
 
@@ -82,6 +84,18 @@ async def sweep_checkpoints(context: Context) -> int:
     for run_id in over:
         await in_thread(shutil.rmtree, context.paths.checkpoints / str(run_id), ignore_errors=True)
     return len(over)
+
+
+def forget_checkpoint(checkpoint: Path, *, is_only: bool) -> None:
+    """Of a rank that is over: a disk image, or (local executor) a folder. The folder that several ranks share
+    is the sweep's."""
+    if checkpoint.is_dir():
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    else:
+        checkpoint.unlink(missing_ok=True)
+    if is_only:
+        with suppress(OSError):
+            checkpoint.parent.rmdir()
 
 
 def _of_kind(names: Iterable[str], table: type[Build] | type[Rank]) -> dict[str, tuple[int, int]]:
