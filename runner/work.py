@@ -35,6 +35,7 @@ from runner.result import Result
 from runner.settle import Outcome, finish_log, settle
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
+from runner.warm import Warm
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class RankWork:
     executor: Executor
     gpus: Gpus
     hygiene: Hygiene
+    warm: Warm
     adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
     begun: asyncio.Event = field(default_factory=asyncio.Event)  # set by each program (runner.foresight)
 
@@ -79,6 +81,8 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
+                if plan.keeps_result:
+                    self.warm.begun(box.task)
                 watch, ending = await self._run(job, plan, box, writer)
                 faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
@@ -94,6 +98,8 @@ class RankWork:
                         writer.close()
                         await settle(self.context, job, outcome)
                         faultpoint("rank.settled")
+                if plan.keeps_result:
+                    self.warm.ended(box.task)
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
             if not is_whole:  # the disk is full, but for what its box took

@@ -11,7 +11,7 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from hermes.cli import hermes
+from hermes.cli.commands import hermes
 from hermes.faultpoint import POINTS
 from hermes.manifest import AncestorManifest, Manifest
 from hermes.manifest_file import read_manifest

@@ -99,6 +99,9 @@ class LocalExecutor:
     async def prepare(self, tasks: Sequence[Task]) -> None:
         """Nothing: without an engine a box is made in the time that it takes to unpack its tree."""
 
+    async def keep_warm(self, tasks: Sequence[Task]) -> None:
+        """Nothing, for the same reason."""
+
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         return None  # its output went into a pipe of the process that is gone
 
