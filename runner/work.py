@@ -81,8 +81,6 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
-                if plan.keeps_result:
-                    self.warm.begun(box.task)
                 watch, ending = await self._run(job, plan, box, writer)
                 faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
@@ -113,6 +111,8 @@ class RankWork:
 
     async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
         """Until its program has ended."""
+        if plan.keeps_result:
+            self.warm.begun(box.task)
         with closing(self._result(job.row, plan, box, writer)) as result:
             scanner = ProgressScanner(result)
             watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)
