@@ -1,7 +1,7 @@
 # What people type. Each target first brings the machine into shape (scripts/setup), which is silent when nothing is to be done.
 # A SIGTERM to make reaches the command (make passes it on and waits); make itself then reports 143, as make always does.
 .DEFAULT_GOAL := help
-.PHONY: help demo up test test-gpu soak fuzz check bench screenshots images clean
+.PHONY: help demo up test test-gpu test-redis soak fuzz check bench screenshots images clean
 ARGS ?=
 SECONDS ?= 600
 SEED ?= 0
@@ -22,6 +22,9 @@ test: ## run the tests, three files at a time (ARGS="-k name -x" goes to pytest;
 
 test-gpu: ## the tests that need a real GPU (HERMES_TEST_GPU_REPORT=file.json writes down what they measure)
 	@HERMES_TEST_GPU=1 exec scripts/setup gpu .venv/bin/pytest tests/gpu $(ARGS)
+
+test-redis: ## the tests while the Redis of every instance is emptied and killed all the time
+	@HERMES_TEST_REDIS=faulty exec scripts/setup test $(SUITE) $(ARGS)
 
 soak: ## people at work while faults strike at random, then the oracle (SECONDS=600, SEED=N)
 	@exec scripts/setup test .venv/bin/python -m tests.soak --seconds $(SECONDS) --seed $(SEED) $(ARGS)

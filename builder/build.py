@@ -5,11 +5,11 @@ every executor, nothing of ours is left in the engine's store, the working copy 
 disk, and it is no slower (docs/performance.md, bench/image)."""
 
 import re
-import time
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from builder.base import Base
 from builder.script import NO_PROGRAM, build_command, build_env
 from builder.stages import StagedLog
 from hermes import logs
@@ -17,27 +17,26 @@ from hermes.attempt import Ending, before_stop, follow_to_end, open_box
 from hermes.boxes import box_name
 from hermes.errors import Refused, Unavailable
 from hermes.executors.base import Box, Executor, Limits, Task
+from hermes.export import export_commit
 from hermes.faultpoint import faultpoint
 from hermes.instance import UNFENCED
 from hermes.logs import LogWriter
-from hermes.objects import open_objects
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.queue import CHANGED, RANKS
-from hermes.stages import Layer, StageRecord
+from hermes.stages import StageRecord
 from hermes.states import Event
 from hermes.supervisor import Job, Stop
 from hermes.tables import Build
 from hermes.threads import in_thread
 from hermes.transitions import move
-from hermes.tree import TreeLimits, export_tar, list_tree
 from hermes.trust import NEXT_STEP, distrust
 from hermes.units import show_limit, show_size
 
 MEMORY_BYTES = 4 << 30
 _PIDS = 1024
 _DIAGNOSTIC = re.compile(
-    rb"^.*?(?:\berror\b|\*\*\*|undefined reference|hermes: make went well).*$", re.MULTILINE
+    rb"^.*?(?:\berror\b|\*\*\*|undefined reference|hermes: [a-zD ]+ went well).*$", re.MULTILINE
 )
 
 
@@ -59,17 +58,8 @@ class BuildWork:
                 writer.write(f"hermes: {why}; {NEXT_STEP}\n".encode())
                 await self._end(job, Event.FAIL, why)
                 return
-            await self._need_image(plan, stages)
-            try:
-                if not await before_stop(job, self._need_packages(plan, writer, stages)):
-                    await self._end(job, Event.CANCEL, "cancelled")
-                    return
-                stages.begin("tree", writer.position)
-                for warning in await in_thread(self._export, build, tree):
-                    writer.write(f"hermes: {warning}\n".encode())
-            except Refused as error:
-                writer.write(f"hermes: {error}{f'; {error.hint}' if error.hint else ''}\n".encode())
-                await self._end(job, Event.FAIL, str(error))
+            if ended := await self._prepare(job, plan, tree, writer, stages):
+                await self._end(job, *ended)
                 return
             faultpoint("build.exported")
             stages.begin("box", writer.position)
@@ -85,6 +75,25 @@ class BuildWork:
             writer.close()
             tree.unlink(missing_ok=True)
 
+    async def _prepare(
+        self, job: Job[Build], plan: Plan, tree: Path, writer: LogWriter, stages: StageRecord
+    ) -> tuple[Event, str] | None:
+        """Its tree, and what it stands on; or how it ends without them."""
+        base = Base(self._executor, plan, writer, stages)
+        await base.need_image()
+        stages.begin("tree", writer.position)
+        try:
+            for warning in await in_thread(self._export, job.row, tree):
+                writer.write(f"hermes: {warning}\n".encode())
+            if not await before_stop(job, base.prepare(tree, self._context.settings.disk)):
+                return Event.CANCEL, "cancelled"
+        except Refused as error:
+            writer.write(f"hermes: {error}{f'; {error.hint}' if error.hint else ''}\n".encode())
+            return Event.FAIL, str(error)
+        except TimeoutError:
+            return Event.TIME_OUT, f"{plan.dockerfile} took longer than {show_limit(plan.build_timeout_s)}"
+        return None
+
     async def _distrust(self, build: Build) -> str:
         """Asked again here: the engine may have gone since the push was taken."""
         if self._executor.name != UNFENCED:
@@ -92,40 +101,8 @@ class BuildWork:
         settings = self._context.settings
         return await self._context.database.read_at_once(lambda ask: distrust(ask, settings, build.user_id))
 
-    async def _need_image(self, plan: Plan, stages: StageRecord) -> None:
-        if not await self._executor.has_image(plan.reference):
-            raise Unavailable(
-                f"the base image {plan.reference} is not on this machine: `make images` makes it"
-            )
-        if base := await self._executor.layers.facts(plan.reference, ()):
-            stages.note_layer(Layer(plan.image, base.digest, base.size_bytes, made=False))
-
-    async def _need_packages(self, plan: Plan, writer: LogWriter, stages: StageRecord) -> None:
-        if not plan.packages:
-            return
-        made = False
-
-        def say(line: str) -> None:
-            nonlocal made
-            made = True
-            writer.write(f"hermes: {line}\n".encode())
-
-        stages.begin("packages", writer.position)
-        layers = self._executor.layers
-        await layers.need(plan.reference, plan.packages, say)
-        below, with_them = [await layers.facts(plan.reference, each) for each in ((), plan.packages)]
-        if below and with_them:
-            more_bytes = max(with_them.size_bytes - below.size_bytes, 0)
-            stages.note_layer(Layer(", ".join(plan.packages), with_them.digest, more_bytes, made))
-
     def _export(self, build: Build, target: Path) -> list[str]:
-        settings = self._context.settings
-        repo = self._context.paths.repo(build.repo_id)
-        limits = TreeLimits(settings.tree_files, settings.tree_size)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with open_objects(repo) as objects:
-            entries = list_tree(objects, build.commit_sha, limits)
-            submodules = export_tar(objects, entries, target, int(time.time()))
+        submodules = export_commit(self._context.paths, self._context.settings, build, target)
         return [
             f"submodule {path!r} is not fetched; commit its files if the build needs them"
             for path in submodules
@@ -140,7 +117,7 @@ class BuildWork:
             command=build_command(plan, key),
             tree=tree,
             limits=Limits(cpus=2, memory_bytes=MEMORY_BYTES, disk_bytes=settings.disk, pids=_PIDS),
-            env=build_env() | {"HERMES_COMMIT": build.commit_sha},
+            env=build_env(plan) | {"HERMES_COMMIT": build.commit_sha},
             cache=self._context.paths.compiler_cache(build.repo_id),
         )
 
@@ -170,13 +147,14 @@ class BuildWork:
         fresh = self._context.paths.spooled(box.task.name, "image")
         try:
             await self._executor.save(box, "app", fresh, self._context.settings.disk)
+            faultpoint("build.saved")
+            image.parent.mkdir(parents=True, exist_ok=True)
+            fresh.replace(image)
         except Refused as error:
-            fresh.unlink(missing_ok=True)
             await self._end(job, Event.FAIL, f"the built tree is {error}")
             return
-        faultpoint("build.saved")
-        image.parent.mkdir(parents=True, exist_ok=True)
-        fresh.replace(image)
+        finally:
+            fresh.unlink(missing_ok=True)
         faultpoint("build.stored")
         stages.close()
         await self._end(job, Event.SUCCEED, "", image_bytes=image.stat().st_size)

@@ -8,16 +8,18 @@ SYSTEM_PATH = "/usr/local/cuda/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr
 NO_PROGRAM = 97  # exit code of a make that went well and left no program
 
 _SCRIPT = """
-key=$1 target=$2; shift 2
+key=$1 target=$2 makes=$3; shift 3
 stage() { printf '\\036%s %s\\036' "$key" "$1"; printf '\\036%s %s\\036' "$key" "$1" >&2; }
-if make -n clean >/dev/null 2>&1; then stage clean; make clean >/dev/null 2>&1; fi
-stage make
-make $target || exit $?
+if [ -n "$makes" ]; then
+  if make -n clean >/dev/null 2>&1; then stage clean; make clean >/dev/null 2>&1; fi
+  stage make
+  make $target || exit $?
+fi
 stage check
 say() { printf 'hermes: %s\\n' "$*" >&2; }
 if [ $# -gt 0 ]; then
   command -v -- "$1" >/dev/null 2>&1 && exit 0
-  say "make went well, but there is no program '$1' (the manifest's handler)"
+  say "${makes:-the Dockerfile} went well, but there is no program '$1' (the manifest's handler)"
 else
   make -n run >/dev/null 2>&1 && exit 0
   [ -x ./a.out ] && exit 0
@@ -32,13 +34,15 @@ exit 97
 def build_command(plan: Plan, key: str) -> tuple[str, ...]:
     """The command of the box; `key` is in the signs of its stages (builder/stages.py). Target and handler are
     arguments, never part of the script's text."""
-    return ("sh", "-c", _SCRIPT, "build", key, plan.target, *shlex.split(plan.handler))
+    makes = "make" if plan.makes else ""
+    return ("sh", "-c", _SCRIPT, "build", key, plan.target, makes, *shlex.split(plan.handler))
 
 
-def build_env() -> dict[str, str]:
-    """Compilers go through the compiler cache where the image has it (ccache.dev)."""
+def build_env(plan: Plan) -> dict[str, str]:
+    """Compilers go through the compiler cache where the image has it (ccache.dev); a Dockerfile's own PATH
+    stays."""
     return {
-        "PATH": f"/opt/ccache:{SYSTEM_PATH}",
+        **({} if plan.dockerfile else {"PATH": f"/opt/ccache:{SYSTEM_PATH}"}),
         "LC_ALL": "C.UTF-8",
         "CCACHE_BASEDIR": "/app",
         "CCACHE_NOHASHDIR": "1",

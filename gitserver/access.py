@@ -171,6 +171,7 @@ async def _writable(
 async def _made(context: Context, caller: Caller, owner: str, name: str) -> Repo:
     """The row and the bare repository of a first push."""
     assert caller.user is not None
+    context.room.require()
     async with context.database.write() as session:
         repo = await get_or_make_writable(session, caller.user, owner, name)
     path = context.paths.repo(repo.id)

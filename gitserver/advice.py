@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gitserver.body import too_large
-from hermes.errors import Refused, UserError
+from hermes.errors import DiskFull, Refused, UserError
+from hermes.room import FULL_WORDS
 
 _ADVICE = {
     "shallow update not allowed": "this clone is shallow: git fetch --unshallow, from where you cloned it",
@@ -33,6 +34,8 @@ def broken(words: str, repo: Path, push_bytes: int) -> UserError:
         return Refused(
             "git has too little memory here for this push", "an operator can raise HERMES_GIT_MEMORY"
         )
+    if any(words in reason for words in FULL_WORDS):
+        return DiskFull("the disk of this service has no room for this push")
     reason = reason.replace(str(repo), "").replace(str(repo.absolute()), "")
     reason = re.sub(r"(?<![\w.])/\S*", "…", reason)[:_MAX_WORDS]
     return Refused(f"the pack is broken: {reason}", _BROKEN_HINT)

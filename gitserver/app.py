@@ -18,7 +18,7 @@ from gitserver.head import read_head
 from gitserver.protocol import FLUSH, BadProtocol
 from gitserver.push import Receiver
 from gitserver.stream import answer, at_once
-from hermes.errors import TooMany, Unavailable, UserError
+from hermes.errors import DiskFull, TooMany, Unavailable, UserError
 from hermes.journal import log
 from hermes.tables import Repo
 
@@ -55,8 +55,8 @@ class GitServer:
                 return await handler(request)
             except SignInNeeded:
                 return ask_for_token()
-            except TooMany as error:
-                return PlainTextResponse(_words(error), 429, {"Retry-After": str(error.wait_s)})
+            except (TooMany, DiskFull) as error:
+                return PlainTextResponse(_words(error), error.status, {"Retry-After": str(error.wait_s)})
             except UserError as error:
                 return PlainTextResponse(_words(error), error.status)
             except BadProtocol as error:

@@ -19,7 +19,9 @@ from pathlib import Path
 from gitserver.child import Git
 from hermes.errors import Unavailable
 from hermes.git import GitLimits, git_command, git_env, run_bounded
+from hermes.hold import may_remove
 from hermes.journal import log
+from hermes.paths import Paths
 from hermes.process import Context
 from hermes.threads import in_thread
 
@@ -82,7 +84,7 @@ async def keep_maintaining(context: Context, git: Git) -> None:
                 if not git.at_work:
                     break
                 await asyncio.sleep(1.0)
-            await in_thread(maintain, repo, limits)
+            await in_thread(_maintain_unless_held, context.paths, repo, limits)
         await asyncio.sleep(min(quiet_s, 60.0))
 
 
@@ -92,6 +94,16 @@ def _due(repos: Path, quiet_s: float) -> list[Path]:
     states = {repo: look(repo) for repo in repos.glob("*.git")}
     due = [repo for repo, state in states.items() if state.is_due(now, quiet_s)]
     return sorted(due, key=lambda repo: -states[repo].packs)
+
+
+def _maintain_unless_held(paths: Paths, repo: Path, limits: GitLimits) -> None:
+    """A backup copies packs: none may go meanwhile, and it is tried again in the next round."""
+    try:
+        with may_remove(paths) as may:
+            if may:
+                maintain(repo, limits)
+    except OSError as error:  # the disk is full, or read-only
+        log.warning("maintenance failed", repo=repo.name, step="hold", error=str(error))
 
 
 def maintain(repo: Path, limits: GitLimits) -> bool:

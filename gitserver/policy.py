@@ -7,12 +7,13 @@ from pathlib import Path
 
 from gitserver import branches, lfs
 from gitserver.quarantine import ObjectLimits, check_objects
+from hermes.commit_facts import Tree
 from hermes.errors import HermesError, ManifestError, Refused, Unavailable
 from hermes.manifest import NAMES, Manifest
 from hermes.manifest_file import MAX_BYTES, read_manifest
 from hermes.objects import Objects
 from hermes.options import PushOptions
-from hermes.plan import Instance, Plan, Tree, make_plan
+from hermes.plan import Instance, Plan, make_plan
 from hermes.pushes import TAGS, RefUpdate
 from hermes.tree import Entry, TreeLimits, check_link, list_tree
 
@@ -95,7 +96,7 @@ class PushPolicy:
         for entry in entries.values():
             if entry.is_link:
                 check_link(entry, _target(objects, entry), entries)
-        tree = Tree(frozenset(entries), self.repo.name, self.options.parameters)
+        tree = Tree(frozenset(entries), self.repo.name, update.new_sha, self.options.parameters)
         runs = "build-only" not in self.options
         plan = make_plan(manifest, tree, self.here, ancestor=is_ancestor, runs=runs)
         if more := lfs.warnings(objects, entries):

@@ -96,6 +96,7 @@ class Receiver:
     async def _look_at_head(self, head: protocol.PushHead, body: Body) -> None:
         """What can be refused before the pack is read. Raises UserError."""
         settings = self._context.settings
+        self._context.room.require()
         wait_s = self._door.rate.wait_s(self._user.name)
         if wait_s:
             raise TooMany(f"more than {settings.push_rate} pushes in a minute", wait_s)

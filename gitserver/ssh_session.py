@@ -132,7 +132,7 @@ class Session:
         if found is None:
             raise Refused("this key signs nobody in any more", "add it anew, or use another")
         user, key = found
-        if is_stale(key):
+        if is_stale(key) and not self._door.context.room.trouble():
             async with self._door.context.database.write() as session:
                 await mark_used(session, key)
         return Caller(user, address=self._address)

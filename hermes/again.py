@@ -3,15 +3,16 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from hermes.errors import Refused, UserError
+from hermes.gpu import GpuWant
 from hermes.manifest import BuildPart, GpuPart, Manifest, RanksPart, RunPart
 from hermes.manifest_file import explain
 from hermes.options import PARAMETER
-from hermes.plan import MAX_RANKS, Instance, Plan, check_limits, gpu_want
+from hermes.plan import MAX_RANKS, Instance, Plan, beyond, gpu_want
 
 #: What may be another value than in the run before, by the manifest's key.
 KEYS = (
@@ -25,6 +26,7 @@ KEYS = (
     "ranks.parameters",
     "ranks.repeat",
 )
+P = TypeVar("P", bound=BaseModel)
 Parameters = list[dict[str, str]]
 
 
@@ -75,9 +77,13 @@ def parse_parameters(lines: Sequence[str]) -> Parameters:
     return rows
 
 
-def change(plan: Plan, values: Mapping[str, Any], here: Instance) -> Plan:
-    """The plan with other values, {key of KEYS: value as in a manifest}. Raises Wrong."""
+def change(
+    plan: Plan, values: Mapping[str, Any], here: Instance, unread: Mapping[str, str] | None = None
+) -> Plan:
+    """The plan with other values, {key of KEYS: value as in a manifest}. Raises Wrong with all that is wrong,
+    `unread` too: what could not even be read as a value."""
     problems = {key: f"{key} cannot be changed for one run" for key in values if key not in KEYS}
+    problems |= unread or {}
     raw = _tables(plan, values)
     run = _part(RunPart, "run", raw["run"], problems)
     gpu = _part(GpuPart, "gpu", raw["gpu"], problems)
@@ -85,12 +91,12 @@ def change(plan: Plan, values: Mapping[str, Any], here: Instance) -> Plan:
     parameters = values.get("ranks.parameters", grid_of(plan).parameters)
     if (words := _unlike(parameters)) and "ranks.parameters" not in problems:
         problems["ranks.parameters"] = words
-    if problems or run is None or gpu is None or ranks is None:
-        raise Wrong(problems)
-    if len(parameters) * ranks.repeat > MAX_RANKS:
-        raise Wrong({"ranks.repeat": f"{len(parameters)} × {ranks.repeat}: more than {MAX_RANKS} ranks"})
+    elif len(parameters) * ranks.repeat > MAX_RANKS:
+        problems["ranks.repeat"] = f"{len(parameters)} × {ranks.repeat}: more than {MAX_RANKS} ranks"
     manifest = Manifest(run=run, gpu=gpu, build=BuildPart(timeout=plan.build_timeout_s))
-    want, warnings = _allowed(plan, manifest, here)
+    want, warnings, hint = _allowed(plan, manifest, here, problems)
+    if problems:
+        raise Wrong(problems, hint)
     return plan.model_copy(
         update={
             "args": run.args,
@@ -141,15 +147,15 @@ def _tables(plan: Plan, values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return raw
 
 
-def _part(model: type[Any], table: str, raw: dict[str, Any], problems: dict[str, str]) -> Any:
-    """The checked table; what is wrong with it goes to `problems`."""
+def _part(model: type[P], table: str, raw: dict[str, Any], problems: dict[str, str]) -> P:
+    """The checked table; what is wrong with it goes to `problems`, and the rest may be looked at further."""
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        for each in error.errors():
-            within: type[BaseModel] = model
-            problems.setdefault(f"{table}.{each['loc'][0]}", f"{table}.{explain(within, each)}")
-    return None
+        wrong = {str(each["loc"][0]): each for each in reversed(error.errors())}
+        for name, each in wrong.items():
+            problems.setdefault(f"{table}.{name}", f"{table}.{explain(model, each)}")
+        return model.model_validate({name: value for name, value in raw.items() if name not in wrong})
 
 
 def _unlike(parameters: Any) -> str:
@@ -170,12 +176,19 @@ def _unlike(parameters: Any) -> str:
     return ""
 
 
-def _allowed(plan: Plan, manifest: Manifest, here: Instance) -> tuple[Any, list[str]]:
-    """As a push would be looked at on this instance. Raises Wrong, at the key that its words begin with."""
+def _allowed(
+    plan: Plan, manifest: Manifest, here: Instance, problems: dict[str, str]
+) -> tuple[GpuWant, list[str], str]:
+    """As a push would be looked at on this instance: the GPU it gets, warnings, and the next step where
+    something is refused; that goes to `problems`, at the key that its words begin with."""
+    refused = list(beyond(manifest, here))
+    want, warnings = GpuWant(), list[str]()
     try:
-        check_limits(manifest, here)
-        return gpu_want(manifest.gpu, plan.language, here, False, True)
+        want, warnings = gpu_want(manifest.gpu, plan.language, here, False, True)
     except Refused as error:
-        words = str(error)
+        refused.append(error)
+    for each in refused:
+        words = str(each)
         key = next((each for each in KEYS if words.startswith(each)), "")
-        raise Wrong({key or ("gpu.count" if "GPU" in words else ""): words}, error.hint) from None
+        problems.setdefault(key or ("gpu.count" if "GPU" in words else ""), words)
+    return want, warnings, refused[0].hint if refused else ""

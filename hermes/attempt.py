@@ -56,13 +56,13 @@ async def before_stop(job: Job[Any], work: Coroutine[Any, Any, None]) -> bool:
 
 
 async def written(job: Job[Any], write: Callable[[], Awaitable[None]]) -> None:
-    """Write, however long the database is away: nothing is done again only because of that. Raises Fenced
-    when somebody else has taken the work meanwhile, Unavailable when this process ends."""
+    """Write, however long the database is away or its disk full: nothing is done again only because of that.
+    Raises Fenced when somebody else has taken the work meanwhile, Unavailable when this process ends."""
     while True:
         try:
             return await write()
         except Unavailable as error:
-            if job.stop in (Stop.SHUTDOWN, Stop.LEAVE):
+            if job.stop in (Stop.SHUTDOWN, Stop.LEAVE, Stop.FENCED):
                 raise
             log.warning("not written yet", id=job.row.id, attempt=job.row.attempt, error=str(error))
             await asyncio.sleep(_WRITE_AGAIN_S)

@@ -29,6 +29,7 @@ ACTS = (
     "user disabled",
     "user enabled",
     "GPU released",
+    "old data removed",
 )
 _MAX_WORDS = 500
 

@@ -8,7 +8,7 @@ _NOISE_S = 1.0  # between two looks: what a clock is corrected by in passing, an
 
 
 class Clock:
-    """Of one process, looked at often; `settle_s` is how long others may take to write down new times."""
+    """Of one process, looked at often; within `settle_s` all others write times of a clock that was set."""
 
     def __init__(self, settle_s: float) -> None:
         self._settle_s = settle_s

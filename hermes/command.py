@@ -1,8 +1,9 @@
 """The command line and the environment of one rank: its runner starts them, its page shows them."""
 
+import re
 import shlex
 
-from hermes.plan import Plan, substitute
+from hermes.plan import Plan
 from hermes.tables import Rank, Run
 
 #: Without a handler: the Makefile's `run` target (arguments as ARGS), else ./a.out.
@@ -21,6 +22,15 @@ def rank_command(plan: Plan, rank: Rank, *, reads_file: bool = True) -> tuple[st
     if plan.stdin and reads_file:
         command = ["sh", "-c", _WITH_STDIN, "run", plan.stdin, *command]
     return tuple(command)
+
+
+def substitute(words: list[str], values: dict[str, str]) -> list[str]:
+    """Each `{name}` of a known name replaced; other braces are the program's own business."""
+
+    def value(match: re.Match[str]) -> str:
+        return values.get(match[1], match[0])
+
+    return [re.sub(r"\{([^{}]+)\}", value, word) for word in words]  # one pass: values are not read again
 
 
 def rank_env(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ with "database is locked" under load whatever the time-out says. What is acknowl
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +22,17 @@ from hermes.errors import Unavailable
 from hermes.sqlite import DRIVER, TO_READ, TO_WRITE
 
 T = TypeVar("T")
+K = TypeVar("K", int, str)
 _BUSY_TIMEOUT_MS = 10_000
+_PORTION = 400
 #: Connections, resources, an operator's hand: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _AWAY = ("08", "53", "57")
+
+
+def portions(ids: Collection[K]) -> Iterator[list[K]]:
+    """As many as one statement may name."""
+    rows = sorted(ids)
+    return (rows[at : at + _PORTION] for at in range(0, len(rows), _PORTION))
 
 
 class Database:

@@ -1,12 +1,25 @@
 """Files that are whole and on disk, or not there: also after a power cut."""
 
+import ctypes
+import fcntl
 import os
 import secrets
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hermes.errors import Unavailable
+
+_BEGIN = 2  # SYNC_FILE_RANGE_WRITE
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+
+
+def begin_sync(descriptor: int, offset: int, size_bytes: int) -> None:
+    """The disk may begin with what was written there, so that less is left for `fsync`. Only Linux has it."""
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, offset, size_bytes, _BEGIN)
 
 
 def sync(paths: Iterable[Path]) -> None:
@@ -32,6 +45,17 @@ def write_private(path: Path, data: bytes) -> Path:
         file.flush()
         os.fsync(file.fileno())
     return fresh
+
+
+@contextmanager
+def held(path: Path, how: int) -> Iterator[None]:
+    """The folder of a file: LOCK_SH while one is put there, LOCK_EX while one is looked at and removed."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(folder, how)
+        yield
+    finally:
+        os.close(folder)
 
 
 def make_once(path: Path, data: bytes) -> None:

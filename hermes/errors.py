@@ -5,6 +5,8 @@ HermesError
 │   ├── ManifestError    the manifest is wrong at a line and a column
 │   ├── Refused          not allowed here, or impossible on this instance
 │   ├── TooMany          too often; again after `wait_s`
+│   ├── DiskFull         no room on our disk, or it cannot be written: later
+│   ├── Gone             it was there, and was removed
 │   └── NotFound         no such thing, or not visible to this user
 ├── Unavailable          ours: engine, database or disk does not answer; retrying later may help
 ├── Fenced               another owner took over this attempt: stop, write nothing more
@@ -54,6 +56,24 @@ class TooMany(UserError):
     def __init__(self, message: str, wait_s: float) -> None:
         self.wait_s = max(int(wait_s) + 1, 1)
         super().__init__(message, f"try again in {self.wait_s} s")
+
+
+class DiskFull(UserError):
+    """No work is taken now: our disk is full or cannot be written. What is there can be read."""
+
+    code = "disk_full"
+    status = 507
+    wait_s = 60
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "try again later; to its operator `hermes doctor` says more")
+
+
+class Gone(UserError):
+    """It was there, and was removed to make room (hermes.retention)."""
+
+    code = "gone"
+    status = 410
 
 
 class NotFound(UserError):

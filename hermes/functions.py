@@ -19,6 +19,7 @@ from hermes.repos import visible_to
 from hermes.states import TERMINAL, State
 from hermes.tables import Build, Push, Repo, User
 from hermes.threads import in_thread
+from hermes.words import bad_end
 
 LATEST = "latest"
 _NAME = re.compile(r"([^/:@\s]+)/([^/:@\s]+)(?:([:@])(\S+))?")
@@ -26,6 +27,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{7,40}", re.ASCII)
 _LIVE = (State.QUEUED, State.BUILDING)
 _NAMES_LOOKED_AT = 2000
+_ALIKE = 0.5  # names are short: pi and pj
 
 
 class FunctionName(NamedTuple):
@@ -42,11 +44,12 @@ class FunctionName(NamedTuple):
 
 
 class Function(NamedTuple):
-    """What is invoked: `build` may still be under way."""
+    """What is invoked, and by which name: `build` may still be under way, `what` as in FunctionName."""
 
     repo: Repo
     owner: str
     build: Build
+    what: str
 
 
 def parse_function(text: str) -> FunctionName:
@@ -73,7 +76,7 @@ async def find_function(
         build = await _version(session, name, builds)
     else:
         build = await _of_commit(session, name, builds, await _commit(session, repo, name, paths))
-    return Function(repo, name.owner, build)
+    return Function(repo, name.owner, build, name.what)
 
 
 def builds_named(repo: Repo, name: str) -> ColumnElement[bool]:
@@ -108,9 +111,11 @@ async def _near(session: AsyncSession, user: User | None, name: FunctionName) ->
     )
     found = [(owner, repo) for owner, repo in rows.all()]
     of_owner = [repo for owner, repo in found if owner == name.owner]
-    near = [f"{name.owner}/{repo}" for repo in difflib.get_close_matches(name.name, of_owner, 2, 0.6)]
+    near = [f"{name.owner}/{repo}" for repo in difflib.get_close_matches(name.name, of_owner, 2, _ALIKE)]
     near += [f"{owner}/{repo}" for owner, repo in found if repo == name.name][:2]
-    return f"did you mean {' or '.join(near)}?" if near else "`hermes functions` lists what you may invoke"
+    return (
+        f"did you mean {' or '.join(near)}?" if near else "`hermes functions list` says which you may invoke"
+    )
 
 
 async def _latest(session: AsyncSession, repo: Repo, builds: "Select[Build]") -> Build:
@@ -178,7 +183,8 @@ async def _commit(session: AsyncSession, repo: Repo, name: FunctionName, paths: 
         if found:
             return found[0]
     raise NotFound(
-        f"{name.owner}/{name.name} has no branch, tag or built commit {name.what[:80]!r}", "look at its page"
+        f"{name.owner}/{name.name} has no branch, tag or built commit {name.what[:80]!r}",
+        f"`hermes functions show {name.owner}/{name.name}` lists what was built",
     )
 
 
@@ -205,7 +211,6 @@ async def _of_commit(session: AsyncSession, name: FunctionName, builds: "Select[
 def _usable(build: Build) -> Build:
     if build.state in TERMINAL and build.state is not State.BUILT:
         raise Refused(
-            f"build {build.id} is {build.state}: there is nothing to run",
-            "look at its log, and push a commit that builds",
+            f"build {build.id} {bad_end(build)}", "there is nothing to run: push a commit that builds"
         )
     return build

@@ -51,6 +51,7 @@ async def look_at_instance(
         waits_for_gpu=settings.without_gpu == "wait",
         network=settings.network != "none",
         packages=settings.packages,
+        dockerfiles=settings.dockerfiles == "on",
         pools=pools,
         is_unfenced=are_unfenced(alive),
     )

@@ -19,6 +19,7 @@ from hermes.functions import Function
 from hermes.inputs import Stored
 from hermes.plan import Instance, Plan
 from hermes.queueing import queue
+from hermes.removals import Data, refuse_removed
 from hermes.settings import Settings
 from hermes.tables import Input, Run, User
 
@@ -52,12 +53,13 @@ class Invocation:
     inputs: Sequence[Stored] = ()
     callback_url: str = ""
     key: str = ""  # Idempotency-Key
+    unread: Mapping[str, str] = field(default_factory=dict)  # what is wrong with it, as for hermes.again
 
     def digest(self, function: Function) -> str:
         """Of all that makes it this request; of files their names and sizes."""
         files = sorted((each.name, each.size_bytes) for each in self.inputs)
         more = [dict(self.values), dict(self.env), dict(self.parameters)]
-        asked = [function.repo.id, more, files, self.callback_url]
+        asked = [function.repo.id, function.what, more, files, self.callback_url]
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -93,9 +95,11 @@ def invoke(
 ) -> Queued:
     """Queue it; its build may still be under way. Raises Wrong, Refused, Conflict."""
     plan = Plan.model_validate(function.build.plan).model_copy(update={"runs": True, "keeps_result": True})
-    plan = change(plan, _values(plan, asked), here)
-    if (before := _earlier(ask, user, function, asked)) is not None:
+    if (
+        before := _earlier(ask, user, function, asked)
+    ) is not None:  # whatever this instance has become since
         return Queued(before, plan, time.time(), is_new=False)
+    plan = change(plan, _values(plan, asked), here, asked.unread)
     check_room(ask, settings, user.id, len(plan.ranks), "this run")
     run_id = queue(ask, function.build, plan, user.id, TRIGGER, callback=asked.callback_url)
     for each in asked.inputs:
@@ -118,6 +122,8 @@ def _values(plan: Plan, asked: Invocation) -> dict[str, Any]:
 
 
 async def inputs_again(session: AsyncSession, run: Run, fresh: Run) -> None:
-    """A run again has the same files."""
+    """A run again has the same files. Raises Gone when they were removed."""
+    await session.execute(select(Run.id).where(Run.id == run.id).with_for_update())  # nobody removes them now
+    await refuse_removed(session, Data.INPUTS, run.id)
     for each in (await session.scalars(select(Input).where(Input.run_id == run.id))).all():
         session.add(Input(run_id=fresh.id, name=each.name, token=each.token, size_bytes=each.size_bytes))

@@ -1,6 +1,7 @@
 """Leases: who works on what, until when. An owner that falls silent loses its work to another attempt."""
 
 import os
+import re
 import secrets
 import socket
 import time
@@ -17,6 +18,9 @@ from hermes.transitions import move
 
 _TABLES: tuple[type[Build], type[Rank]] = (Build, Rank)
 W = TypeVar("W", bound=Build | Rank)
+SILENT, KILLED = "that had it fell silent", "that had it was killed"
+_STOPPED = "the service was stopped; it starts again with it"
+_OWN = re.compile(r"; retry \d+ of \d+$")  # of a program that its manifest lets try again
 _MOST_RETRY_S = 60.0
 _HOLDER = {Build: "the builder", Rank: "the runner"}
 
@@ -33,11 +37,11 @@ async def take(session: AsyncSession, row: Build | Rank, owner: str, lease_s: fl
 
 
 async def renew(
-    session: AsyncSession, table: type[Build] | type[Rank], owner: str, at_work: Sequence[int], lease_s: float
+    session: AsyncSession, table: type[Build] | type[Rank], owner: str, ids: Sequence[int], lease_s: float
 ) -> dict[int, int]:
-    """Prolong the leases of what `owner` is at work on; returns {id: attempt} of what is still its own. What
-    it had to let go of without being able to say so is another's when its lease ends."""
-    mine = (table.id.in_(at_work), table.lease_owner == owner, table.state.in_(LIVE))
+    """Prolong the leases of `owner` on these; returns {id: attempt} of what is still its own. What it has let
+    go of without being able to write it down is not among them, and is taken away in the end."""
+    mine = (table.id.in_(ids), table.lease_owner == owner, table.state.in_(LIVE))
     await session.execute(update(table).where(*mine).values(lease_until=time.time() + lease_s))
     rows = await session.execute(select(table.id, table.attempt).where(*mine))
     return {row_id: attempt for row_id, attempt in rows.all()}
@@ -61,7 +65,7 @@ async def expire(session: AsyncSession, until: float) -> int:
     ended = 0
     for table in _TABLES:
         for row in await _held(session, table, table.lease_until < until):
-            ended += await fault(session, row, f"{_HOLDER[table]} that had it fell silent")
+            ended += await fault(session, row, f"{_HOLDER[table]} {SILENT}")
     return ended
 
 
@@ -70,7 +74,7 @@ async def expire_dead(session: AsyncSession, table: type[Build] | type[Rank]) ->
     out. Only a builder (or a runner) may do that, after it has adopted what goes on."""
     ended = 0
     for row in await orphans(session, table):
-        ended += await fault(session, row, f"{_HOLDER[table]} that had it was killed")
+        ended += await fault(session, row, f"{_HOLDER[table]} {KILLED}")
     return ended
 
 
@@ -103,5 +107,11 @@ async def let_go(session: AsyncSession, row: Build | Rank, keep_s: float) -> Non
 
 async def give_back(session: AsyncSession, row: Build | Rank) -> bool:
     """Queue it again because its process ends in good order: no fault of anybody, no attempt used up."""
-    words = "the service was stopped; it starts again with it"
-    return await move(session, row, Event.REQUEUE, words, faults=row.faults)
+    return await move(session, row, Event.REQUEUE, _STOPPED, faults=row.faults)
+
+
+def cause_of(reason: str) -> str:
+    """In one word why an attempt ended before its end, of the reason that its event gives."""
+    ends = ((SILENT, "silent"), (KILLED, "killed"), (_STOPPED, "stopped"))
+    found = next((cause for words, cause in ends if reason.endswith(words)), "fault")
+    return "retry" if _OWN.search(reason) else found

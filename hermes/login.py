@@ -32,7 +32,7 @@ async def sign_in(
 
 
 async def used(context: Context, identity: Identity) -> None:
-    """Remember that the token works, now and then."""
-    if is_stale(identity.token):
+    """Remember that the token works, now and then. Where that cannot be written it is of no weight."""
+    if is_stale(identity.token) and not context.room.trouble():
         async with context.database.write() as session:
             await mark_used(session, identity.token)

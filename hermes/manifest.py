@@ -85,6 +85,9 @@ class BuildPart(Part):
     """How `make` is called."""
 
     image: Annotated[str, Field(description="base image that this instance offers")] = ""
+    dockerfile: Annotated[
+        Path | None, Field(description="makes the base image, where the operator allows it")
+    ] = None
     target: Annotated[str, AfterValidator(_word)] = ""
     packages: Annotated[list[Annotated[str, AfterValidator(check_package)]], Field(max_length=MOST)] = []
     timeout: Span = 900.0

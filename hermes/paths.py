@@ -35,9 +35,14 @@ class Paths:
         """The built tree of a build, a tar."""
         return self.root / "images" / f"{build_id}.tar"
 
+    @property
+    def artifacts(self) -> Path:
+        """All of them, by the first two digits of their digests."""
+        return self.root / "artifacts"
+
     def artifact(self, sha256: str) -> Path:
         """An artifact by its digest."""
-        return self.root / "artifacts" / sha256[:2] / sha256
+        return self.artifacts / sha256[:2] / sha256
 
     @property
     def checkpoints(self) -> Path:
@@ -48,9 +53,14 @@ class Paths:
         """What a rank keeps across its attempts."""
         return self.checkpoints / str(run_id) / str(rank)
 
+    @property
+    def compiler_caches(self) -> Path:
+        """Of all repositories."""
+        return self.root / "ccache"
+
     def compiler_cache(self, repo_id: int) -> Path:
         """The compiler cache of a repo, a file system image or a directory."""
-        return self.root / "ccache" / str(repo_id)
+        return self.compiler_caches / str(repo_id)
 
     @property
     def spool(self) -> Path:
@@ -90,6 +100,11 @@ class Paths:
     def callback_key(self) -> Path:
         """What the secrets are made of that sign callbacks."""
         return self.root / "callback_key"
+
+    @property
+    def hold(self) -> Path:
+        """Locked while a backup is taken (hermes.hold)."""
+        return self.root / "backup.lock"
 
     @property
     def redis_socket(self) -> Path:

@@ -3,12 +3,14 @@
 import hashlib
 import itertools
 import json
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from hermes.commit_facts import Tree, check_tree
+from hermes.dockerfiles import check_dockerfile, image_of
 from hermes.errors import Refused
 from hermes.gpu import Gpu, GpuWant
 from hermes.images import ImageTable, choose_image
@@ -30,6 +32,8 @@ class Plan(BaseModel):
     public: bool | None = None  # None: the manifest does not say
     image: str
     reference: str
+    dockerfile: str = ""  # of the tree; the engine makes `reference` of it
+    makes: bool = True  # False: the tree has no Makefile, its Dockerfile does all
     packages: list[str] = []  # Debian's, in a layer above the image
     handler: str = ""  # empty: `make run` if the Makefile has it, else ./a.out
     target: str = ""
@@ -86,6 +90,7 @@ class Instance:
     waits_for_gpu: bool = False
     network: bool = False
     packages: str = "on"  # as HERMES_PACKAGES
+    dockerfiles: bool = False
     pools: PoolTable = field(default_factory=dict)
     is_unfenced: bool = False  # no engine holds what runs here (hermes.trust)
 
@@ -98,25 +103,11 @@ class Instance:
         return replace(self, gpus=gpus, pools={name: self.pools[name] for name in mine if name})
 
 
-@dataclass(frozen=True)
-class Tree:
-    """What the policy needs to know of a commit."""
-
-    paths: frozenset[str]
-    default_name: str
-    parameters: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def language(self) -> str:
-        """`cuda` if there is any .cu file, else `cpp`."""
-        return "cuda" if any(path.endswith(".cu") for path in self.paths) else "cpp"
-
-
 def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool, runs: bool) -> Plan:
     """Raises Refused, in words that a newcomer understands, when it can never work here."""
-    _check_tree(manifest, tree)
+    check_tree(manifest, tree)
     language = manifest.language or tree.language
-    image = choose_image(here.images, manifest.build.image, language)
+    image, reference = _choose_base(manifest, tree, here, language)
     run = manifest.run
     check_packages(manifest.build.packages, here.packages)
     check_limits(manifest, here)
@@ -127,7 +118,9 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         language=language,
         public=manifest.public if "public" in manifest.model_fields_set else None,
         image=image,
-        reference=here.images[image].reference,
+        reference=reference,
+        dockerfile=manifest.build.dockerfile or "",
+        makes=tree.has_makefile,
         packages=sorted(set(manifest.build.packages)),
         handler=manifest.handler or "",
         target=manifest.build.target,
@@ -148,40 +141,45 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
     )
 
 
-def _check_tree(manifest: Manifest, tree: Tree) -> None:
-    if not tree.paths & {"Makefile", "makefile", "GNUmakefile"}:
-        raise Refused(
-            "there is no Makefile at the top of this commit",
-            "Hermes runs `make`, then your program: add one (`git push -o skip` only stores commits)",
-        )
-    stdin = manifest.run.stdin
-    if stdin and stdin not in tree.paths:
-        raise Refused(
-            f"run.stdin = {stdin!r}: no such file in this commit", "commit it, or leave the key out"
-        )
+def _choose_base(manifest: Manifest, tree: Tree, here: Instance, language: str) -> tuple[str, str]:
+    """What people and what the engine call the image below the built tree."""
+    path, named = manifest.build.dockerfile, manifest.build.image
+    if path is None:
+        name = choose_image(here.images, named, language)
+        return name, here.images[name].reference
+    if named:
+        raise Refused("build.image and build.dockerfile exclude each other", "leave one of them out")
+    check_dockerfile(path, tree.paths, is_on=here.dockerfiles, has_engine=not here.is_unfenced)
+    return path, image_of(tree.commit_sha, path)
 
 
 def check_limits(manifest: Manifest, here: Instance) -> None:
     """Raises Refused for what this instance does not allow or does not have."""
+    for refused in beyond(manifest, here):
+        raise refused
+
+
+def beyond(manifest: Manifest, here: Instance) -> Iterator[Refused]:
+    """All of that."""
     run = manifest.run
     for key, value in (("run.timeout", run.timeout), ("build.timeout", manifest.build.timeout)):
         if value > here.max_timeout_s:
-            raise Refused(
+            yield Refused(
                 f"{key} = {show_limit(value)}: this instance allows {show_limit(here.max_timeout_s)} at most",
                 "lower it, or ask the operator to raise HERMES_MAX_TIMEOUT",
             )
     if run.network and not here.network:
-        raise Refused(
+        yield Refused(
             "run.network = true: programs have no network on this instance",
             "commit what it needs, or ask the operator to set HERMES_NETWORK",
         )
     if here.gpus is None:
         return
     if "cpus" in run.model_fields_set and run.cpus > here.cpus:
-        raise Refused(f"run.cpus = {run.cpus:g}: this instance has {here.cpus:g}", "lower run.cpus")
+        yield Refused(f"run.cpus = {run.cpus:g}: this instance has {here.cpus:g}", "lower run.cpus")
     if "memory" in run.model_fields_set and run.memory > here.memory_bytes:
         has = show_size(here.memory_bytes)
-        raise Refused(f"run.memory = {show_size(run.memory)}: this instance has {has}", "lower run.memory")
+        yield Refused(f"run.memory = {show_size(run.memory)}: this instance has {has}", "lower run.memory")
 
 
 def gpu_want(
@@ -235,12 +233,3 @@ def _rank_parameters(ranks: RanksPart, parameters: dict[str, str]) -> list[dict[
         raise Refused(f"[ranks] makes more than {MAX_RANKS} ranks", "lower repeat or shorten the matrix")
     rows = [dict(zip(ranks.matrix, values, strict=True)) for values in combinations]
     return [parameters | row for row in rows for _ in range(ranks.repeat)]
-
-
-def substitute(words: list[str], values: dict[str, str]) -> list[str]:
-    """Each `{name}` of a known name replaced; other braces are the program's own business."""
-
-    def value(match: re.Match[str]) -> str:
-        return values.get(match[1], match[0])
-
-    return [re.sub(r"\{([^{}]+)\}", value, word) for word in words]  # one pass: values are not read again

@@ -16,9 +16,10 @@ from hermes.at_once import Ask, ask_in
 from hermes.columns import Base
 from hermes.plan import Plan
 from hermes.queueing import queue_run
+from hermes.removals import Data, removals_of
 from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Push, Repo, Run
-from hermes.transitions import move, note, note_at_once
+from hermes.transitions import move, note, note_at_once, rebuild
 from hermes.visibility import propose
 
 BRANCHES, TAGS = "refs/heads/", "refs/tags/"
@@ -122,7 +123,10 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
         await _new_build(session, push, plan)
     build = (await session.scalars(same.with_for_update())).one()
     build.deleted_at = None  # what is pushed again is a function again
-    if build.state in TERMINAL and build.state is not State.BUILT:
+    if build.state is State.BUILT:
+        if Data.IMAGES in await removals_of(session, (Data.IMAGES,), build.id):
+            await rebuild(session, build)
+    elif build.state in TERMINAL:
         values = {"faults": 0, "cancel_requested_at": None, "user_id": push.user_id}
         await move(session, build, Event.RETRY, f"pushed again (push {push.id})", **values)
     return build

@@ -33,4 +33,4 @@ def find_ready(ask: Ask, user: User, name: FunctionName) -> Function | None:
     repo = as_row(Repo, found[0][: len(_REPO.c)])
     if not (repo.public or may_manage(user, repo)):
         return None
-    return Function(repo, name.owner, as_row(Build, found[0][len(_REPO.c) :]))
+    return Function(repo, name.owner, as_row(Build, found[0][len(_REPO.c) :]), name.what)

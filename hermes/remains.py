@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Integer, UniqueConstraint
+from sqlalchemy import JSON, ForeignKey, Index, Integer, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base
+
+_PENDING = text("done_at IS NULL")
 
 
 class Artifact(Base):
@@ -18,8 +20,23 @@ class Artifact(Base):
     rank_id: Mapped[int] = mapped_column(ForeignKey("rank.id"))
     path: Mapped[str]
     size_bytes: Mapped[int]
-    sha256: Mapped[str]
+    sha256: Mapped[str] = mapped_column(index=True)
     created_at: Mapped[float]
+
+
+class Removal(Base):
+    """Bytes that were removed to make room (hermes.retention); the rows of what they were stay. The subject
+    is a run, or a build, as `kind` has it."""
+
+    __tablename__ = "removal"
+    __table_args__ = (
+        Index("removal_unfinished", "done_at", sqlite_where=_PENDING, postgresql_where=_PENDING),
+    )
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    subject_id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[float]
+    why: Mapped[str]
+    done_at: Mapped[float | None]  # None: the row is written before the files go, and some may be there yet
 
 
 class Metric(Base):

@@ -12,6 +12,7 @@ from hermes.queueing import queue_run
 from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Rank, Run, User
 from hermes.transitions import move, note
+from hermes.words import bad_end
 
 
 async def cancel_run(session: AsyncSession, run: Run, by: User) -> bool:
@@ -45,7 +46,7 @@ async def run_again(session: AsyncSession, run: Run, by: User, plan: Plan, which
     build = (await session.scalars(select(Build).where(Build.id == run.build_id))).one()
     if build.state is not State.BUILT:
         raise Refused(
-            f"build {build.id} is {build.state}: there is nothing to run", "push a commit that builds"
+            f"build {build.id} {bad_end(build)}", "there is nothing to run: push a commit that builds"
         )
     fresh = await queue_run(session, build, plan, by.id, "retry")
     words = f"again: {which} of run {run.id}" if which else f"again: run {run.id}"

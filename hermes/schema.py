@@ -1,5 +1,6 @@
 """Brings a database to this program's schema, and refuses one that a newer program has written."""
 
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,10 +29,11 @@ def _upgrade(connection: Connection) -> None:
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     try:
         command.upgrade(_config(connection), "head")
-    except CommandError as error:
+    except CommandError:
         head = ScriptDirectory.from_config(_config()).get_current_head()
+        found = MigrationContext.configure(connection).get_current_revision()
         raise SettingsError(
-            f"the database was written by a newer Hermes ({error}); this program knows schema {head}: "
+            f"the database was written by a newer Hermes (schema {found}); this program knows schema {head}: "
             "start the newer program, or restore a backup"
         ) from None
 
@@ -58,6 +60,17 @@ async def look_at_schema(database: Database) -> Schema:
         found = await connection.run_sync(
             lambda each: MigrationContext.configure(each).get_current_revision()
         )
+    return compare(found or "")
+
+
+def compare(found: str) -> Schema:
+    """A schema with this program's."""
+    head, known = _known()
+    return Schema(found, head, bool(found) and found not in known)
+
+
+@cache
+def _known() -> tuple[str, frozenset[str]]:
+    """The schema of this program, and all that were before it."""
     script = ScriptDirectory.from_config(_config())
-    known = {each.revision for each in script.walk_revisions()}
-    return Schema(found or "", script.get_current_head() or "", bool(found) and found not in known)
+    return script.get_current_head() or "", frozenset(each.revision for each in script.walk_revisions())

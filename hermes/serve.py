@@ -25,8 +25,9 @@ from hermes.images import load_images
 from hermes.inputs import keep_sweeping_inputs
 from hermes.journal import log
 from hermes.pools import load_pools
-from hermes.process import open_context, watch_children
+from hermes.process import leave, open_context, watch_children
 from hermes.reconcile import keep_reconciling
+from hermes.retention import keep_sweeping_old
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
 from web.app import Pages
@@ -62,6 +63,7 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
             keep_reconciling(context, receives=True),
             keep_maintaining(context, door.git),
             sweeping,
+            keep_sweeping_old(context),
             *pages.always(),
         ]
         tasks = [asyncio.create_task(each) for each in always]
@@ -134,6 +136,7 @@ def main() -> None:
         sys.exit(f"hermes serve: {error}")
     except KeyboardInterrupt:
         pass
+    leave()
 
 
 if __name__ == "__main__":

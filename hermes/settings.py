@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from hermes.errors import SettingsError
 from hermes.packages import parse_allowed
+from hermes.shares import parse_share
 from hermes.units import parse_size_bytes, parse_span_s, show_limit
 
 Parse = Callable[[str], Any]
@@ -53,6 +54,10 @@ def _addresses(text: str) -> str:
     return text.replace(" ", "")
 
 
+def _addresses_or_none(text: str) -> str:
+    return text if text == "none" else _addresses(text)
+
+
 def _url(text: str) -> str:
     if text and not text.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
@@ -94,6 +99,8 @@ class Settings:
     templates: Path = _setting(Path(), Path, "folder of templates for `hermes init`, besides those that come with Hermes")
     packages: str = _setting("on", parse_allowed, "Debian packages that manifests may ask for (`build.packages`): on, all of them; off, none; or names, with `*`, by blanks")
     packages_network: str = _setting("bridge", str, "network of the engine through which packages are fetched: bridge, host, or one of your own")
+    dockerfiles: str = _setting("off", _one_of("off", "on"), "whether manifests may name a Dockerfile of their own (`build.dockerfile`): only for users whom you trust, its commands run as root in containers of the engine")
+    dockerfiles_network: str = _setting("none", str, "network of the engine that the RUN commands of Dockerfiles get: none, bridge, or one of your own")
     gpus: str = _setting("auto", _one_of("auto", "none"), "auto: every GPU that NVML lists; none: leave the GPUs of this machine alone")
     without_gpu: str = _setting("refuse", _one_of("refuse", "wait"), "a push that needs a GPU on an instance that has none: refuse it, or let it wait for one")
     gpu_settle: float = _setting(10.0, parse_span_s, "how long a GPU may take after a run until its memory is free again; then it is put into quarantine")
@@ -107,6 +114,8 @@ class Settings:
     user_queued: int = _setting(20_000, _count, "most ranks of one user that wait; 0: no bound")
     runs_per_minute: int = _setting(600, _count, "runs that one user may start in a minute by the API and on pages; then 429; 0: no bound")
     user_gpu_time: float = _setting(0.0, _span_or_none, "GPU time of one user in 24 hours, all GPUs together; then runs wait; 0: no bound")
+    warm: int = _setting(2, _count, "containers that wait, made and not started, for the next calls of the functions that were called last; 0: none")
+    warm_time: float = _setting(600.0, parse_span_s, "how long such a container waits after the last call")
     build_slots: int = _setting(2, _count, "builds at a time")
     cpus: int = _setting(0, _count, "CPUs that runs may hold together; 0: all of this machine")
     memory: int = _setting(0, parse_size_bytes, "memory that runs may hold together; 0: 90 % of this machine")
@@ -146,6 +155,15 @@ class Settings:
     artifact_files: int = _setting(1000, _count, "most artifacts of one rank")
     stop: str = _setting("leave", _one_of("leave", "drain", "end"), "what SIGTERM does to running programs: leave them running, the next start goes on with them (docker executor); drain: nothing new begins, and Hermes ends when they have, a second SIGTERM ends them; end them, they start anew")
     secret_key_file: Path = _setting(Path(), Path, "file of the key that encrypts secrets; default: secret_key in the data directory, made with the first secret")
+    metrics: str = _setting("127.0.0.0/8,::1", _addresses_or_none, "addresses or networks, by commas, that may read `/metrics` without the token of an admin; none: nobody may")
+    keep_logs: float = _setting(365 * 86400.0, _span_or_none, "how long logs of builds and runs are kept; the newest of each branch always; 0: for ever")
+    keep_artifacts: float = _setting(90 * 86400.0, _span_or_none, "how long artifacts are kept; those of the newest runs of each branch always; 0: for ever")
+    keep_results: float = _setting(30 * 86400.0, _span_or_none, "how long results of invocations are kept; 0: for ever")
+    keep_inputs: float = _setting(30 * 86400.0, _span_or_none, "how long input of invocations is kept; 0: for ever")
+    keep_images: float = _setting(30 * 86400.0, _span_or_none, "how long an image is kept that nobody runs; those of the newest commits and of versions always, others are built again when they are needed; 0: for ever")
+    keep_caches: float = _setting(30 * 86400.0, _span_or_none, "how long the compiler cache of a repository is kept that nobody builds; 0: for ever")
+    free_low: str = _setting("5%", parse_share, "with less free on the disk of HERMES_DATA, what is oldest is removed, whatever its age: a share, or a size (20G); 0: never")
+    free_high: str = _setting("10%", parse_share, "… until so much is free")
     lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
     poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")
     # fmt: on

@@ -9,10 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hermes.room import is_full
+
 #: In their order, each with what people read.
 STAGES = {
-    "packages": "Install the packages",
     "tree": "Export the tree",
+    "dockerfile": "Build the Dockerfile",
+    "packages": "Install the packages",
     "box": "Start the box",
     "clean": "make clean",
     "make": "make",
@@ -47,7 +50,7 @@ class Layer:
     made: bool
 
 
-def _stages_path(log: Path) -> Path:
+def stages_path(log: Path) -> Path:
     return log.with_suffix(".stages")
 
 
@@ -56,7 +59,7 @@ class StageRecord:
 
     def __init__(self, log: Path) -> None:
         self.log = log
-        self._path = _stages_path(log)
+        self._path = stages_path(log)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self.stage = ""
 
@@ -75,14 +78,18 @@ class StageRecord:
             self.begin("", None)  # a second call does nothing
 
     def _write(self, record: dict[str, Any]) -> None:
-        with self._path.open("a") as file:
-            file.write(f"{json.dumps(record)}\n")
+        try:
+            with self._path.open("a") as file:
+                file.write(f"{json.dumps(record)}\n")
+        except OSError as error:  # a build goes on without them
+            if not is_full(error):
+                raise
 
 
 def _read(log: Path, key: str) -> list[dict[str, Any]]:
     """The records that have it."""
     try:
-        text = _stages_path(log).read_text()[:_MOST_BYTES]
+        text = stages_path(log).read_text()[:_MOST_BYTES]
     except OSError:
         return []
     records = [json.loads(line) for line in text.split("\n")[:-1]]

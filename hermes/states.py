@@ -34,6 +34,7 @@ class Event(StrEnum):
     REQUEUE = "requeue"  # a fault of ours, or its own and the manifest asks for it: another attempt is left
     LOSE = "lose"  # a fault of ours; no attempt is left
     RETRY = "retry"  # a new push asks again for a build that did not become an image
+    REBUILD = "rebuild"  # its image is not there any more, and is needed
 
 
 S, E = State, Event
@@ -48,6 +49,7 @@ BUILD_TABLE: dict[tuple[State, Event], State] = {
     (S.BUILDING, E.REQUEUE): S.QUEUED,
     **{(S.BUILDING, event): end for event, end in _ENDS.items()},
     **{(end, E.RETRY): S.QUEUED for end in _ENDS.values()},
+    (S.BUILT, E.REBUILD): S.QUEUED,
 }
 
 RANK_TABLE: dict[tuple[State, Event], State] = {

@@ -18,6 +18,8 @@ from hermes.leases import fault, give_back, renew
 from hermes.process import Context, StopEvent
 from hermes.queue import CHANGED
 from hermes.reconcile import keep_reconciling
+from hermes.room import FULL, is_full
+from hermes.signs import Signs
 from hermes.tables import Build, Rank
 
 W = TypeVar("W", bound=Build | Rank)
@@ -76,7 +78,8 @@ class Supervisor(Generic[W]):
         self._claim, self._work, self._cancelled, self._adopt = claim, work, cancelled, adopt
         self._jobs: dict[Job[W], asyncio.Task[None]] = {}
         self._bell = context.doorbell.bell(self.topic)
-        self._engine_is_suspect = False
+        self._engine_is_suspect = self._was_short = False
+        self.missed_rings = 0  # found by looking, though it waited and nobody had rung
 
     @property
     def jobs(self) -> list[Job[W]]:
@@ -91,18 +94,21 @@ class Supervisor(Generic[W]):
         await sweep_once(self.context, self.executor, self.table)
         side = [
             asyncio.create_task(self._keep_leases(), name="leases"),
+            asyncio.create_task(self._signs().keep(), name="signs"),
             asyncio.create_task(keep_reconciling(self.context), name="reconcile"),
             asyncio.create_task(keep_sweeping(self.context, self.executor, self.table), name="sweep"),
             asyncio.create_task(_ring_when(stop, self._bell.ring), name="stop"),
             asyncio.create_task(_ring_when(stop.again, self._bell.ring), name="stop at once"),
         ]
+        rang = True
         try:
             while not stop.is_set():
                 try:
-                    await self._look()
+                    claimed = await self._look()
+                    self.missed_rings += 0 if rang else sum(not job.row.not_before for job in claimed)
                 except Unavailable as error:
                     log.warning("cannot look for work", error=str(error))
-                await self._bell.wait(self.context.settings.poll)
+                rang = await self._bell.wait(self.context.settings.poll)
             if self.context.settings.stop == "drain":
                 await self._drain(stop.again)
         finally:
@@ -122,6 +128,9 @@ class Supervisor(Generic[W]):
             return Stop.SHUTDOWN
         return Stop.LEAVE
 
+    def _signs(self) -> Signs:
+        return Signs(self.context, self.executor, self.topic, lambda: self.missed_rings)
+
     async def _drain(self, stop: asyncio.Event) -> None:
         """Begin nothing, and keep all that is at work, with its lease and its log, to its end or until
         `stop`: what is ended then starts anew with the service."""
@@ -138,18 +147,30 @@ class Supervisor(Generic[W]):
                 if job.row.id in asked:
                     job.ask_to_stop(Stop.CANCEL)
 
-    async def _look(self) -> None:
+    async def _look(self) -> list[Job[W]]:
+        """Returns what is begun."""
         await self._look_for_cancelled()
         if self._engine_is_suspect:  # an engine that is away must not use up everybody's attempts
             await self.executor.check()
             self._engine_is_suspect = False
             await sweep_once(self.context, self.executor, self.table)
-        claimed = await self._claim(self.jobs)
+        claimed = [] if self._is_short() else await self._claim(self.jobs)
         if claimed:
             faultpoint(f"{self.topic}.claimed")
         self._begin(claimed)
         if claimed:
             await self.context.doorbell.ring(CHANGED)
+        return claimed
+
+    def _is_short(self) -> bool:
+        """Whether the disk is full: then nothing begins. It is said once."""
+        trouble = self.context.room.trouble()
+        if trouble and not self._was_short:
+            log.error("nothing begins", topic=self.topic, why=trouble)
+        elif self._was_short and not trouble:
+            log.info("work begins again", topic=self.topic)
+        self._was_short = bool(trouble)
+        return self._was_short
 
     def _begin(self, jobs: Sequence[Job[W]]) -> None:
         for job in jobs:
@@ -165,24 +186,31 @@ class Supervisor(Generic[W]):
             self._engine_is_suspect = True
             if not isinstance(error, Unavailable):
                 log.exception(f"{self.topic} broke", id=job.row.id)
-            await self._fault(job, str(error) or type(error).__name__)
+            await self._fault(job, _in_words(error))
         finally:
             self._jobs.pop(job, None)
             self._bell.ring()  # a place became free
             await self.context.doorbell.ring(CHANGED)
 
     async def _fault(self, job: Job[W], reason: str) -> None:
-        try:
-            async with self.context.database.write() as session:
-                row: Build | Rank | None = await session.get(self.table, job.row.id)
-                if row is None or not job.owns(row):
-                    return
-                if job.stop is Stop.SHUTDOWN:
-                    await give_back(session, row)
-                else:
-                    await fault(session, row, reason, retry_in_s=_RETRY_IN_S * (row.faults + 1))
-        except Unavailable as error:  # its lease ends, and with it this attempt
-            log.error("a fault could not be written", id=job.row.id, error=str(error))
+        while True:
+            try:
+                return await self._write_fault(job, reason)
+            except Unavailable as error:
+                if not self.context.room.trouble() or job.stop in (Stop.SHUTDOWN, Stop.LEAVE):
+                    log.error("a fault could not be written", id=job.row.id, error=str(error))
+                    return  # its lease ends, and with it this attempt
+            await asyncio.sleep(self.context.settings.poll)
+
+    async def _write_fault(self, job: Job[W], reason: str) -> None:
+        async with self.context.database.write() as session:
+            row: Build | Rank | None = await session.get(self.table, job.row.id)
+            if row is None or not job.owns(row):
+                return
+            if job.stop is Stop.SHUTDOWN:
+                await give_back(session, row)
+            else:
+                await fault(session, row, reason, retry_in_s=_RETRY_IN_S * (row.faults + 1))
 
     async def _keep_leases(self) -> None:
         lease_s = self.context.settings.lease
@@ -193,14 +221,19 @@ class Supervisor(Generic[W]):
                 continue
             try:
                 async with self.context.database.write() as session:
-                    at_work = [job.row.id for job in jobs]
-                    mine = await renew(session, self.table, self.owner, at_work, lease_s)
+                    ids = [job.row.id for job in jobs]
+                    mine = await renew(session, self.table, self.owner, ids, lease_s)
             except Unavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
                 continue
             for job in jobs:
                 if mine.get(job.row.id) != job.row.attempt:
                     job.ask_to_stop(Stop.FENCED)
+
+
+def _in_words(error: Exception) -> str:
+    """For everybody: what the system says of a full disk names paths of ours."""
+    return FULL if is_full(error) else str(error) or type(error).__name__
 
 
 async def _ring_when(event: asyncio.Event, ring: Callable[[], None]) -> None:

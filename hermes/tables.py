@@ -16,7 +16,10 @@ from hermes.messages import WebhookDelivery as WebhookDelivery
 from hermes.remains import Artifact as Artifact
 from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
+from hermes.remains import Removal as Removal
 from hermes.states import State
+from hermes.watched import Counted as Counted
+from hermes.watched import Process as Process
 
 _CLAIMED = text("claimed_at IS NOT NULL")  # what waits costs this index nothing
 

@@ -11,6 +11,7 @@ from hermes import outbox
 from hermes.at_once import Ask
 from hermes.columns import Base
 from hermes.journal import log
+from hermes.removals import made_again
 from hermes.states import LIVE, TERMINAL, Event, State, next_state, run_state
 from hermes.tables import Build, Rank, Run
 from hermes.tables import Event as EventRow
@@ -75,10 +76,19 @@ async def move(
     assert isinstance(changed, CursorResult)
     if changed.rowcount == 0:
         return False
+    if event in (Event.RETRY, Event.REBUILD):  # what was removed of it is made again
+        await made_again(session, row.id)
     await session.refresh(row)
     note(session, kind, row.id, (old, new), reason, row.attempt)
     await (_settle_run(session, row.run_id) if isinstance(row, Rank) else _settle_build(session, row))
     return True
+
+
+async def rebuild(session: AsyncSession, build: Build) -> bool:
+    """The image of a build is needed, and not there any more: the commit is."""
+    return await move(
+        session, build, Event.REBUILD, "its image was removed", faults=0, cancel_requested_at=None
+    )
 
 
 def _times(event: Event, new: State, now: float) -> dict[str, Any]:
@@ -89,7 +99,7 @@ def _times(event: Event, new: State, now: float) -> dict[str, Any]:
         times["started_at"] = now
     if new in TERMINAL:
         times["ended_at"] = now
-    if event is Event.RETRY:
+    if event in (Event.RETRY, Event.REBUILD):
         times |= {"claimed_at": None, "started_at": None, "ended_at": None}
     if new not in LIVE:
         times |= {"lease_owner": None, "lease_until": None}

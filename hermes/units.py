@@ -57,7 +57,9 @@ def show_span(span_s: float) -> str:
 
 
 def show_limit(span_s: float) -> str:
-    """A limit as its author would write it: `2 s`, `15 m`, `1 h`."""
+    """A limit as its author would write it: `2 s`, `15 m`, `1 h`, `90 d`."""
+    if span_s >= 2 * 86400 and span_s % 86400 == 0:
+        return f"{span_s / 86400:.0f} d"
     for unit_s, unit in ((3600, "h"), (60, "m")):
         if span_s >= unit_s and span_s % unit_s == 0:
             return f"{span_s / unit_s:.0f} {unit}"

@@ -97,11 +97,25 @@ class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
             os.killpg(self._child.pid, signal.SIGTERM)
 
 
+class _Words:
+    """What all processes say goes to stdout. Where that is a file on a full disk they are lost, no more."""
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            os.write(sys.stdout.fileno(), text.encode(errors="replace"))
+
+    def flush(self) -> None:
+        """Nothing is held."""
+
+    def isatty(self) -> bool:
+        return sys.stdout.isatty()
+
+
 class _KeepingManager(Manager):  # type: ignore[misc]
     """honcho's manager with kept processes."""
 
     def __init__(self, *, drains: bool) -> None:
-        super().__init__(Printer(sys.stdout, colour=sys.stdout.isatty()))
+        super().__init__(Printer(_Words(), colour=sys.stdout.isatty()))
         self._end = _End()
         self._drains, self._ending = drains, False
         self._process_ctor = self._keep

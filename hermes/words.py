@@ -40,6 +40,8 @@ def end_words(run: Run, figures: Mapping[str, Any]) -> str:
         parts.append(f"peak {show_size(peak)}")
     if count := figures.get("artifacts", 0):
         parts.append(f"{count} artifact{'s' if count > 1 else ''}")
+    if run.state is State.SUCCEEDED and run.reason:  # what we have spoiled of it
+        parts.append(run.reason)
     return " · ".join(parts)
 
 

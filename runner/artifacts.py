@@ -3,6 +3,7 @@
 The box is dead and its output arrives as a tar, which is a stranger's bytes: it is read as a stream and
 never unpacked; names from it go to the database and never become paths."""
 
+import fcntl
 import fnmatch
 import hashlib
 import os
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hermes.disk import held
 from hermes.errors import Refused
 from hermes.faultpoint import faultpoint
 from hermes.paths import Paths
@@ -88,7 +90,8 @@ def _store(content: IO[bytes], name: str, paths: Paths, fresh: Path) -> Kept:
         faultpoint("artifact.written")
         target = paths.artifact(digest.hexdigest())
         target.parent.mkdir(parents=True, exist_ok=True)
-        fresh.replace(target)
+        with held(target, fcntl.LOCK_SH):  # of the same digest another may be removed now (hermes.discard)
+            fresh.replace(target)
         faultpoint("artifact.stored")
     finally:
         fresh.unlink(missing_ok=True)

@@ -64,6 +64,8 @@ class Foresight:
         if guess == self._guess and not is_old:
             return
         tasks = [] if rank is None else [await self._task(rank)]
+        if tasks and not tasks[0].tree.exists():  # it is built again first
+            tasks = []
         if self._is_claiming:
             return
         self._guess, self._made_at = guess, time.monotonic()
@@ -75,7 +77,9 @@ class Foresight:
         return await make_task(self.work.context, rank, await look_up(self.work.context, rank))
 
     async def _next(self) -> Rank | None:
-        """As its row will be when it has been claimed."""
+        """As its row will be when it has been claimed; nobody's while the disk is full."""
+        if self.work.context.room.trouble():
+            return None
         holding = self._expected()
         for leaving in holding[:_TRIES]:
             held = [slot_of(job.row) for job in holding if job is not leaving]

@@ -55,15 +55,21 @@ class MetricLines:
         """Whether nothing was printed since they were stored."""
         return not self._unstored
 
-    async def store(self, session: AsyncSession, rank_id: int) -> None:
-        """Those that changed. Others stay: who adopts a program did not see what it had printed before."""
+    async def store(self, session: AsyncSession, rank_id: int) -> set[str]:
+        """Those that changed. Others stay: who adopts a program did not see what it had printed before.
+        Returns their names, for `again` should they not be committed."""
         names, self._unstored = self._unstored, set()
         if not names:
-            return
+            return names
         await session.execute(delete(Metric).where(Metric.rank_id == rank_id, Metric.name.in_(names)))
         session.add_all(
             Metric(rank_id=rank_id, name=name, **self.figures[name]._asdict()) for name in sorted(names)
         )
+        return names
+
+    def again(self, names: set[str]) -> None:
+        """They are not stored after all."""
+        self._unstored |= names
 
 
 async def forget_metrics(session: AsyncSession, rank_id: int) -> None:

@@ -1,6 +1,7 @@
 """What is to be started for a rank: its run, its build and its inputs become a task for an executor."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,8 @@ from sqlalchemy import select
 
 from hermes.boxes import box_name
 from hermes.command import rank_command, rank_env
-from hermes.executors.base import Limits, Task
+from hermes.executors.base import Limits, Recipe, Task
+from hermes.export import export_commit
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.secret_keys import decrypt, key_file
@@ -41,6 +43,9 @@ def task_of(context: Context, rank: Rank, order: Order) -> Task:
     plan, slot = Plan.model_validate(run.plan), rank.slot or {}
     files = {each.name: paths.input(each.token) for each in inputs}
     stdin = files.pop(STDIN, None)
+    spooled = paths.spooled(box_name(context, rank), "recipe")
+    export = partial(export_commit, paths, settings, build, spooled)
+    recipe = Recipe(plan.dockerfile, spooled, export, plan.build_timeout_s) if plan.dockerfile else None
     return Task(
         name=box_name(context, rank),
         image=plan.reference,
@@ -54,6 +59,7 @@ def task_of(context: Context, rank: Rank, order: Order) -> Task:
         checkpoint=paths.checkpoint(run.id, rank.number),
         stdin=stdin,
         inputs=tuple(files.items()),
+        recipe=recipe,
         apart=True,
     )
 

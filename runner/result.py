@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hermes.executors.base import Sink
 from hermes.logs import MIXED, STDERR
+from hermes.room import FULL, NOTHING_FITS
 from hermes.units import show_size
 
 
@@ -25,15 +26,28 @@ class Result:
     def __call__(self, data: bytes, stream: int) -> None:
         if stream != STDERR and self._file is not None and self._room >= 0:
             part = memoryview(data)[: self._room]
-            self.size_bytes += len(part)
+            written = self._write(part)
+            self.size_bytes += written
+            self._room = self._room - len(data) if written == len(part) else written - len(data)
+            if self._room < 0:
+                limit = f"the result is longer than {show_size(self._limit_bytes)} (HERMES_RESULT_SIZE)"
+                why = limit if written == len(part) else f"{FULL}: the result is not whole"
+                self._sink(f"\nhermes: {why}: it is cut there\n".encode(), MIXED)
+        elif stream != STDERR and self._file is not None:
             self._room -= len(data)
+        self._sink(data, stream)
+
+    def _write(self, part: memoryview) -> int:
+        """How much of it found room."""
+        assert self._file is not None
+        whole = len(part)
+        try:
             while part:
                 part = part[self._file.write(part) :]
-            if self._room < 0:
-                limit = show_size(self._limit_bytes)
-                words = f"\nhermes: the result is longer than {limit} (HERMES_RESULT_SIZE): it is cut there\n"
-                self._sink(words.encode(), MIXED)
-        self._sink(data, stream)
+        except OSError as error:
+            if error.errno not in NOTHING_FITS:
+                raise
+        return whole - len(part)
 
     @property
     def figures(self) -> dict[str, int]:

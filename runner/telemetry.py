@@ -3,10 +3,12 @@
 import asyncio
 import time
 from collections.abc import Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from hermes.attempt import Ending
+from hermes.errors import Unavailable
 from hermes.executors.base import Box, Executor, Usage
 from hermes.process import Context
 from hermes.queue import CHANGED
@@ -17,6 +19,7 @@ from runner.progress import ProgressScanner
 PERIOD_S = 1.0
 _FIRST_PERIOD_S = 0.05
 _STORE_EVERY = 5
+_MOST_WAITING = 3600  # samples
 
 
 @dataclass
@@ -37,7 +40,7 @@ class Telemetry:
     _last_at: float = field(default_factory=time.monotonic)
     _last_cpu_s: float = 0.0  # at `_last_at`; `cpu_s` is looked at more often
     _stored_progress: tuple[float | None, str] = (None, "")
-    _waiting: list[GpuSample] = field(default_factory=list)
+    _waiting: list[dict[str, Any]] = field(default_factory=list)
 
     async def keep_sampling(self) -> None:
         """Look once a period for as long as the task lives; more often at first, programs may be short."""
@@ -45,7 +48,8 @@ class Telemetry:
             await self._look()
             await asyncio.sleep(_FIRST_PERIOD_S)
         while True:
-            await self.sample()
+            with suppress(Unavailable):  # it is stored later
+                await self.sample()
             await asyncio.sleep(PERIOD_S)
 
     async def _look(self) -> Usage | None:
@@ -69,14 +73,14 @@ class Telemetry:
         percent = 100 * max(usage.cpu_s - self._last_cpu_s, 0.0) / elapsed_s
         self._last_at, self._last_cpu_s = now, usage.cpu_s
         self._waiting.append(
-            GpuSample(
-                rank_id=self.row.id,
-                attempt=self.row.attempt,
-                at=time.time(),
-                cpu_percent=round(percent, 1),
-                memory_bytes=usage.memory_bytes,
-                gpus=[use.as_json() for use in uses],
-            )
+            {
+                "rank_id": self.row.id,
+                "attempt": self.row.attempt,
+                "at": time.time(),
+                "cpu_percent": round(percent, 1),
+                "memory_bytes": usage.memory_bytes,
+                "gpus": [use.as_json() for use in uses],
+            }
         )
         if len(self._waiting) >= _STORE_EVERY:
             await self.flush()
@@ -98,14 +102,26 @@ class Telemetry:
         progress, metrics = (self.progress.value, self.progress.text), self.progress.metrics
         if not rows and progress == self._stored_progress and metrics.are_stored:
             return
-        async with self.context.database.write() as session:
-            session.add_all(rows)
-            row = await session.get(Rank, self.row.id)
-            if row is not None and row.attempt == self.row.attempt:
-                row.progress, row.progress_text = progress
-                await metrics.store(session, row.id)
+        try:
+            await self._store(rows, progress)
+        except Unavailable:  # later
+            self._waiting = (rows + self._waiting)[-_MOST_WAITING:]
+            raise
         self._stored_progress = progress
         await self.context.doorbell.ring(CHANGED)
+
+    async def _store(self, rows: list[dict[str, Any]], progress: tuple[float | None, str]) -> None:
+        names: set[str] = set()
+        try:
+            async with self.context.database.write() as session:
+                session.add_all(GpuSample(**each) for each in rows)
+                row = await session.get(Rank, self.row.id)
+                if row is not None and row.attempt == self.row.attempt:
+                    row.progress, row.progress_text = progress
+                    names = await self.progress.metrics.store(session, row.id)
+        except Unavailable:
+            self.progress.metrics.again(names)
+            raise
 
     def summary(self, ending: Ending) -> dict[str, Any]:
         """The line under a finished run; what was over before it was seen is left out, not shown as 0."""

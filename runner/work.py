@@ -1,7 +1,6 @@
 """One attempt of one rank: slot held, box started, followed, judged, its files kept, all of it written."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -13,7 +12,6 @@ from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor
 from hermes.faultpoint import faultpoint
 from hermes.instance import UNFENCED
-from hermes.journal import log
 from hermes.logs import LogWriter
 from hermes.plan import Plan
 from hermes.process import Context
@@ -21,21 +19,23 @@ from hermes.queue import CHANGED, RANKS
 from hermes.secret_runs import mark_used
 from hermes.states import Event, State
 from hermes.supervisor import Job, Stop
-from hermes.tables import Artifact, Rank, Run
+from hermes.tables import Rank, Run
 from hermes.threads import in_thread
 from hermes.transitions import move
 from hermes.trust import NEXT_STEP, distrust
-from runner.artifacts import Kept
 from runner.collect import collect
 from runner.gpus import Gpus
 from runner.hygiene import PROGRAMS_OWN_XIDS, Hygiene
 from runner.leaving import leave_rank, left_s
-from runner.metrics import MOST_NAMES, forget_metrics
+from runner.metrics import forget_metrics
 from runner.orders import Order, log_of, look_up, make_task
 from runner.progress import ProgressScanner
+from runner.rebuilt import build_again
 from runner.result import Result
+from runner.settle import Outcome, finish_log, settle
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
+from runner.warm import Warm
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class RankWork:
     executor: Executor
     gpus: Gpus
     hygiene: Hygiene
+    warm: Warm
     adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
     begun: asyncio.Event = field(default_factory=asyncio.Event)  # set by each program (runner.foresight)
 
@@ -71,6 +72,8 @@ class RankWork:
         rank = job.row
         order = await look_up(self.context, rank)
         run, plan = order.run, Plan.model_validate(order.run.plan)
+        if rank.id not in self.adopted and not self.context.paths.image(order.build.id).exists():
+            return await build_again(self.context, job, order.build)
         writer = LogWriter(log_of(self.context, rank), self.context.settings.log_size)
         try:
             if why := await self._distrust(run):
@@ -78,11 +81,7 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
-                with closing(self._result(rank, plan, box, writer)) as result:
-                    scanner = ProgressScanner(result)
-                    watch = Telemetry(self.context, self.executor, self.gpus, box, rank, scanner)
-                    ending = await self._follow(job, box, watch, left_s(rank, plan))
-                watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+                watch, ending = await self._run(job, plan, box, writer)
                 faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
                 verdict = judge(ending, plan, by)
@@ -90,18 +89,36 @@ class RankWork:
                 await self._free(job)
                 is_over = verdict.event not in (Event.FAIL, Event.TIME_OUT) or rank.failures >= plan.retries
                 if is_over:
-                    kept = await collect(self.context, self.executor, box, plan.artifacts, writer)
-                    writer.close()
+                    collected = await collect(self.context, self.executor, box, plan.artifacts, writer)
+                    outcome = Outcome(verdict, collected, watch, ending)
                     faultpoint("rank.collected")
-                    await written(job, partial(self._settle, job, verdict, kept, watch, ending))
-                    faultpoint("rank.settled")
+                    if is_whole := writer.catch_up():
+                        writer.close()
+                        await settle(self.context, job, outcome)
+                        faultpoint("rank.settled")
+                if plan.keeps_result:
+                    self.warm.ended(box.task)
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
+            if not is_whole:  # the disk is full, but for what its box took
+                await finish_log(self.context, job, writer)
+                await settle(self.context, job, outcome)
         finally:
             writer.close()
         faultpoint("rank.removed")
         checkpoint = self.context.paths.checkpoint(run.id, rank.number)
         await in_thread(forget_checkpoint, checkpoint, is_only=len(plan.ranks) == 1)  # it is over
+
+    async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
+        """Until its program has ended."""
+        if plan.keeps_result:
+            self.warm.begun(box.task)
+        with closing(self._result(job.row, plan, box, writer)) as result:
+            scanner = ProgressScanner(result)
+            watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)
+            ending = await self._follow(job, box, watch, left_s(job.row, plan))
+        watch.figures |= result.figures | {"start": "warm" if box.was_ready else "cold"}
+        return watch, ending
 
     @asynccontextmanager
     async def _box(self, rank: Rank, order: Order, writer: LogWriter) -> AsyncIterator[Box]:
@@ -203,38 +220,6 @@ class RankWork:
         async with self.context.database.read() as session:
             return (await session.get_one(Run, run.id)).cancelled_by or "an operator"
 
-    async def _settle(
-        self, job: Job[Rank], verdict: Verdict, kept: list[Kept], watch: Telemetry, ending: Ending
-    ) -> None:
-        """Artifacts, figures and the verdict in one transaction; nothing of it if this attempt is fenced."""
-        await watch.flush()
-        rank = job.row
-        values = {
-            "exit_code": verdict.exit_code,
-            "signal": verdict.signal,
-            "summary": watch.summary(ending) | {"artifacts": len(kept)},
-        }
-        async with self.context.database.write() as session:
-            row = await session.get_one(Rank, rank.id)
-            if not job.owns(row) or not await move(session, row, verdict.event, verdict.reason, **values):
-                raise Fenced
-            session.add_all(_artifact(rank, each) for each in kept)
-        await self.context.doorbell.ring(CHANGED)
-        if watch.progress.metrics.ignored:
-            log.info("metrics ignored", id=rank.id, run=rank.run_id, names=f"more than {MOST_NAMES}")
-        log.info("rank settled", id=rank.id, run=rank.run_id, **watch.summary(ending))
-
 
 def _gpus(rank: Rank) -> list[str]:
     return list((rank.slot or {}).get("gpus", ()))
-
-
-def _artifact(rank: Rank, kept: Kept) -> Artifact:
-    return Artifact(
-        run_id=rank.run_id,
-        rank_id=rank.id,
-        path=kept.path,
-        size_bytes=kept.size_bytes,
-        sha256=kept.sha256,
-        created_at=time.time(),
-    )

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from docker.errors import DockerException
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hermes.executors.engine import connect
 from tests.browsing import sign_in
@@ -18,7 +18,7 @@ from tests.fault_report import pytest_collection_modifyitems as pytest_collectio
 from tests.fault_report import pytest_configure as pytest_configure
 from tests.fault_report import pytest_runtest_logreport as pytest_runtest_logreport
 from tests.fault_report import pytest_sessionfinish as pytest_sessionfinish
-from tests.service import Pushed, Service, living
+from tests.service import PATIENCE_S, Pushed, Service, living
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_FLAGS = [
@@ -30,6 +30,9 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 def missing(what: str) -> None:

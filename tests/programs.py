@@ -2,13 +2,14 @@
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from tests.service import Pushed, Service, WorkTree, remote_words
+from tests.service import PATIENCE_S, Pushed, Service, WorkTree, remote_words
 
 
 def shell(program: str, manifest: str = "", make: str = "\t@true") -> dict[str, str | bytes]:
@@ -20,12 +21,29 @@ def shell(program: str, manifest: str = "", make: str = "\t@true") -> dict[str, 
     }
 
 
+def told(before: str, after: str) -> tuple[str, dict[str, str | bytes]]:
+    """The name of a script, and a repo that runs it: between the two it waits until `go_on` tells it."""
+    name = f"told-{os.urandom(4).hex()}.sh"
+    program = f'trap told=1 USR1\n{before}\nuntil [ "$told" ]; do sleep 0.05; done\n{after}\n'
+    manifest = f'handler = "sh {name}"\n[run]\ntimeout = "2m"\n'
+    return name, {"Makefile": "all:\n\t@true\n", name: program, "hermes.toml": manifest}
+
+
+def go_on(script: str) -> None:
+    """Its program has what it waits for; it runs on this machine, whatever is around it."""
+    for number, line in command_lines().items():
+        if line == f"sh {script} ":
+            os.kill(number, signal.SIGUSR1)
+
+
 def git(
     service: Service, *args: str, token: str | None = None, user: str = ""
 ) -> "subprocess.CompletedProcess[str]":
     """Git as this user, anywhere."""
     _, env = service.push_command("any", token=token, user=user)
-    return subprocess.run(["git", *args], env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        ["git", *args], env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
 
 
 def refs(service: Service, repo: str) -> dict[str, str]:
@@ -60,7 +78,7 @@ def arrivals(client: "subprocess.Popen[str]") -> Iterator[tuple[float, str]]:
 
 def end_of(client: "subprocess.Popen[str]") -> tuple[int, str]:
     """Exit code and words of a push that was begun."""
-    _, words = client.communicate(timeout=60)
+    _, words = client.communicate(timeout=PATIENCE_S)
     return client.returncode, remote_words(words)
 
 

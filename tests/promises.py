@@ -122,6 +122,7 @@ def _is_kept(look: _Look, told: Told) -> Iterator[str]:
 
 def _is_its_log(look: _Look, run_id: int, says: bytes, what: str) -> Iterator[str]:
     """5: the log of each attempt is a prefix of what the program prints, and all of it if it succeeded."""
+    says = _printed(says)  # empty lines may be ours, too
     for rank in look.ask("SELECT * FROM rank WHERE run_id = ?", run_id):
         for attempt in range(1, rank["attempt"] + 1):
             path = look.paths.log("rank", rank["id"], attempt)

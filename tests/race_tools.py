@@ -125,7 +125,7 @@ def race(service: Service, tree: WorkTree, repo: str, shas: list[str], gate: Pat
     hook.write_text(_WAIT.format(gate=gate))
     hook.chmod(0o755)
     racers = [begin(service, tree, repo, f"{sha}:refs/heads/main", gate) for sha in shas]
-    wait_for(lambda: len(list(gate.glob("*.ready"))) == len(racers), 120)
+    wait_for(lambda: len(list(gate.glob("*.ready"))) == len(racers))
     (gate / "go").touch()
     return [racer.end() for racer in racers]
 

@@ -92,6 +92,8 @@ _VALUE = b'{"value": "long enough"}'
 
 TABLE = {
     "GET /healthz": everybody(200),
+    "GET /readyz": everybody(200),
+    "GET /metrics": everybody(200),  # from this machine
     "GET /signin": everybody(200),
     "POST /signin": everybody(401),
     "GET /api": everybody(200),
@@ -178,7 +180,8 @@ TABLE = {
     "GET /api/v1/runs/{run}/artifacts/{rank}/{path:path}": of_members(200),
     "POST /api/v1/runs/{run}/cancel": changed(202),
     "POST /api/v1/runs/{run}/again": again(201),
-    "GET /api/v1/runs/{run}/result": of_members(404),  # it was not invoked
+    "GET /api/v1/runs/{run}/output": of_members(404),  # it was not invoked
+    "GET /api/v1/runs/{run}/result": of_members(404),
     "POST /api/v1/functions/{owner}/{function:path}/runs": again(202),
     "GET /api/v1/builds/{build}": of_members(200),
     "GET /api/v1/builds/{build}/log": of_members(200),

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import httpx
 
 from hermes.samples import FOLDER
 from hermes.states import LIVE, State
+from tests.redis_faults import VARIABLE, plague_redis
 
 T = TypeVar("T")
 GIT_ENV = {
@@ -30,6 +32,8 @@ GIT_ENV = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_TERMINAL_PROMPT": "0",
 }
+#: For what comes in the end: enough for a machine that is four times slower. No claim is made by it.
+PATIENCE_S = 120.0
 BUSY = {State.QUEUED, *LIVE}
 
 
@@ -46,7 +50,7 @@ def free_port() -> int:
             return port
 
 
-def wait_for(ask: Callable[[], T | None], timeout_s: float = 30.0) -> T:
+def wait_for(ask: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
     """The first answer that is true. Fails when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -126,6 +130,7 @@ class Service:
     token: str = ""
     process: "subprocess.Popen[bytes] | None" = None
     _count: int = 0
+    _redis_is_well: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         while self.ssh_port in (0, self.port):
@@ -158,11 +163,14 @@ class Service:
         with (self.data / "service.log").open("ab") as log:
             command = [sys.executable, "-m", "hermes", "up"]
             self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+        if os.environ.get(VARIABLE) == "faulty":
+            self._redis_is_well.clear()
+            plague_redis(self.data, self._redis_is_well)
         try:
-            wait_for(self._is_up, 60)
+            wait_for(self._is_up)
         except BaseException:
             self.process.terminate()
-            self.process.wait(30)
+            self.process.wait(PATIENCE_S)
             raise
         return self
 
@@ -177,8 +185,14 @@ class Service:
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         assert self.process is not None
+        self._redis_is_well.set()
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(PATIENCE_S)
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether a process of it did not end by itself when it was told to; `hermes up` waits 17 s."""
+        return "sending SIGKILL" in self.log.rpartition("SIGTERM received")[2]
 
     def hermes(self, *args: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """The command line."""
@@ -188,7 +202,7 @@ class Service:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert not check or done.returncode == 0, done.stderr
         return done
@@ -201,7 +215,7 @@ class Service:
         """An HTTP client with a bearer token (`""`: without)."""
         token = self.token if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=60)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
 
     def api(self, path: str) -> dict[str, Any]:
         """The JSON at `/api/v1` + path."""
@@ -289,7 +303,7 @@ class Service:
         """What the API says of the pushed commit, now."""
         return self.api(f"/repos/{pushed.owner}/{pushed.repo}/commits/{pushed.sha}")
 
-    def settled(self, pushed: Pushed, timeout_s: float = 60.0) -> dict[str, Any]:
+    def settled(self, pushed: Pushed, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """What the API says of the pushed commit when nothing of it goes on any more."""
 
         def ask() -> dict[str, Any] | None:
@@ -299,7 +313,7 @@ class Service:
 
         return wait_for(ask, timeout_s)
 
-    def run_of(self, pushed: Pushed, timeout_s: float = 60.0) -> dict[str, Any]:
+    def run_of(self, pushed: Pushed, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """The newest run of a pushed commit, ended."""
         run: dict[str, Any] = self.settled(pushed, timeout_s)["runs"][0]
         return run

@@ -21,7 +21,7 @@ from hermes.accounts import add_user, find_user
 from hermes.database import Database
 from hermes.ssh_keys import add_key
 from tests.programs import command_lines
-from tests.service import GIT_ENV, Pushed, Service, WorkTree, remote_words, wait_for
+from tests.service import GIT_ENV, PATIENCE_S, Pushed, Service, WorkTree, remote_words, wait_for
 
 HOST = "127.0.0.1"
 #: A tree whose push starts nothing.
@@ -47,7 +47,7 @@ def public(key: Path) -> str:
 def run(words: list[str], env: dict[str, str] | None = None, **more: Any) -> Done:
     """A program to its end."""
     done = subprocess.run(
-        words, env=env, capture_output=True, check=False, timeout=more.pop("timeout", 60), **more
+        words, env=env, capture_output=True, check=False, timeout=more.pop("timeout", PATIENCE_S), **more
     )
     return Done(
         words, done.returncode, *(each.decode(errors="replace") for each in (done.stdout, done.stderr))
@@ -187,6 +187,7 @@ class Idlers:
 
     def __init__(self, port: int, count: int) -> None:
         self.closed_after: list[float] = []
+        self.made_room: list[bytes] = []  # what was said to those who did
         self._threads = [threading.Thread(target=self._wait, args=(port,), daemon=True) for _ in range(count)]
         for each in self._threads:
             each.start()
@@ -194,15 +195,18 @@ class Idlers:
 
     def _wait(self, port: int) -> None:
         began = time.monotonic()
-        with socket.create_connection((HOST, port), 30) as idle, suppress(OSError):
-            while idle.recv(4096):
-                pass
+        said = b""
+        with socket.create_connection((HOST, port), PATIENCE_S) as idle, suppress(OSError):
+            while part := idle.recv(4096):
+                said += part
+        if b"too many connections" in said:
+            self.made_room.append(said)
         self.closed_after.append(time.monotonic() - began)
 
     def wait(self) -> list[float]:
         """All of them."""
         for each in self._threads:
-            each.join(40)
+            each.join(PATIENCE_S)
         return self.closed_after
 
 
@@ -223,7 +227,7 @@ def resident_bytes(service: Service) -> int:
     return int(line.split()[1]) << 10
 
 
-def wait_for_no_git(service: Service, timeout_s: float = 20) -> None:
+def wait_for_no_git(service: Service, timeout_s: float = PATIENCE_S) -> None:
     """Until no git of ours works in the repositories."""
     repos = str(service.data / "repos")
     wait_for(lambda: not any(repos in line for line in command_lines().values()), timeout_s)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hermes.cli import hermes
+from hermes.cli.commands import hermes
 from hermes.errors import UserError
 from tests.access_tools import execute, may_fetch, open_house, push_again, stored
 from tests.programs import git
@@ -19,7 +19,7 @@ from tests.ssh import Person, make_key
 COMMANDS = """token list|token revoke|key|key add|key list|key remove|repo|repo list|repo show|repo protect
 repo unprotect|repo public|repo private
 repo default-branch|repo collaborator|repo collaborator add|repo collaborator remove
-gpu|gpu list|gpu release"""
+gpu|gpu list|gpu release|backup|restore|retention"""
 
 
 @pytest.fixture(scope="module")

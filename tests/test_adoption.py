@@ -99,22 +99,22 @@ def test_a_program_that_ends_while_no_runner_is_there_gets_its_verdict(house: Se
     os.kill(parent, signal.SIGSTOP)  # it would start another one at once
     try:
         os.kill(runner, signal.SIGKILL)
+        wait_for(lambda: not containers(house, all_of_them=False))
         time.sleep(2)
+        back_at = time.time()
     finally:
         os.kill(parent, signal.SIGCONT)
     rank = rank_of(house, pushed)
     assert (rank["state"], rank["attempt"], rank["reason"]) == ("failed", 1, "exit code 7")
     assert house.read_log("runs", rank_id) == b"begun\nfinished\n"
-    assert rank["summary"]["wall_s"] < 2
+    assert rank["started_at"] + rank["summary"]["wall_s"] < back_at, "the time of its program, not of ours"
 
 
 def test_the_limit_of_time_holds_across_runners(house: Service) -> None:
-    began = time.monotonic()
-    pushed, _ = begin(house, "sleep 60", '[run]\ntimeout = "5s"')
+    pushed, _ = begin(house, "sleep 6000", '[run]\ntimeout = "5s"')
     kill_runner(house)
     rank = rank_of(house, pushed)
     assert (rank["state"], rank["attempt"]) == ("timed_out", 1)
-    assert time.monotonic() - began < 50  # its program would go on for 60 s
     wait_for(lambda: not containers(house))
 
 
@@ -132,7 +132,7 @@ def test_an_adopted_program_is_cancelled_like_any_other(house: Service) -> None:
 def test_a_follower_of_the_push_sees_every_line_once(house: Service) -> None:
     tree = house.worktree(shell("for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done"))
     client = begin_push(house, tree, "followed")
-    wait_for(lambda: b"line 2" in house_log(house), 30)
+    wait_for(lambda: b"line 2" in house_log(house))
     kill_runner(house)
     code, text = end_of(client)
     lines = [line for line in text.splitlines() if line.startswith("line ")]

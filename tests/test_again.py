@@ -45,6 +45,14 @@ def run(service: Service) -> dict[str, Any]:
     return service.run_of(service.push(PROGRAM, repo="again"))
 
 
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    values = {"run.timeout": "9h", "run.cpus": 99, "run.memory": "much", "ranks.repeat": 9999, "gpu.count": 2}
+    with pytest.raises(Wrong) as caught:
+        change(PLAN, values, HERE, {"run.env": "cannot be read"})
+    assert set(caught.value.problems) == {"run.env", *values}
+    assert "HERMES_MAX_TIMEOUT" in caught.value.hint
+
+
 def test_a_plan_with_other_values_keeps_the_rest() -> None:
     made = change(PLAN, {"run.args": ["x"], "gpu.count": "1", "ranks.repeat": "3"}, HERE)
     assert (made.args, made.gpu, made.cpus, made.reference) == (["x"], GpuWant(count=1), 1, "cpp:1")

@@ -101,7 +101,7 @@ def test_a_box_of_a_killed_runner_is_swept_and_never_adopted(one_slot: Service, 
     forgotten.mkdir(parents=True)
     os.kill(the_process(one_slot, "-m runner"), signal.SIGKILL)
     try:
-        second = wait_for(lambda: next((each for each in waiting(one_slot) if each != first), None), 60)
+        second = wait_for(lambda: next((each for each in waiting(one_slot) if each != first), None))
     except AssertionError as error:
         raise AssertionError(f"{containers(one_slot)} {first}\n{one_slot.log[-6000:]}") from error
     assert not forgotten.exists()  # that, too, was swept at its start

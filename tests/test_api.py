@@ -85,7 +85,7 @@ def test_run_again_uses_the_same_image(service: Service, failed: Pushed) -> None
 def test_cancel_ends_a_run(service: Service) -> None:
     pushed = service.push(SLEEPS, "detach")
     run = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
-    wait_for(lambda: service.api(f"/runs/{run['id']}")["state"] == "running", 60)
+    wait_for(lambda: service.api(f"/runs/{run['id']}")["state"] == "running")
     with service.client() as client:
         assert client.post(f"/api/v1/runs/{run['id']}/cancel").status_code == 202
         ended = service.run_of(pushed)

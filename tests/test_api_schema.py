@@ -1,5 +1,6 @@
 """schemathesis asks a running service what its OpenAPI document promises, and much that it does not."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,6 +59,29 @@ parameters = {{ "path.function" = "gone" }}
 [phases.coverage]
 unexpected-methods = ["put", "query"]
 """
+#: From answer to answer by the document's links: invoke, look, cancel, run again; make a token, revoke it.
+_STATEFUL = """
+seed = 6
+continue-on-failure = true
+request-timeout = 20
+max-time = 15
+
+[parameters]
+"path.owner" = "alice"
+"path.repo" = "pi"
+"path.function" = "pi"
+
+[generation]
+max-examples = 15
+deterministic = true
+no-shrink = true
+
+[checks]
+positive_data_acceptance = { enabled = false }
+
+[phases.stateful]
+max-steps = 5
+"""
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +105,23 @@ def test_what_the_document_promises_is_so(house: Service, known: dict[str, Any],
         _CONFIG.format(known="\n".join(f'"path.{name}" = {value!r}' for name, value in known.items()))
     )
     token = house.hermes("admin", "user", "add", "--admin", "root").stdout.strip()
-    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run"]
+    asked = schemathesis(house, token, config)
+    assert asked.returncode == 0, asked.stdout[-20_000:] + asked.stderr[-2000:]
+
+
+def test_links_lead_from_answer_to_answer(house: Service, known: dict[str, Any], tmp_path: Path) -> None:
+    config = tmp_path / "stateful.toml"
+    config.write_text(_STATEFUL)
+    token = house.hermes("admin", "user", "add", "--admin", "walker").stdout.strip()
+    asked = schemathesis(house, token, config, "--phases", "stateful")
+    assert asked.returncode == 0, asked.stdout[-20_000:] + asked.stderr[-2000:]
+    covered = re.search(r"API Links: +(\d+) covered", asked.stdout)
+    assert covered and int(covered[1]) > 0, asked.stdout
+
+
+def schemathesis(house: Service, token: str, config: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """Asks the service by its own document."""
+    command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(config), "run", *words]
     command += [
         f"{house.url}/api/v1/openapi.json",
         "--url",
@@ -89,9 +129,9 @@ def test_what_the_document_promises_is_so(house: Service, known: dict[str, Any],
         "-H",
         f"Authorization: Bearer {token}",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
+    return subprocess.run(
+        command, cwd=config.parent, capture_output=True, text=True, timeout=200, check=False
+    )
 
 
 def test_who_starts_many_runs_waits(house: Service, known: dict[str, Any]) -> None:

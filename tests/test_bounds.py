@@ -67,10 +67,9 @@ def test_one_run_of_many_ranks_delays_another_user_by_one_turn(house: Service, b
     wait_for(lambda: house.commit_page(flood)["runs"][0]["state"] == "running")
     small = house.push(sleeper(0), user="bob", token=bob, repo="bob/small")
     assert small.code == 0 and "succeeded" in small.output
-    assert small.seconds < 8, "behind twenty ranks of a second each, two at a time"
     (run,) = house.commit_page(flood)["runs"]
     states = [rank["state"] for rank in house.api(f"/runs/{run['id']}")["ranks"]]
-    assert states.count("queued") > 5
+    assert states.count("queued") > 5, "it was not behind all of them, two at a time"
     most = 0
     for _ in range(30):
         most = max(most, sum(line.startswith("sleep 1.25") for line in command_lines().values()))

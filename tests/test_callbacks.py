@@ -77,14 +77,14 @@ def test_a_receiver_that_fails_twice_gets_the_signed_record(calling: Service, re
     status, text = invoke(calling, receiver.url)
     assert status == 202, text
     run = json.loads(text)
-    headers, body = wait_for(lambda: receiver.taken, 60)[0]
+    headers, body = wait_for(lambda: receiver.taken)[0]
     record = json.loads(body)
     assert record["id"] == run["id"] and record["state"] == "succeeded" and receiver.asked == 3
     assert headers["X-Hermes-Event"] == "run.ended" and headers["X-Hermes-Delivery"] == f"run-{run['id']}"
     at, _, sent = headers["X-Hermes-Signature"].removeprefix("t=").partition(",v1=")
     secret = calling.api("/callback-secret")["secret"]
     signature = hmac.digest(secret.encode(), f"{at}.".encode() + body, "sha256").hex()
-    assert sent == signature and abs(time.time() - int(at)) < 60
+    assert sent == signature and record["ended_at"] - 1 < int(at) <= time.time()
     with calling.client() as client:
         address = f"/runs/{run['id']}"
         wait_for(lambda: "callback taken" in client.get(address).text)
@@ -94,7 +94,7 @@ def test_a_receiver_that_fails_twice_gets_the_signed_record(calling: Service, re
 def test_redirects_are_not_followed(calling: Service, receiver: Receiver) -> None:
     receiver.fails, receiver.status = 1, 302
     assert invoke(calling, receiver.url)[0] == 202
-    wait_for(lambda: receiver.taken, 30)
+    wait_for(lambda: receiver.taken)
     assert receiver.asked == 2
 
 
@@ -109,7 +109,7 @@ def test_addresses_inside_are_refused_unless_the_operator_allows_them(
     assert (
         invoke(service, receiver.url, "called-back")[0] == 202
     )  # a name: what it means is found when it is connected to
-    wait_for(lambda: "is not on the public internet" in service.log, 30)
+    wait_for(lambda: "is not on the public internet" in service.log)
     assert receiver.asked == 0
 
 

@@ -14,7 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from hermes.client import AsyncClient, Client, Event, Frame, Invocation, Output, answers, errors
+from hermes import machine_answers
+from hermes.client import (
+    AsyncClient,
+    Client,
+    Event,
+    Frame,
+    Invocation,
+    Output,
+    answers,
+    errors,
+    instance_answers,
+)
 from hermes.client.body import Body
 from hermes.client.calls import address_of
 from hermes.client.errors import BrokenOff, Missing, NoServer, OtherServer, Unauthorized
@@ -23,7 +34,7 @@ from hermes.client.invocation import function_path
 from tests.programs import shell
 from tests.service import Service
 from tests.stand_in import answering
-from web import account_answers, function_answers
+from web import account_answers, function_answers, repo_answers
 from web import answers as web_answers
 
 ROOT = Path(__file__).parent.parent
@@ -72,6 +83,18 @@ SAME: dict[Any, type[BaseModel]] = {
     answers.Function: function_answers.FunctionAnswer,
     answers.Versions: function_answers.FunctionVersions,
     answers.Deleted: function_answers.DeletedAnswer,
+    instance_answers.TokenMade: account_answers.TokenMade,
+    instance_answers.Account: account_answers.UserAnswer,
+    instance_answers.Repo: repo_answers.RepoAnswer,
+    instance_answers.Limit: account_answers.LimitAnswer,
+    instance_answers.Image: account_answers.ImageAnswer,
+    instance_answers.Holder: machine_answers.HolderAnswer,
+    instance_answers.Quarantine: machine_answers.QuarantineAnswer,
+    instance_answers.GpuUse: machine_answers.GpuUseAnswer,
+    instance_answers.Gpu: machine_answers.GpuAnswer,
+    instance_answers.Machine: machine_answers.MachineAnswer,
+    instance_answers.Waiting: machine_answers.WaitingAnswer,
+    instance_answers.Gpus: machine_answers.GpusAnswer,
 }
 
 
@@ -102,7 +125,41 @@ def test_a_program_invokes_and_looks(service: Service, function: str) -> None:
         assert client.build(run["build"])["state"] == "built"
         assert client.start(Invocation(function, args=["both"]), wait_s=30)["exit_code"] == 7
         assert client.user()["name"] == "alice" and client.version()["api"] == 1
-        assert client.get("/limits")["limits"]
+        assert client.get("/limits")["limits"] == client.limits()
+
+
+def test_a_program_asks_the_instance_and_manages_its_tokens(service: Service, function: str) -> None:
+    with Client(service.url, service.token) as client:
+        assert "cpp" in [image["name"] for image in client.images()]
+        assert [machine["alive"] for machine in client.gpus()["runners"]] == [True]
+        assert "alice/lib" in [repo["name"] for repo in client.repos("alice")]
+        assert client.repo("alice/lib")["default_branch"] == "main"
+        with pytest.raises(Missing):
+            next(client.users())
+        made = client.make_token("from a program", expires_in="1d")
+        with Client(service.url, made["token"]) as other:
+            assert other.user()["token"]["name"] == "from a program"
+        assert made["id"] in [token["id"] for token in client.tokens()]
+        client.revoke_token(made["id"])
+        with Client(service.url, made["token"]) as other, pytest.raises(Unauthorized):
+            other.user()
+        with pytest.raises(Missing):
+            client.repo("alice/not-here")
+
+
+def test_an_admin_lists_accounts(service: Service) -> None:
+    token = service.hermes("admin", "user", "add", "client-admin", "--admin").stdout.strip()
+    with Client(service.url, token) as client:
+        accounts = {account["name"]: account for account in client.users()}
+    assert accounts["client-admin"]["is_admin"] and "alice" in accounts
+
+
+async def test_an_asynchronous_program_asks_the_same(service: Service, function: str) -> None:
+    async with AsyncClient(service.url, service.token) as client:
+        assert "alice/lib" in [each["name"] async for each in client.repos("alice")]
+        assert (await client.limits())[0]["name"] and (await client.images())[0]["name"]
+        made = await client.make_token("awaited")
+        await client.revoke_token(made["id"])
 
 
 async def test_the_same_without_waiting(service: Service, function: str, tmp_path: Path) -> None:

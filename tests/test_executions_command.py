@@ -241,6 +241,8 @@ def test_start_shows_five_commands_and_help_groups_all(ada: Person) -> None:
         "Operate:",
     ]
     assert "git-credential" not in text
+    typo = ada.hermes("runn", "alice/tool")
+    assert typo.returncode == 2 and b"Did you mean 'run'?" in typo.stderr
 
 
 @pytest.mark.parametrize("kind", ["bash", "zsh", "fish"])
@@ -258,4 +260,4 @@ def test_gpus_and_images_are_those_of_the_server_where_none_is_here(ada: Person)
     )
     assert json.loads(ada.ok("gpus", "--json"))["runners"][0]["alive"] is True
     assert re.search(r"^cpp +cpp", ada.ok("images"), re.MULTILINE)
-    assert "cpp" in [image["name"] for image in json.loads(ada.ok("images", "--json"))["images"]]
+    assert "cpp" in [image["name"] for image in json.loads(ada.ok("images", "--json"))]

@@ -64,7 +64,7 @@ def push_until_taken(service: Service, files: dict[str, Any], repo: str) -> list
     tree = service.worktree(files, repo)
     pushed = [service.push(tree, repo=repo)]
     while pushed[-1].code:
-        wait_for(lambda: _answers(service), 60)
+        wait_for(lambda: _answers(service))
         pushed.append(service.push(tree, repo=repo))
         assert len(pushed) < 5, pushed[-1].output
     return pushed
@@ -85,7 +85,7 @@ def test_who_is_killed_at_any_step_of_a_push_loses_nothing(
     has_struck = strike(frail, point)
     tries = push_until_taken(frail, COUNTS, point.replace(".", "-"))
     told += [Told(each, LINES) for each in tries]
-    page = wait_for(lambda: _settled(frail, tries[-1]), 90)
+    page = wait_for(lambda: _settled(frail, tries[-1]))
     assert has_struck(), f"nobody came by {point}"
     assert [run["state"] for run in page["runs"]] == ["succeeded"]
     assert len(frail.api(f"/runs/{page['runs'][0]['id']}/artifacts")["artifacts"]) == 3
@@ -117,12 +117,12 @@ def test_a_call_that_is_made_again_with_its_key_is_one_run(
         with pytest.raises(httpx.TransportError):
             client.post(echo, content=b"hello ", headers=headers)
         assert has_struck()
-        wait_for(lambda: _answers(frail), 60)
+        wait_for(lambda: _answers(frail))
         answer = client.post(echo, content=b"hello ", headers=headers)
         again = client.post(echo, content=b"hello ", headers=headers)
     assert answer.status_code in (200, 202) and answer.json()["id"] == again.json()["id"]
     run_id = answer.json()["id"]
-    wait_for(lambda: frail.api(f"/runs/{run_id}")["state"] == "succeeded", 60)
+    wait_for(lambda: frail.api(f"/runs/{run_id}")["state"] == "succeeded")
     assert frail.read_log("runs", run_id) == b"hello world\n"
     all_is_kept(frail, told)
 
@@ -139,11 +139,11 @@ def test_a_callback_is_sent_again_by_the_next_server(
             run = client.post(echo, headers={"X-Callback-Url": receiver.url}).json()
         wait_for(has_struck)
         least = 2 if point == "callback.sent" else 1
-        wait_for(lambda: len(receiver.taken) >= least, 60)
+        wait_for(lambda: len(receiver.taken) >= least)
         assert {headers["X-Hermes-Delivery"] for headers, _ in receiver.taken} == {f"run-{run['id']}"}
         assert {json.loads(body)["state"] for _, body in receiver.taken} == {"succeeded"}
         receiver.shutdown()
-    wait_for(lambda: _answers(frail), 60)
+    wait_for(lambda: _answers(frail))
     all_is_kept(frail, told)
 
 

@@ -50,7 +50,7 @@ def invoke(page: Page, arguments: str, text: str = "") -> None:
     page.get_by_label("Arguments").fill(arguments)
     page.get_by_label("Standard input", exact=True).fill(text)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("#outcome [data-status]")).to_contain_text("there and back", timeout=30_000)
+    expect(page.locator("#outcome [data-status]")).to_contain_text("there and back")
 
 
 def test_the_list_is_searched(page: Page, function: Pushed) -> None:
@@ -95,13 +95,28 @@ def test_what_is_wrong_is_said_where_it_stands(page: Page, function: Pushed) -> 
     page.goto("/functions/alice/parrot")
     page.get_by_label("Standard input", exact=True).fill("{no")
     page.get_by_label("It is").select_option("json")
-    page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("#text ~ .problem")).to_contain_text("this is not JSON")
-    page.get_by_label("Standard input", exact=True).fill("{}")
+    page.get_by_label("Arguments").fill("'open")
     page.get_by_text("Environment, parameters").click()
     page.get_by_label("Time limit").fill("for ever")
+    page.get_by_label("CPUs of each rank").fill("1000")
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("[id='run.timeout'] ~ .problem")).to_contain_text("is not a duration")
+    for name, words in {
+        "text": "this is not JSON",
+        "run.args": "No closing quotation",
+        "run.timeout": "is not a duration",
+        "run.cpus": "this instance has",
+    }.items():
+        field = page.locator(f"[id='{name}']")
+        expect(page.locator(f"[id='{name}'] ~ .problem")).to_contain_text(words)
+        expect(field).to_have_attribute("aria-describedby", re.compile(f"{re.escape(name)}-wrong"))
+    expect(page.get_by_label("Arguments")).to_be_focused()
+    expect(page.get_by_label("Arguments")).to_have_value("'open")
+    page.get_by_label("Arguments").fill("closed")
+    page.get_by_label("Standard input", exact=True).fill("{}")
+    page.get_by_label("Time limit").fill("1000h")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator("[id='run.timeout'] ~ .problem")).to_contain_text("24 h at most")
+    expect(page.locator("[aria-invalid]")).to_have_count(2)
 
 
 def test_a_file_is_stdin_and_others_lie_in_their_folder(page: Page, function: Pushed) -> None:
@@ -114,9 +129,7 @@ def test_a_file_is_stdin_and_others_lie_in_their_folder(page: Page, function: Pu
     ]
     page.get_by_label("More files").set_input_files(files)
     page.get_by_role("button", name="Run", exact=True).click()
-    expect(page.locator("[data-text]")).to_have_text(
-        "words: first\nfrom a file\na.dat\nb.dat\n", timeout=30_000
-    )
+    expect(page.locator("[data-text]")).to_have_text("words: first\nfrom a file\na.dat\nb.dat\n")
 
 
 def test_without_scripts_the_form_leads_to_the_run(local_service: Service, function: Pushed) -> None:
@@ -142,6 +155,11 @@ def test_without_scripts_the_form_leads_to_the_run(local_service: Service, funct
         wrong = client.post(address, files=parts | {"run.cpus": (None, "many")})
         assert wrong.status_code == 400 and "run.cpus: input should be a valid number" in wrong.text
         assert ">plain</textarea>" in wrong.text.replace("\n", ""), "what was typed stays"
+        several = {"run.args": (None, "'"), "run.env": (None, "no-value"), "run.memory": (None, "much")}
+        said = client.post(address, files=parts | several | {"kind": (None, "json")})
+        assert said.status_code == 400 and "4 values have to be changed" in said.text
+        for words in ("No closing quotation", "write NAME=VALUE", "is not a size", "this is not JSON"):
+            assert words in said.text, words
         assert client.post(address, data={"text": "x"}).status_code == 415
         large = client.post(address, files={"upload": ("in.bin", b"x" * (2 << 20))})
         assert large.status_code == 303, "files are not bounded as other forms are"

@@ -16,7 +16,7 @@ import pytest
 from runner.modes import changes
 from tests.gpus import FakeDriver, gpu, instance
 from tests.programs import without_bubblewrap
-from tests.service import Service, wait_for
+from tests.service import PATIENCE_S, Service, wait_for
 
 ASK = """
 import json
@@ -439,15 +439,15 @@ def test_the_command_looks_again_each_second_until_ctrl_c(gpu_service: Service, 
     driver.world(gpu(0), gpu(1))
     command = [sys.executable, "-m", "hermes", "gpus", "--watch", "--json"]
     env = gpu_service.environment() | {"PYTHONUNBUFFERED": "1"}
+    began = time.monotonic()
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as top:
         assert top.stdout is not None and top.stderr is not None
         first = json.loads(top.stdout.readline())
         driver.world(gpu(0, percent=50), gpu(1), "lost")
-        began = time.monotonic()
         later = [json.loads(top.stdout.readline()) for _ in range(2)][-1]
-        assert 0.5 < time.monotonic() - began < 5
+        assert time.monotonic() - began > 1.5, "it looks once a second"
         top.send_signal(signal.SIGINT)
-        assert top.wait(5) == 0 and top.stderr.read() == ""
+        assert top.wait(PATIENCE_S) == 0 and top.stderr.read() == ""
     driver.world(gpu(0), gpu(1))
     assert [each["driver"]["gpus"][0]["percent"] for each in (first, later)] == [0.0, 50.0]
     assert later["driver"]["gpus"][2]["error"] == "GPU is lost"

@@ -3,7 +3,6 @@
 import http.client
 import re
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, nullcontext
@@ -17,7 +16,7 @@ import pytest
 
 from tests.hostile import packs, protocol, refs, trees
 from tests.hostile.case import Case, authorization, check_answer, lines_of, send
-from tests.hostile.watch import Neighbour, bounded_memory, nothing_stored
+from tests.hostile.watch import Neighbour, bounded_memory, nothing_stored, spent_cpu_s
 from tests.hostile.wire import CHUNKED, CHUNKS, raw
 from tests.hostile.writer import BLOB, FLUSH, MAIN, ZEROS, command, object_id, request
 from tests.programs import git
@@ -124,11 +123,11 @@ def test_head_cut_at_every_byte_is_refused(target: Target) -> None:
 
 def test_chain_of_20_000_deltas_is_settled_in_seconds(target: Target) -> None:
     body = packs.chain(20_000)
-    began = time.monotonic()
+    before_s = spent_cpu_s(target.service)
     with bounded_memory(target.service), target.neighbour.is_served():
         lines = target.push("chain", body)
     assert re.search(rf"^(ng {MAIN} .|hermes  refused  )", "\n".join(lines), re.MULTILINE), lines
-    assert time.monotonic() - began < 15  # alone on two cores it takes a second
+    assert spent_cpu_s(target.service) - before_s < 15  # it takes a second
 
 
 def test_tower_of_10_000_tags_harms_nobody(target: Target) -> None:
@@ -156,9 +155,9 @@ def test_fetch_with_a_costly_filter_is_refused_at_once(target: Target) -> None:
     spec = object_id(BLOB, b"/x/\n")
     for wanted in (f"sparse:oid={spec}", "combine:blob:none+tree:9", f"combine:sparse:oid={spec}+blob:none"):
         case = protocol.filtered(sha, wanted, f"/alice/filters.git{UPLOAD}")
-        began = time.monotonic()
+        before_s = spent_cpu_s(target.service)
         check_answer(case, send(target.service, case), target.service)
-        assert time.monotonic() - began < 2, wanted
+        assert spent_cpu_s(target.service) - before_s < 2, wanted
 
 
 # ---- what no client library sends
@@ -185,12 +184,10 @@ def test_chunks_of_one_byte_are_taken(target: Target) -> None:
 
 @pytest.mark.parametrize("program", [RECEIVE, UPLOAD])
 def test_terabyte_is_refused_before_it_comes(target: Target, program: str) -> None:
-    began = time.monotonic()
     answer = raw(
         target.service, b"Content-Length: 1000000000000\r\n\r\n0000", path=f"/alice/hostile.git{program}"
     )
     assert answer.startswith(b"413\n") and b" has more than 6" in answer, answer
-    assert time.monotonic() - began < 2
 
 
 # ---- names
@@ -251,7 +248,7 @@ def test_odd_trees_are_stored_and_built_as_they_are(target: Target) -> None:
         return [each for each in page["builds"] if each["state"] not in ("queued", "running", "building")]
 
     for case, sha in pushed:
-        (build,) = wait_for(lambda case=case, sha=sha: builds(case, sha), 90)  # type: ignore[misc]
+        (build,) = wait_for(lambda case=case, sha=sha: builds(case, sha))  # type: ignore[misc]
         assert build["state"] == "built", (case.name, build)
 
 

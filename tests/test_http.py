@@ -219,8 +219,6 @@ def test_stop_waits_neither_for_a_stalled_reader_nor_for_half_a_request(tmp_path
         body.sendall(signed_in(service, PUSH, "Content-Length: 1000") + b"\r\n0097")
         time.sleep(1)  # until the reader's stream is full
         assert git_children(service)
-        began = time.monotonic()
-        assert service.stop() == 0
-        assert time.monotonic() - began < 8
+        assert service.stop() == 0 and not service.was_killed
     assert not git_children(service)
     assert "Cancel" not in service.log and "Traceback" not in service.log

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.service import Pushed, Service, wait_for
+from tests.programs import shell
+from tests.service import Pushed, Service, living, wait_for
 
 SOURCE = r"""
 #include <cstdio>
@@ -208,6 +209,28 @@ def test_the_same_key_starts_one_run(service: Service, function: Pushed) -> None
     assert first["id"] == second["id"]
     other = post(service, "?arg=other", content=b"x", headers=key)
     assert other.status_code == 409 and other.json()["error"]["code"] == "conflict"
+    version = post(service, "alice/echo:1.0.0?arg=cat", content=b"x", headers=key)
+    assert version.status_code == 409, "another function is another request"
+
+
+def test_a_repeat_is_recognised_when_the_instance_would_refuse_it_now(tmp_path: Path) -> None:
+    env = {
+        "HERMES_EXECUTOR": "local",
+        "HERMES_TRUST": "all",
+        "HERMES_REDIS_URL": "none",
+        "HERMES_POLL": "0.5",
+    }
+    key = {"Idempotency-Key": "k"}
+    with living(Service(tmp_path / "changing", env)) as one:
+        one.settled(one.push(shell('echo "$@"\n'), repo="echo"))
+        first = post(one, "?run.timeout=2h&wait=30", headers=key)
+        assert first.status_code == 200, first.text
+        assert one.stop() == 0
+        one.env["HERMES_MAX_TIMEOUT"] = "1h"
+        one.start()
+        again = post(one, "?run.timeout=2h&wait=30", headers=key)
+        assert (again.status_code, again.json()) == (200, first.json())
+        assert post(one, "?run.timeout=2h").status_code == 400, "without a key it is another run"
 
 
 def test_versions_stay_what_was_built_first_and_other_names_find_the_commit(service: Service) -> None:
@@ -313,8 +336,8 @@ def test_a_client_that_vanishes_in_the_middle_leaves_nothing(service: Service, f
     with socket.create_connection((where.hostname, where.port)) as one:
         head = "POST /api/v1/functions/alice/echo/runs HTTP/1.1\r\nHost: x\r\nContent-Type: x/y\r\n"
         one.sendall(
-            f"{head}Authorization: Bearer {service.token}\r\nContent-Length: 1000000\r\n\r\n".encode()
-            + b"x" * 5000
+            f"{head}Authorization: Bearer {service.token}\r\nContent-Length: 9000000\r\n\r\n".encode()
+            + b"x" * 5_000_000
         )
         wait_for(lambda: sorted((service.data / "inputs").glob("*/*")) != before)
     wait_for(lambda: sorted((service.data / "inputs").glob("*/*")) == before)

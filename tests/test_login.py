@@ -277,3 +277,24 @@ def test_a_file_that_is_damaged_says_what_to_do(ada: Person) -> None:
 )
 def test_every_folder_becomes_a_name_that_the_server_takes(folder: str) -> None:
     assert check_name(repo_name(folder), "repo")
+
+
+def test_the_doctor_of_a_machine_without_an_instance_looks_at_its_server(
+    service: Service, ada: Person
+) -> None:
+    sign_in(ada, service)
+    found = {each["name"]: each for each in json.loads(ada.ok("doctor", "--json"))["findings"]}
+    assert list(found) == ["server", "token", "git", "git token"]
+    assert {each["status"] for each in found.values()} == {"ok"}, found
+    assert "you are alice" in found["token"]["found"] and service.url in found["server"]["found"]
+    with service.client() as client:
+        brief = client.post("/api/v1/tokens", json={"name": "brief", "expires_in": "1h"}).json()["token"]
+    ada.env["HERMES_TOKEN"] = brief
+    assert "warning  token" in ada.ok("doctor") and "by token 'brief', for" in ada.ok("doctor")
+    ada.env["HERMES_TOKEN"] = "hermes_nonsense"
+    ill = ada.hermes("doctor")
+    assert ill.returncode == 1 and b"it is not taken" in ill.stdout
+    ill = ada.hermes("doctor", "--server", "http://127.0.0.1:9")
+    assert ill.returncode == 1 and b"problem  server     nothing answers at http://127.0.0.1:9" in ill.stdout
+    with answering(200, b'{"version": "9.9.9", "api": 9}', {"Content-Type": "application/json"}) as url:
+        assert b"9.9.9 with API 9" in ada.hermes("doctor", "--server", url).stdout

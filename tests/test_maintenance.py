@@ -124,22 +124,6 @@ def test_repository_that_is_broken_is_told_of_and_does_not_stop_the_others(
     assert any("maintenance failed" in line and number in line for line in tidy.log.splitlines())
 
 
-def test_push_does_not_wait_for_maintenance(tidy: Service, tree: WorkTree) -> None:
-    for n, sha in enumerate(children(tree, 5, size=200_000)):
-        push(tidy, tree, "busy", f"{sha}:refs/heads/b{n}")
-    usual = [timed(tidy, tree) for _ in range(3)]
-    with Upkeep(ours(tidy).bare("busy")) as upkeep:
-        meanwhile = [timed(tidy, tree) for _ in range(5)]
-    assert all(upkeep.ok)
-    assert max(meanwhile) < max(usual) + 3, (usual, meanwhile)
-
-
-def timed(service: Service, tree: WorkTree) -> float:
-    began = time.monotonic()
-    push(service, tree, "busy", f"+{children(tree, 1, size=1000)[0]}:{MAIN}")
-    return time.monotonic() - began
-
-
 # ---- what goes
 
 LEFT = [

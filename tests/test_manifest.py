@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
+from hermes.command import substitute
+from hermes.commit_facts import Tree
 from hermes.errors import ManifestError, Refused, UserError
 from hermes.gpu import Gpu
 from hermes.images import DEFAULT_TABLE, load_images
 from hermes.manifest import Manifest
 from hermes.manifest_file import read_manifest
 from hermes.options import parse_options
-from hermes.plan import Instance, Plan, Tree, make_plan, substitute
+from hermes.plan import Instance, Plan, make_plan
 from hermes.units import parse_size_bytes, parse_span_s, show_limit, show_size, show_span
 
 IMAGES = load_images(DEFAULT_TABLE)
@@ -45,7 +47,7 @@ def plan(
     runs: bool = True,
     json: bool = False,
 ) -> Plan:
-    tree = Tree(frozenset(["Makefile", *paths]), "repo", parameters or {})
+    tree = Tree(frozenset(["Makefile", *paths]), "repo", parameters=parameters or {})
     manifest = read(text, "hermes.config.json" if json else "hermes.toml")
     return make_plan(manifest, tree, here, ancestor=json, runs=runs)
 

@@ -100,7 +100,7 @@ def test_a_client_that_leaves_is_noticed(front: Fronted, tmp_path: Path) -> None
     with begin_push(front, front.worktree(patient(tmp_path / "seen")), "leaves") as client:
         next(line for _, line in arrivals(client) if line == "first")
         os.killpg(client.pid, signal.SIGKILL)
-    wait_for(lambda: front.log.count("push detached") > before, 10)
+    wait_for(lambda: front.log.count("push detached") > before)
     (tmp_path / "seen").touch()
 
 

@@ -7,7 +7,18 @@ import subprocess
 
 import pytest
 
-from tests.programs import arrivals, begin_push, command_lines, end_of, git, refs, run_number, shell
+from tests.programs import (
+    arrivals,
+    begin_push,
+    command_lines,
+    end_of,
+    git,
+    go_on,
+    refs,
+    run_number,
+    shell,
+    told,
+)
 from tests.service import GIT_ENV, Pushed, Service, WorkTree, wait_for
 
 HELLO = shell("echo hello")
@@ -45,11 +56,16 @@ def test_push_shows_commit_build_run_and_verdict_in_this_order(service: Service)
 
 
 def test_output_arrives_when_it_is_printed_and_not_in_one_lump(service: Service) -> None:
-    with begin_push(service, service.worktree("slow-printer"), "in-time") as client:
-        seen = {line: at for at, line in arrivals(client)}
+    script, files = told("echo first; printf 'half a line'", "echo; echo last")
+    seen = []
+    with begin_push(service, service.worktree(files), "in-time") as client:
+        for _, line in arrivals(client):
+            seen.append(line)
+            if line == "first":  # it waits until somebody has seen this
+                go_on(script)
     assert client.returncode == 0
-    assert seen["tick 10 of 10"] - seen["tick 1 of 10"] > 2
-    assert seen["tick 10 of 10"] - seen["tick 6 of 10"] > 1
+    assert seen.index("first") < seen.index("half a line") < seen.index("last"), seen
+    assert re.fullmatch(r"hermes  run \d+    succeeded in .*", seen[-3]), seen
 
 
 def test_failing_compile_shows_the_compilers_words_and_no_run(service: Service) -> None:
@@ -389,4 +405,4 @@ def test_path_that_is_no_repo_fails_in_words(service: Service, path: str) -> Non
 
 def test_all_of_this_left_no_git_process_behind(service: Service) -> None:
     repos = str(service.data / "repos")
-    wait_for(lambda: not any(repos in line for line in command_lines().values()), 10)
+    wait_for(lambda: not any(repos in line for line in command_lines().values()))

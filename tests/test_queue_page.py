@@ -123,10 +123,10 @@ async def test_the_dashboard_and_the_figures_read_both_databases(world: World) -
 def test_a_person_sees_why_they_wait_and_strangers_nothing(service: Service, bob: str) -> None:
     limits = '[run]\ncpus = 8\nmemory = "64M"\n[gpu]\ncount = 0\n'
     first = service.push(shell("sleep 120\n", limits), "detach", repo="queue-first")
-    wait_for(lambda: service.commit_page(first)["runs"][0]["state"] == "running", 60)
+    wait_for(lambda: service.commit_page(first)["runs"][0]["state"] == "running")
     second = service.push(shell("true\n", limits), "detach", repo="queue-second")
     run = wait_for(lambda: service.commit_page(second)["runs"])[0]
-    wait_for(lambda: service.commit_page(second)["builds"][0]["state"] == "built", 60)
+    wait_for(lambda: service.commit_page(second)["builds"][0]["state"] == "built")
     with signed_in(service, service.token) as client:
         page, home = client.get("/queue").text, client.get("/").text
         assert f'href="/runs/{run["id"]}">run {run["id"]}</a>' in page and "Your first run is next" in page

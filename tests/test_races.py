@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.oracle import Side, ours, run
+from tests.programs import command_lines
 from tests.race_tools import (
     ZEROS,
     Racer,
@@ -168,7 +169,7 @@ def test_pushes_and_clones_during_maintenance_lose_nothing(
 ) -> None:
     at_once(crowd, tree, "swing", [f"HEAD:{MAIN}"])
     side, made = ours(crowd), children(tree, 30, size=20_000)
-    forced = children(tree, 10, size=20_000)
+    forced, more = children(tree, 10, size=20_000), list[str]()
     with Upkeep(side.bare("swing")) as upkeep:
         for at in range(0, 30, 10):
             wave = [f"{sha}:refs/heads/topic/{at + n}" for n, sha in enumerate(made[at : at + 10])]
@@ -181,17 +182,55 @@ def test_pushes_and_clones_during_maintenance_lose_nothing(
         at_once(crowd, tree, "swing", [f":refs/heads/topic/{n}" for n in range(5, 15)])
         for thread in cloning:
             thread.join()
-    assert len(upkeep.ok) >= 4 and all(upkeep.ok)
+        while len(upkeep.ok) < 4:  # both kinds of upkeep, twice, and at no moment of them without a push
+            more += children(tree, 1, size=20_000)
+            at_once(crowd, tree, "swing", [f"+{more[-1]}:refs/heads/more"])
+    assert all(upkeep.ok)
     for path in (side.bare("swing") / "objects" / "pack").iterdir():
         make_old(path)
     assert upkeep.once(full=True)  # now whatever nothing refers to is old enough to be thrown away
-    assert [sha for sha in made + forced if not side.has("swing", sha)] == []
+    assert [sha for sha in made + forced + more if not side.has("swing", sha)] == []
     topics = {n: sha for n, sha in enumerate(forced[:5] + made[5:]) if not 5 <= n < 15}
     wanted = {f"refs/heads/topic/{n}": sha for n, sha in topics.items()}
+    wanted |= {"refs/heads/more": more[-1]} if more else {}
     assert side.refs("swing") == wanted | {MAIN: tree.git("rev-parse", "HEAD")}
     assert side.faults("swing") == []
     for folder in clones:
         assert run("git", "fsck", "--strict", "--full", cwd=folder).returncode == 0
+
+
+def test_push_does_not_wait_for_maintenance(crowd: Service, tree: WorkTree) -> None:
+    for n, sha in enumerate(children(tree, 5, size=200_000)):
+        at_once(crowd, tree, "busy", [f"{sha}:refs/heads/b{n}"])
+    bare = ours(crowd).bare("busy")
+    with Upkeep(bare) as upkeep:
+        held = wait_for(lambda: hold_repack(bare))
+        try:
+            for sha in children(tree, 5, size=1000):
+                at_once(crowd, tree, "busy", [f"+{sha}:{MAIN}"])
+        finally:
+            os.kill(held, signal.SIGCONT)
+    assert all(upkeep.ok)
+
+
+def hold_repack(bare: Path) -> int:
+    """Stop the git that joins the packs of a repository, if there is one just now."""
+    for number, line in command_lines().items():
+        if line.startswith(f"git --git-dir={bare} ") and " repack " in line:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGSTOP)
+            while (state := state_of(number)) not in "TZX":
+                time.sleep(0.01)
+            if state == "T":
+                return number
+    return 0
+
+
+def state_of(number: int) -> str:
+    """Of a process: T when it is stopped, X when it is gone."""
+    with suppress(OSError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    return "X"
 
 
 def clone(side: Side, repo: str, into: Path) -> None:
@@ -213,8 +252,8 @@ def is_clean(side: Side, repo: str) -> None:
     bare = side.bare(repo)
     for path in (bare, *bare.rglob("*")):
         make_old(path)
-    wait_for(lambda: Upkeep(bare).once(full=True), 60)  # git children of the dead may still pack
-    wait_for(lambda: not side.faults(repo), 20)  # the service's own upkeep holds a lock for a moment
+    wait_for(lambda: Upkeep(bare).once(full=True))  # git children of the dead may still pack
+    wait_for(lambda: not side.faults(repo))  # the service's own upkeep holds a lock for a moment
 
 
 @pytest.mark.fault(3)

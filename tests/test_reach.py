@@ -28,7 +28,7 @@ from tests.service import Service, wait_for
 from tests.ssh import make_key, public
 
 #: Of names that may be seen; how like that which was asked for they are depends on that alone.
-NEAR = "did you mean [^?]+[?]|`hermes functions` lists what you may invoke"
+NEAR = "did you mean [^?]+[?]|`hermes functions list` says which you may invoke"
 LEAVES = 'echo words; echo file >"$HERMES_OUTPUT_DIR/out.txt"'
 GIT = "/{owner}/{name}"
 RAW = re.compile(" /api/|/logs?$|/log/|/result$|/events$|zip$|^GET /artifacts/")
@@ -173,7 +173,7 @@ def test_each_role_gets_what_the_table_says(
 ) -> None:
     wrong = []
     live = "/runs?state=queued&state=starting&state=running"
-    wait_for(lambda: not house.api(live)["runs"], 60)  # what the role before has started: latest means it
+    wait_for(lambda: not house.api(live)["runs"])  # what the role before has started: latest means it
     with ExitStack() as stack:
         visit = Visit(stack, house, role, secrets[role])
         for key, rule in TABLE.items():

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.programs import shell
-from tests.service import Service, wait_for
+from tests.service import Service
 from tests.test_adoption import COUNTER, begin, check_whole, rank_of, wait_until_printed
 from tests.test_faults import containers, mounts
 
 ENV = {"HERMES_STOP": "leave", "HERMES_CPUS": "8", "HERMES_POLL": "1s", "HERMES_LEASE": "3s"}
-#: Without an end in its first attempt only.
-ONCE = "[ -e $HERMES_CHECKPOINT_DIR/x ] || { touch $HERMES_CHECKPOINT_DIR/x; sleep 600; }"
+#: Without an end in its first attempt only, which it has noted when it says so.
+ONCE = "[ -e $HERMES_CHECKPOINT_DIR/x ] || { touch $HERMES_CHECKPOINT_DIR/x; echo begun; sleep 600; }"
 
 
 def started(folder: Path, executor: str) -> Service:
@@ -54,7 +53,7 @@ def test_a_program_goes_on_across_a_restart_and_its_log_is_whole(house: Service)
 
 
 def test_an_operator_ends_what_was_left_and_it_starts_anew(house: Service) -> None:
-    pushed, rank_id = begin(house, f"echo begun; {ONCE}")
+    pushed, rank_id = begin(house, ONCE)
     wait_until_printed(house, rank_id, 5)
     assert house.hermes("admin", "end").stderr.startswith("0 programs ended")  # it has its runner
     assert house.stop() == 0
@@ -69,8 +68,8 @@ def test_an_operator_ends_what_was_left_and_it_starts_anew(house: Service) -> No
 def test_the_local_executor_says_that_it_cannot_leave_programs(tmp_path: Path) -> None:
     one = started(tmp_path / "local", "local")
     try:
-        pushed = one.push(shell(f"echo begun; {ONCE}"), "detach")
-        wait_for(lambda: one.commit_page(pushed)["runs"][0]["state"] == "running")
+        pushed, rank_id = begin(one, ONCE)
+        wait_until_printed(one, rank_id, 5)
         assert one.stop() == 0
         assert "the local executor cannot leave them" in one.log
         one.start()

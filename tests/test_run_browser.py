@@ -30,20 +30,19 @@ def test_charts_renew_themselves_and_move_nothing(service: Service, browser_page
     run: dict[str, Any] = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
     browser_page.goto(f"/runs/{run['id']}")
     first = browser_page.locator("#charts polyline").first
-    expect(first).to_be_attached(timeout=60_000)
+    expect(first).to_be_attached()
     plot, inputs = browser_page.locator(".plots"), browser_page.locator("#inputs-title")
     before, below = plot.bounding_box(), inputs.bounding_box()
     points = len((first.get_attribute("points") or "").split())
     browser_page.wait_for_function(
         "most => document.querySelector('#charts polyline').getAttribute('points').split(' ').length > most",
         arg=points,
-        timeout=60_000,
     )
     assert service.api(f"/runs/{run['id']}")["state"] == "running", "they grew only after the end"
     assert plot.bounding_box() == before and inputs.bounding_box() == below
     expect(browser_page.locator("#charts")).to_contain_text("now")
     browser_page.get_by_role("button", name="Cancel").click()
-    expect(browser_page.locator("#charts")).not_to_contain_text("now", timeout=60_000)
+    expect(browser_page.locator("#charts")).not_to_contain_text("now")
 
 
 def test_arrow_keys_walk_through_the_grid(browser_page: Page, ranks: dict[str, Any]) -> None:

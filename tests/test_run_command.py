@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -190,7 +191,7 @@ def test_detached_prints_the_number_only(service: Service, ada: Person) -> None:
 
 def test_wait_is_for_a_while(service: Service, ada: Person) -> None:
     done = ada.hermes("run", "--wait", "30s", "alice/tool", "both")
-    assert (done.returncode, done.stdout) == (7, b"out\n")
+    assert (done.returncode, done.stdout, done.stderr) == (7, b"out\n", b"err\n")
     number = int(ada.ok("run", "--wait", "1s", "alice/tool", "slow"))
     assert service.api(f"/runs/{number}")["ended_at"] is None
     ada.ok("executions", "cancel", str(number))
@@ -207,6 +208,9 @@ WRONG = {
     "alice/tol": ("there is no function alice/tol", "did you mean alice/tool"),
     "alice/tool:9.9.9": ("has no version 9.9.9", "there are 1.0.0"),
     "alice/tool@nothing": ("no branch, tag or built commit", ""),
+    "alice/tol:2.0.0": ("there is no function alice/tol", "did you mean alice/tool"),
+    "alice/nothing-like-it": ("there is no function", "`hermes functions list` says"),
+    "": ("Missing argument 'OWNER/NAME", ""),
     "alice/": ("names no function", "OWNER/NAME"),
     "alice/tool --gpus 5": ("GPU", ""),
     "alice/tool --memory big": ("not a size", ""),
@@ -302,6 +306,12 @@ def test_an_upload_of_more_than_a_second_shows_how_far_it_is(ada: Person) -> Non
     assert code == 0 and "input" in shown and "abc" in shown, shown
     quiet = ada.hermes("run", "alice/tool", "cat", stdin=b"abc")
     assert quiet.stderr == b""
+    from_pipe = ["sh", "-c", '"$@" < pipe', "sh", *ada.command, "run", "-q", "alice/tool", "cat"]
+    with ada.terminal(program=from_pipe) as terminal:
+        with pipe.open("wb") as writer:
+            time.sleep(2)  # longer than a bar waits
+            writer.write(b"abc")
+        assert terminal.end() == (0, "abc"), "-q leaves nothing but the program's own output"
 
 
 @pytest.fixture
@@ -328,18 +338,33 @@ def test_a_connection_that_breaks_is_resumed_to_the_byte(ada: Person, cutter: Cu
     assert counted(done) == ([f"out {n}" for n in range(1, 31)], [f"err {n}" for n in range(1, 31)])
 
 
-def test_what_came_through_a_pipe_is_resumed_from_its_result(ada: Person, cutter: Cutter) -> None:
+def test_what_came_through_a_pipe_is_resumed_with_both_streams(ada: Person, cutter: Cutter) -> None:
     ada.env["HERMES_SERVER"] = cutter.url
     one = ada.begin("run", "alice/tool", "count", stdin=subprocess.PIPE)
     assert one.stdin and one.stdout and one.stderr
     one.stdin.close()
     begun = one.stdout.readline()
     cutter.cut()
+    begun += one.stdout.readline()
+    cutter.cut()
     one.stdin = None
     out, err = one.communicate(timeout=60)
     assert one.returncode == 0, err
-    assert (begun + out).decode().splitlines() == [f"out {n}" for n in range(1, 31)]
-    assert b"hermes logs" in err
+    done = subprocess.CompletedProcess(one.args, 0, begun + out, err)
+    assert counted(done) == ([f"out {n}" for n in range(1, 31)], [f"err {n}" for n in range(1, 31)])
+
+
+def test_several_ranks_are_resumed_each_where_it_was(ada: Person, cutter: Cutter) -> None:
+    ada.env["HERMES_SERVER"] = cutter.url
+    one = ada.begin("run", "--repeat", "3", "alice/tool", "count")
+    assert one.stdout
+    begun = one.stdout.readline()
+    cutter.cut()
+    out, err = one.communicate(timeout=60)
+    done = subprocess.CompletedProcess(one.args, one.returncode, begun + out, err)
+    assert done.returncode == 0, err
+    streams = [sorted(lines) for lines in counted(done)]
+    assert streams == [sorted(3 * [f"{name} {n}" for n in range(1, 31)]) for name in ("out", "err")]
 
 
 def test_starting_costs_little(ada: Person) -> None:

@@ -1,11 +1,12 @@
 """What programs draw over earlier lines: shown as a terminal does, live too, and line numbers stay true."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from hermes.logs import STDOUT, LogWriter, read
 from tests.programs import shell
@@ -120,6 +121,31 @@ def test_a_screen_that_nothing_moves_on_any_more_is_given_up(tmp_path: Path) -> 
     assert (shown.drawn_to, list(shown.drawn)) == (None, [1, 2])
 
 
+#: Every state of a log that a reader could see.
+WATCHED = """new MutationObserver(() => {
+  (window.states ??= []).push(document.querySelector("[data-lines]")?.textContent || "");
+}).observe(document, { childList: true, subtree: true });"""
+
+
+def test_a_page_shows_at_no_moment_lines_that_were_drawn_over(service: Service, browser_page: Page) -> None:
+    """However late the browser learns what was drawn over what: the server has said so in the page."""
+    run = service.run_of(
+        service.push(shell("printf 'above\\nkept\\033[1A\\033[K here\\033[1B\\nthe end\\n'"))
+    )
+
+    def later(route: Route) -> None:
+        time.sleep(1)
+        route.continue_()
+
+    browser_page.route("**/log/outline*", later)
+    browser_page.add_init_script(WATCHED)
+    browser_page.goto(f"/runs/{run['id']}")
+    expect(browser_page.locator("[data-log].scripted")).to_be_visible()
+    expect(browser_page.locator('.l[data-line="1"]')).to_contain_text("abov here")
+    states = browser_page.evaluate("() => window.states.filter((each) => each.includes('the end'))")
+    assert len(states) >= 2 and [each for each in states if "abov here" not in each] == []
+
+
 BARS = r"""
 printf 'go\none 0\ntwo 0'
 for i in $(seq 1 40); do printf '\033[A\rone %s\n\rtwo %s' $i $i; sleep 0.1; done
@@ -134,8 +160,8 @@ def test_bars_move_in_the_viewer_and_stand_still_without_scripts(
     run: dict[str, Any] = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
     browser_page.goto(f"/runs/{run['id']}")
     log, row = browser_page.locator("[data-lines]"), '.l[data-line="{}"]'
-    expect(browser_page.locator(row.format(2))).to_contain_text(re.compile(r"one \d\d"), timeout=30_000)
-    expect(browser_page.locator(row.format(44))).to_contain_text("the end", timeout=30_000)
+    expect(browser_page.locator(row.format(2))).to_contain_text(re.compile(r"one \d\d"))
+    expect(browser_page.locator(row.format(44))).to_contain_text("the end")
     expect(browser_page.locator(row.format(2))).to_contain_text("one 40")
     expect(browser_page.locator(row.format(3))).to_contain_text("two 40")
     expect(browser_page.locator(row.format(20))).to_have_count(0)

@@ -14,12 +14,11 @@ from random import Random
 import httpx
 import pytest
 
-from tests.programs import arrivals, command_lines, shell
-from tests.service import Pushed, Service, living, wait_for
+from tests.programs import arrivals, command_lines, go_on, shell, told
+from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 from tests.ssh import QUIET, Person, command, packets, person, wait_for_no_git
 
 MIB = 1 << 20
-PATIENT = shell("echo begun; sleep 1; echo finished")
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +42,15 @@ def alice(brief: Service, tmp_path_factory: pytest.TempPathFactory) -> Person:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_client_that_is_ended_detaches_and_the_run_goes_on(alice: Person, number: signal.Signals) -> None:
     repo = f"ended-{number.name.lower()}"
-    tree = alice.service.worktree(PATIENT)
+    script, files = told("echo begun", "echo finished")
+    tree = alice.service.worktree(files)
     detached = alice.service.log.count("push detached")
     with alice.begin(tree, repo) as client:
         next(line for _, line in arrivals(client) if line == "begun")
-        began = time.monotonic()
         os.killpg(client.pid, number)
     assert client.returncode != 0
-    wait_for(lambda: alice.service.log.count("push detached") > detached, 5)
-    assert time.monotonic() - began < 2
+    wait_for(lambda: alice.service.log.count("push detached") > detached)  # not at the end of the run
+    go_on(script)
     run = alice.service.run_of(Pushed(0, "", tree.git("rev-parse", "HEAD"), "alice", repo, tree))
     assert run["state"] == "succeeded"
     assert alice.service.read_log("runs", run["id"]) == b"begun\nfinished\n"
@@ -68,7 +67,7 @@ def test_clients_that_are_killed_at_any_moment_leave_whole_pushes_or_none(alice:
     for client in clients:
         client.communicate()
     wait_for_no_git(alice.service)
-    wait_for(lambda: not _open_pushes(alice.service), 10)
+    wait_for(lambda: not _open_pushes(alice.service))
     for number, tree in enumerate(trees):  # what is there is whole, and the rest can be pushed
         pushed = alice.push(tree, f"killed-{number}")
         assert pushed.code == 0, pushed.output
@@ -93,7 +92,7 @@ def _open_pushes(service: Service) -> list[str]:
 @pytest.mark.parametrize("size", [4 * MIB, 40 * MIB])
 def test_a_push_that_is_too_large_ends_with_words(alice: Person, size: int) -> None:
     tree = alice.service.worktree({**QUIET, "noise": os.urandom(size)})
-    pushed = alice.push(tree, f"large-{size}", timeout=30)
+    pushed = alice.push(tree, f"large-{size}")
     assert pushed.code == 1, pushed.output
     words = "the push has more than 2.0 MiB"
     assert f"hermes  refused  {words}" in pushed.lines, pushed.output
@@ -112,12 +111,12 @@ async def test_a_git_of_ours_that_dies_is_said_in_words(alice: Person) -> None:
     ):
         _ = [each async for each in packets(process)]
         process.stdin.write(b"%04x%s0000PACK\0\0\0\2\0\0\0\3" % (len(head) + 4, head))
-        killed = await asyncio.to_thread(wait_for, lambda: _kill(alice.service, "receive-pack"), 10)
+        killed = await asyncio.to_thread(wait_for, lambda: _kill(alice.service, "receive-pack"))
         assert killed
-        said = await asyncio.wait_for(process.stdout.read(), 10)
+        said = await asyncio.wait_for(process.stdout.read(), PATIENCE_S)
     assert said[4:] == b"\x03the server cannot do this now; try again\n"
     logged = re.compile(r"git request failed .*git receive-pack ended with -9")
-    wait_for(lambda: logged.search(alice.service.log), 5)
+    wait_for(lambda: logged.search(alice.service.log))
 
 
 def _kill(service: Service, program: str) -> bool:
@@ -136,7 +135,7 @@ def _kill(service: Service, program: str) -> bool:
 def test_a_restart_tells_who_follows_and_keeps_the_host_key(alice: Person) -> None:
     service = alice.service
     key = (service.data / "ssh_host_ed25519_key").read_bytes()
-    tree = service.worktree(shell("echo begun; sleep 30"))
+    tree = service.worktree(shell("echo begun; sleep 600"))
     lines = []
     with (
         subprocess.Popen([*alice.words("-p", str(service.ssh_port)), "-N", "git@127.0.0.1"]) as idle,
@@ -145,9 +144,7 @@ def test_a_restart_tells_who_follows_and_keeps_the_host_key(alice: Person) -> No
         for _, line in arrivals(client):
             lines.append(line)
             if line == "begun":
-                began = time.monotonic()
-                assert service.stop() == 0, service.log[-3000:]
-                assert time.monotonic() - began < 10
+                assert service.stop() == 0 and not service.was_killed, service.log[-3000:]
     assert (client.returncode, idle.returncode) == (0, 255), lines
     assert "hermes  the service restarts; all goes on, see the page above" in lines, lines
     assert lines[-1].startswith(" * [new branch]"), lines

@@ -20,7 +20,7 @@ import pytest
 
 from tests.conftest import missing
 from tests.programs import arrivals, shell
-from tests.service import Service, free_port, wait_for
+from tests.service import PATIENCE_S, Service, free_port, wait_for
 from tests.ssh import (
     HOST,
     QUIET,
@@ -50,11 +50,10 @@ def idlers(alice: Person) -> Idlers:
     """Two hundred, opened before the first test here and looked at by the last: they wait for 20 s."""
     before = resident_bytes(alice.service)
     found = Idlers(alice.service.ssh_port, 200)
-    wait_for(lambda: len(found.closed_after) >= 100, 10)
-    began = time.monotonic()
-    assert httpx.get(f"{alice.service.url}/healthz", timeout=5).status_code == 200
-    assert time.monotonic() - began < 1
+    wait_for(lambda: len(found.made_room) >= 100)
+    assert httpx.get(f"{alice.service.url}/healthz", timeout=PATIENCE_S).status_code == 200
     assert alice.ssh("id").stderr.strip() == NO_SHELL
+    assert len(found.closed_after) < 200, "nobody else had to wait for their end"
     assert resident_bytes(alice.service) - before < 40 * MIB
     return found
 
@@ -76,7 +75,7 @@ def unplugged(alice: Person, idlers: Idlers) -> Iterator[float]:
     number = next(found[1] for line in lines if (found := re.match(r"hermes  run (\d+) ", line)))
     with alice.service.client() as http:
         assert http.post(f"/api/v1/runs/{number}/cancel").is_success
-    wait_for(lambda: alice.service.api(f"/runs/{number}")["state"] == "cancelled", 20)
+    wait_for(lambda: alice.service.api(f"/runs/{number}")["state"] == "cancelled")
 
 
 # ---- only git
@@ -106,7 +105,7 @@ def test_no_network_is_reached_through_us(alice: Person) -> None:
     local = [*alice.words("-o", "ExitOnForwardFailure=yes", "-p", str(alice.service.ssh_port)), "-N"]
     for flag in (f"-L{port}:127.0.0.1:{inner}", f"-D{port}"):
         with subprocess.Popen([*local, flag, f"git@{HOST}"], stderr=subprocess.PIPE, text=True) as client:
-            wait_for(lambda: _says_nothing(port, inner), 10)
+            wait_for(lambda: _says_nothing(port, inner))
             client.kill()
             assert client.stderr is not None and "open failed" in client.stderr.read()
     remote = alice.ssh("id", options=("-o", "ExitOnForwardFailure=yes", f"-R{port}:127.0.0.1:{inner}"))
@@ -239,7 +238,7 @@ async def test_clients_that_leave_while_they_sign_in_leave_nothing(alice: Person
         await asyncio.gather(*(leave() for _ in range(25)))
     assert (await asyncio.to_thread(alice.ssh, "id")).stderr.strip() == NO_SHELL
     pushed = await asyncio.to_thread(alice.push, alice.service.worktree(QUIET), "leaver")
-    assert pushed.code == 0 and pushed.seconds < 8, pushed.output
+    assert pushed.code == 0, pushed.output
     await asyncio.to_thread(wait_for_no_git, alice.service)
 
 
@@ -271,18 +270,18 @@ async def test_so_many_connections_of_one_user_and_no_more(alice: Person, tmp_pa
 
 def test_who_does_not_sign_in_is_closed_after_a_while(alice: Person, idlers: Idlers) -> None:
     """One of the last here: it takes 20 s."""
-    closed = sorted(idlers.wait())
+    closed = idlers.wait()
     assert len(closed) == 200
-    assert closed[99] < 10  # the oldest made room
-    assert 19 < closed[-1] < 30
+    assert 100 <= len(idlers.made_room) < 110  # for each other, and for people who came meanwhile
+    assert max(closed) > 19
 
 
 def test_who_is_gone_without_a_word_is_noticed(alice: Person, unplugged: float) -> None:
     """The last one here: it takes 30 s."""
     detached = re.compile(r" (\S+)Z \[info     \] push detached ")
-    found = wait_for(lambda: detached.search(alice.service.log), 60)
+    found = wait_for(lambda: detached.search(alice.service.log))
     noticed = datetime.fromisoformat(f"{found[1]}+00:00").timestamp()
-    assert 10 < noticed - unplugged < 45
+    assert 10 < noticed - unplugged < 120  # it is 30 s; the kernel waits for 15 minutes
 
 
 @pytest.fixture(autouse=True)

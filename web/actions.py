@@ -61,21 +61,28 @@ class Actions:
                 write_down(session, Actor(user.name, address), "build cancelled", what, place.name)
         await self.context.doorbell.ring(BUILDS, RANKS, CHANGED)
 
-    async def run_again(self, user: User, run_id: int, values: Mapping[str, Any]) -> Run:
+    async def run_again(
+        self, user: User, run_id: int, values: Mapping[str, Any], unread: Mapping[str, str] | None = None
+    ) -> Run:
         """With other values, if there are any (hermes.again). Raises NotFound, Refused, Wrong."""
         async with self.context.database.write() as session:
             run, place = await find_run(session, user, run_id)
             if not (place.repo.public or await may_write(session, user, place.repo)):
                 raise Refused(NOT_YOURS, f"ask {place.owner} to make you a collaborator")
             await check_trusted(session, self.context.settings, user)
-            plan, which = await self._plan(session, user, run, values)
+            plan, which = await self._plan(session, user, run, values, unread or {})
             await check_queue(session, self.context.settings, user.id, len(plan.ranks), "this run")
             fresh = await run_again(session, run, user, plan, which)
         await self.context.doorbell.ring(RANKS, CHANGED)
         return fresh
 
     async def _plan(
-        self, session: AsyncSession, user: User, run: Run, values: Mapping[str, Any]
+        self,
+        session: AsyncSession,
+        user: User,
+        run: Run,
+        values: Mapping[str, Any],
+        unread: Mapping[str, str],
     ) -> tuple[Plan, str]:
         """And which of its ranks, if not all."""
         others = {key: value for key, value in values.items() if key != ONLY}
@@ -84,10 +91,10 @@ class Actions:
             if twice := sorted(key for key in others if key.startswith("ranks.")):
                 raise Wrong({ONLY: f"{ONLY} keeps ranks as they were: leave out {' and '.join(twice)}"})
             plan, which = await only_these(session, run, values[ONLY])
-        if not others:
+        if not others and not unread:
             return plan, which
         here = await look_at_instance(session, self.context.settings, self.images, self.pools)
-        return change(plan, others, here.as_seen_by(user.name)), which
+        return change(plan, others, here.as_seen_by(user.name), unread), which
 
 
 def actions_of(site: Site) -> Actions:

@@ -1,7 +1,8 @@
 """`/runs/{n}/again`: the same run once more, or with other values, each checked where it was typed."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -58,27 +59,38 @@ def as_typed(plan: Plan, only: str) -> dict[str, str]:
     return fields
 
 
-def from_typed(typed: Mapping[str, str], plan: Plan) -> dict[str, Any]:
-    """What the form asks for, {key: value as in a manifest}. Raises Wrong."""
-    values: dict[str, Any] = {key: typed[key].strip() for key in KEYS if key in typed}
-    if ONLY in typed:
-        values[ONLY] = typed[ONLY].strip()
-    if "run.args" in values:
+def from_typed(typed: Mapping[str, str], plan: Plan) -> tuple[dict[str, Any], dict[str, str]]:
+    """What the form asks for, {key: value as in a manifest}; and what of it cannot be read, {key: why}."""
+    readers: dict[str, Callable[[str], Any]] = {
+        "run.args": _arguments,
+        "run.env": partial(_environment, plan),
+        "ranks.parameters": _parameters,
+        "gpu.memory": lambda text: text or None,
+    }
+    values: dict[str, Any] = {}
+    problems: dict[str, str] = {}
+    for key in (*KEYS, ONLY):
+        if key not in typed:
+            continue
         try:
-            values["run.args"] = shlex.split(values["run.args"])
-        except ValueError as error:
-            raise Wrong({"run.args": f"run.args: {error}"}) from None
-    if "run.env" in values:
-        values["run.env"] = _environment(values["run.env"], plan)
-    if "ranks.parameters" in values:
-        lines = [line for line in values["ranks.parameters"].splitlines() if line.strip()]
-        values["ranks.parameters"] = parse_parameters(lines) or [{}]
-    if values.get("gpu.memory") == "":
-        values["gpu.memory"] = None
-    return values
+            values[key] = readers.get(key, str)(typed[key].strip())
+        except Wrong as error:
+            problems |= error.problems
+    return values, problems
 
 
-def _environment(text: str, plan: Plan) -> dict[str, str]:
+def _arguments(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Wrong({"run.args": f"run.args: {error}"}) from None
+
+
+def _parameters(text: str) -> list[dict[str, str]]:
+    return parse_parameters([line for line in text.splitlines() if line.strip()]) or [{}]
+
+
+def _environment(plan: Plan, text: str) -> dict[str, str]:
     """Lines of NAME=VALUE; a value that was not shown stays as it was."""
     found = {}
     for line in text.splitlines():
@@ -117,7 +129,7 @@ def routes(site: Site) -> list[Route]:
             return RedirectResponse(f"/runs/{(await actions.run_again(user, run_id, {})).id}", 303)
         details = await find(request, user)
         try:
-            fresh = await actions.run_again(user, run_id, from_typed(typed, details.plan))
+            fresh = await actions.run_again(user, run_id, *from_typed(typed, details.plan))
         except Wrong as error:
             values = {"details": details, "typed": typed, "problems": error.problems, "hint": error.hint}
             return site.look.page(request, "again.html", values, error.status)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from hermes.removals import Data, refuse_removed
 from hermes.states import TERMINAL
 from hermes.tables import Rank, Run
 from hermes.threads import in_thread
@@ -99,7 +100,8 @@ class Together:
         ]
         left_out = rows["first"] > 1 or rows["left_out"]
         numbers = list(range(rows["first"], rows["first"] + len(lines)))
-        return Excerpt(lines, numbers, 0, left_out, 0, NOT_READ, self.order.heads(), labels)
+        problems = NOT_READ | {"whole": True}  # with each rank; the heads are all that is outlined here
+        return Excerpt(lines, numbers, 0, left_out, 0, problems, self.order.heads(), labels)
 
     def outline(self) -> dict[str, Any]:
         """Only what divides the rows: groups and diagnostics are with each rank."""
@@ -116,7 +118,7 @@ class Together:
 
 
 async def together(site: Site, request: Request) -> Together:
-    """Of `/runs/{run}/logs/…?order=&first=`. Raises SignInNeeded, NotFound."""
+    """Of `/runs/{run}/logs/…?order=&first=`. Raises SignInNeeded, NotFound, Gone."""
     user = await site.reader(request)
     asked = request.query_params
     first = number(asked, "first") // MOST_RANKS * MOST_RANKS
@@ -126,6 +128,8 @@ async def together(site: Site, request: Request) -> Together:
             Rank.run_id == run.id, Rank.position >= first, Rank.position < first + MOST_RANKS
         )
         rows = (await session.execute(of_run.order_by(Rank.position))).all()
+        if run.state in TERMINAL:
+            await refuse_removed(session, Data.LOGS, run.id)
     log = partial(site.context.paths.log, "rank")
     ranks = [RankLog(at, log(row_id, attempt), str(state)) for at, row_id, attempt, state in rows]
     orders = site.by_rank if asked.get("order") == "rank" else site.by_time

@@ -40,13 +40,22 @@ class Times(BaseModel):
     ended: str | None
 
 
+class RemovalAnswer(BaseModel):
+    """What of it was removed to make room (`logs`, `artifacts`, `image` …), when (Unix seconds), and why."""
+
+    what: str
+    at: float
+    why: str
+
+
 class ArtifactAnswer(BaseModel):
-    """A file that a rank wrote."""
+    """A file that a rank wrote; with `removed_at`, only this is left of it."""
 
     path: str
     rank: int
     size_bytes: int
     sha256: str
+    removed_at: float | None
     url: str
 
 
@@ -106,6 +115,7 @@ class RunAnswer(Times):
     ranks: list[RankAnswer]
     metrics: list[MetricAnswer]
     artifacts: list[ArtifactAnswer]
+    removed: list[RemovalAnswer]
     url: str
     log_url: str
     events_url: str
@@ -126,6 +136,7 @@ class BuildAnswer(Times):
     image_bytes: int | None
     attempt: int
     user: str
+    removed: list[RemovalAnswer]
     url: str
     log_url: str
     events_url: str

@@ -1,4 +1,4 @@
-"""`POST /api/v1/functions/{owner}/{function}/runs`, `GET /api/v1/runs/{run}/result`: rows of the table."""
+"""`POST /api/v1/functions/{owner}/{function}/runs`, `GET /api/v1/runs/{run}/output` and `…/result`."""
 
 from typing import Annotated
 
@@ -9,11 +9,12 @@ from starlette.responses import Response
 from hermes.accounts import Identity
 from web.answers import RunAnswer
 from web.endpoint import Also, Asked, Content, Endpoint, Id, Name
-from web.invoke import Invoke, sent_result
+from web.invoke import Invoke, check_invoked, sent_result
 from web.log_query import BYTES, EVENT_SCHEMAS, Rank
+from web.outflow import Had
 from web.reading import Query
 from web.site import Site
-from web.sync import FRAMES
+from web.sync import FRAMES, Call, check_room
 
 FunctionAddress = Annotated[
     str,
@@ -76,6 +77,21 @@ class ResultQuery(Query):
     download: Annotated[str, Field(pattern="^[01]$", description="1: with a file name")] = "0"
 
 
+class OutputQuery(Query):
+    """What is there already."""
+
+    after: list[Annotated[str, Field(pattern=r"^\d{1,4}\.\d{1,6}\.\d{1,15}\.\d{1,15}$")]] = Field(
+        default_factory=list,
+        max_length=100,
+        description="`RANK.ATTEMPT.STDOUT.STDERR`: leave out so many bytes of that attempt's streams",
+    )
+
+    def had(self) -> dict[int, Had]:
+        """By rank."""
+        numbers = [[int(part) for part in each.split(".")] for each in self.after]
+        return {rank: Had(*rest) for rank, *rest in numbers}
+
+
 class InvokeApi:
     """The handlers."""
 
@@ -92,6 +108,15 @@ class InvokeApi:
         `mode=sync` answers with the output; raw, it ends with the trailers `X-Hermes-State` and
         `X-Hermes-Exit-Code`. A client that leaves does not end the run."""
         return await self.invoke.answer(asked.request, Identity(asked.user, asked.token))
+
+    async def get_output(self, asked: Asked, run: Id, query: OutputQuery) -> Response:
+        """What an invoked program writes, from its beginning to its end.
+
+        As `mode=sync` of the invocation says it: stdout raw, or all streams as server-sent events or frames.
+        Who has lost the connection resumes with it."""
+        await check_invoked(self.site, asked.user, run)
+        check_room(self.site, self.invoke.outcomes, asked.user)
+        return Call(self.site, self.invoke.outcomes, asked.user, run, query.had()).answer(asked.request)
 
     async def get_result(self, asked: Asked, run: Id, query: ResultQuery) -> Response:
         """What an invoked program wrote to stdout, all of it, byte for byte.
@@ -119,6 +144,7 @@ def endpoints(site: Site) -> list[Endpoint]:
             others={200: Also("`wait`: the record, ended; `mode=sync`: the output", RunAnswer, _OUTPUT)},
             headers=headers,
         ),
+        Endpoint("GET", "/runs/{run}/output", api.get_output, errors=(429,), content=_OUTPUT),
         Endpoint(
             "GET",
             "/runs/{run}/result",

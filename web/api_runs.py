@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hermes.errors import NotFound
+from hermes.removals import Data, removals_of
 from hermes.tables import Artifact, Rank, Run, User
 from web.actions import actions_of
 from web.answers import ArtifactPage, RunAnswer, RunPage
@@ -114,10 +115,11 @@ class RunsApi:
                     tuple_(Rank.number, Artifact.path) > await _place(session, run, query.after)
                 )
             rows = (await session.execute(wanted.limit(query.limit + 1))).all()
+            gone = (await removals_of(session, (Data.ARTIFACTS,), run)).get(Data.ARTIFACTS)
         shown, more = rows[: query.limit], len(rows) > query.limit
         address = f"{self.base}{PREFIX}/runs/{run}/artifacts"
         following = query.following(address, after=shown[-1][0].id) if more else None
-        answers = [artifact_answer(artifact, number, self.base) for artifact, number in shown]
+        answers = [artifact_answer(artifact, number, self.base, gone) for artifact, number in shown]
         return ArtifactPage(artifacts=answers, next=following)
 
     async def get_artifact(

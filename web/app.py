@@ -36,19 +36,23 @@ from web import (
     merged,
     queue,
     rawlog,
+    readiness,
     repository,
     repository_settings,
     result,
     run,
+    scrape,
     secrets,
     signin,
     source,
     tokens,
 )
+from web.exporter import Exporter
 from web.failures import Failures
 from web.guard import BodyLimit, SafeHeaders, SameOrigin
 from web.isolated import OnlyPreviews
 from web.look import make_look
+from web.measured import Measured
 from web.origin import open_origin
 from web.rates import Rates
 from web.sights import Sights
@@ -61,14 +65,15 @@ class Pages:
 
     def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
         origin = open_origin(context.settings, context.paths.preview_key)
-        look, streams = make_look(context.settings), Streams(context.settings)
+        look, streams = make_look(context.settings, context.room), Streams(context.settings)
         rates, sights = Rates(context.settings), Sights(context, closing)
-        self.site = Site(context, images, closing, look, origin, streams, rates, sights)
-        self.failures = Failures(self.site.look)
+        exporter = Exporter(context, streams)
+        self.site = Site(context, images, closing, look, origin, streams, rates, sights, exporter)
+        self.failures = Failures(self.site.look, context.room)
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, signin, dashboard, gpus, queue, functions, tokens, keys, secrets)
+        fixed = (health, readiness, scrape, signin, dashboard, gpus, queue, functions, tokens, keys, secrets)
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
@@ -80,7 +85,7 @@ class Pages:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return [callbacks.keep_sending(self.site)]
+        return [callbacks.keep_sending(self.site), self.site.exporter.keep_counting()]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
         """How errors look."""
@@ -88,6 +93,7 @@ class Pages:
             UserError: self.failures.user_error,
             Unavailable: self.failures.unavailable,
             HTTPException: self.failures.http,
+            OSError: self.failures.of_system,
             ClientDisconnect: self.failures.left,
             Exception: self.failures.broken,
         }
@@ -96,6 +102,7 @@ class Pages:
         """What holds for every answer, the outermost first."""
         site = self.site
         return [
+            Middleware(Measured, meters=site.exporter.http),
             Middleware(OnlyPreviews, origin=site.origin, context=site.context),
             Middleware(SafeHeaders),
             Middleware(SameOrigin, public_url=site.context.settings.public_url),

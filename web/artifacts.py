@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
+from hermes.removals import Data, refuse_removed, removals_of, sentence
 from hermes.tables import Artifact, Build, Rank, Run
 from web.archive import Member, archive
 from web.crowd import Crowd
@@ -47,6 +48,7 @@ async def listing(site: Site, request: Request) -> Response:
         rows = (await session.execute(wanted.limit(LISTED).offset((page - 1) * LISTED))).all()
         has_ranks = await _has_ranks(session, run)
         build = await session.get_one(Build, run.build_id)
+        gone = (await removals_of(session, (Data.ARTIFACTS,), run.id)).get(Data.ARTIFACTS)
     groups = await grouped(site, [(artifact, rank_number) for artifact, rank_number in rows])
     return site.page(
         request,
@@ -54,7 +56,9 @@ async def listing(site: Site, request: Request) -> Response:
         run=run,
         place=place,
         sha=build.commit_sha,
-        gallery=Gallery(run.id, groups, total, has_ranks, unfolded=len(groups)),
+        gallery=Gallery(
+            run.id, groups, total, has_ranks, unfolded=len(groups), removed=sentence(gone) if gone else ""
+        ),
         found=found,
         first=(page - 1) * LISTED + 1,
         page=page,
@@ -66,10 +70,11 @@ async def listing(site: Site, request: Request) -> Response:
 
 
 async def everything(site: Site, crowd: Crowd, request: Request) -> Response:
-    """The zip. Raises TooMany."""
+    """The zip. Raises TooMany, Gone."""
     user = await site.reader(request)
     async with site.context.database.read() as session:
         run, place = await find_run(session, user, number(request.path_params, "run"))
+        await refuse_removed(session, Data.ARTIFACTS, run.id)
         found = (await session.execute(artifacts_by_rank().where(Artifact.run_id == run.id))).all()
         has_ranks = await _has_ranks(session, run)
     if not found:

@@ -72,12 +72,12 @@ async def commit(site: Site, request: Request) -> Response:
         builds=found.builds,
         runs=found.runs,
         comparison=found.comparison,
-        logs={run.run.id: await excerpt(site, run.ranks[0]) for run in newest},
+        logs={run.run.id: await excerpt(site, run.ranks[0], run.removed) for run in newest},
         layers={
-            each.build.id: await in_thread(image_layers, site.context.paths, each.build)
+            each.build.id: await in_thread(image_layers, site.context.paths, each.build, each.image_removed)
             for each in found.builds
         },
-        build_logs={each.build.id: await excerpt(site, each.build) for each in found.builds},
+        build_logs={each.build.id: await excerpt(site, each.build, each.removed) for each in found.builds},
         gallery=await gallery(site, newest[0]) if newest else None,
     )
 

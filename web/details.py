@@ -8,10 +8,12 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
-from hermes.plan import Plan, substitute
+from hermes.command import substitute
+from hermes.plan import Plan
+from hermes.removals import OF_BUILDS, Data, hint, removals_of, words
 from hermes.repos import may_write
 from hermes.states import TERMINAL, State
-from hermes.tables import Artifact, Build, Push, Rank, Repo, Run, User
+from hermes.tables import Artifact, Build, Push, Rank, Removal, Repo, Run, User
 from hermes.waiting import Queue
 from hermes.words import build_end, end_words
 from web.activity import took_s
@@ -42,6 +44,7 @@ class RunDetails:
     signed_in: bool
     artifacts: list[Artifact] = field(default_factory=list)
     writers: dict[int, int] = field(default_factory=dict)  # of artifacts: {rank's id: its number}
+    removed: dict[Data, Removal] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -108,6 +111,13 @@ class BuildDetails:
     plan: Plan
     words: str
     may_write: bool
+    removed: dict[Data, Removal]
+
+    @property
+    def image_removed(self) -> str:
+        """When, and why; "": it is there."""
+        gone = self.removed.get(Data.IMAGES)
+        return f"{words(gone)}; {hint(Data.IMAGES)}" if gone else ""
 
     @property
     def url(self) -> str:
@@ -168,6 +178,7 @@ async def build_details(
         plan=Plan.model_validate(build.plan),
         words=build_words(build),
         may_write=await _may_write(session, visitor, place.repo),
+        removed=await removals_of(session, OF_BUILDS, build.id),
     )
 
 

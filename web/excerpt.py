@@ -1,11 +1,13 @@
 """The newest part of a log, rendered into its page: all there is without scripts, else there at once."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hermes import logs
-from hermes.tables import Build, Rank
+from hermes.removals import Data, sentence
+from hermes.tables import Build, Rank, Removal
 from hermes.threads import in_thread
 from web.heads import Head, stage_heads
 from web.lines import LineIndex
@@ -18,7 +20,7 @@ from web.terminal import Span, render
 SHOWN_BYTES = 1 << 16
 _SHOWN_LINES = 400
 _READ_WHOLE_BYTES = 4 << 20  # of a larger log the browser asks for the outline later
-NOT_READ: dict[str, Any] = {"counts": {}, "diagnostics": []}
+NOT_READ: dict[str, Any] = {"counts": {}, "diagnostics": [], "whole": False}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Excerpt:
     labels: list[tuple[int, int]] = field(
         default_factory=list
     )  # where all ranks are together: rank, its line
+    removed: str = ""  # when, and why
 
     def heads_before(self, at: int) -> list[Head]:
         """Those between a line that is shown, by its place, and the one before it."""
@@ -87,7 +90,10 @@ def _tail(path: Path, index: LineIndex, outline: Outline, attempt: int) -> Excer
     return Excerpt(shown, numbers, attempt, start, size, seen.as_json(), seen.heads)
 
 
-async def excerpt(site: Site, row: Build | Rank) -> Excerpt:
-    """Of the newest attempt; empty if there was none."""
-    path = site.context.paths.log(row.__tablename__, row.id, row.attempt)
-    return await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), row.attempt)
+async def excerpt(site: Site, row: Build | Rank, removed: Mapping[Data, Removal]) -> Excerpt:
+    """Of the newest attempt; empty if there was none, or if it was removed."""
+    kind = row.__tablename__
+    path = site.context.paths.log(kind, row.id, row.attempt)
+    shown = await in_thread(_tail, path, site.line_indexes.of(path), site.outlines.of(path), row.attempt)
+    gone = removed.get(Data.BUILD_LOGS if kind == "build" else Data.LOGS)
+    return replace(shown, removed=sentence(gone)) if gone and not shown.size_bytes else shown

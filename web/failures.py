@@ -7,12 +7,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from hermes.errors import NotFound, TooMany, UserError
+from hermes.errors import DiskFull, NotFound, TooMany, UserError
 from hermes.journal import log
+from hermes.room import Room, is_full
 from web.guard import headers_of
 from web.look import Look
 from web.visitor import SignInNeeded, bearer, is_stranger, sign_in_needed
 
+_FULL = "the disk of this service is full"
 _STREAMS = (
     "/log",
     "/log/lines",
@@ -30,7 +32,7 @@ def is_program(request: Request) -> bool:
     path = request.url.path
     if path.startswith("/api/") or bearer(request) is not None:
         return True
-    raw = path.endswith(_STREAMS) or path.startswith("/artifacts/")
+    raw = path.endswith(_STREAMS) or path.startswith("/artifacts/") or path == "/metrics"
     return raw and "text/html" not in request.headers.get("accept", "")
 
 
@@ -39,6 +41,7 @@ class Failures:
     """The handlers of exceptions."""
 
     look: Look
+    room: Room
 
     async def user_error(self, request: Request, error: Exception) -> Response:
         """What the user can fix."""
@@ -50,16 +53,24 @@ class Failures:
         answer = self._answer(request, error.status, error.code, str(error), error.hint)
         if error.status == 401:
             answer.headers["WWW-Authenticate"] = "Bearer"
-        if isinstance(error, TooMany):
+        if isinstance(error, TooMany | DiskFull):
             answer.headers["Retry-After"] = str(error.wait_s)
         return answer
 
     async def unavailable(self, request: Request, error: Exception) -> Response:
         """What is ours, and may pass."""
+        if is_full(error) or self.room.trouble():
+            return await self.user_error(request, DiskFull(self.room.trouble() or _FULL))
         log.warning("request failed", path=request.url.path, error=str(error))
         answer = self._answer(request, 503, "unavailable", str(error), "try again in a few seconds")
         answer.headers["Retry-After"] = "10"
         return answer
+
+    async def of_system(self, request: Request, error: Exception) -> Response:
+        """A full disk is told; everything else is a mistake of ours."""
+        if not is_full(error):
+            raise error
+        return await self.unavailable(request, error)
 
     async def http(self, request: Request, error: Exception) -> Response:
         """No such address, or not with this method."""

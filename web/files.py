@@ -19,6 +19,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from hermes.errors import NotFound
+from hermes.removals import Data, refuse_removed
 from hermes.tables import Artifact
 from hermes.threads import in_thread
 from web.lookup import find_artifact
@@ -102,7 +103,9 @@ async def download(site: Site, request: Request) -> Response:
 
 async def sent(site: Site, request: Request, artifact: Artifact) -> Response:
     """Its bytes. `inline=1`: where it can be shown in place; `as=png`: a picture that browsers do not
-    know; `preview=1`: on the other origin."""
+    know; `preview=1`: on the other origin. Raises Gone, NotFound."""
+    async with site.context.database.read() as session:  # others may have the same bytes: they stay theirs
+        await refuse_removed(session, Data.ARTIFACTS, artifact.run_id)
     path = site.context.paths.artifact(artifact.sha256)
     if not path.exists():
         raise NotFound("the bytes of this artifact are gone", "run it again to have them anew")

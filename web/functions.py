@@ -91,7 +91,7 @@ class Functions:
             if is_script:
                 words = {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
                 return JSONResponse(words | {"problems": dict(problems)}, error.status)
-            if not isinstance(error, Wrong):
+            if not typed.values:  # nothing was read yet
                 raise
             return await self._page(
                 request, user, name, Said(typed.values, problems, error.hint, error.status)

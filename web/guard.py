@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hermes import __version__
+from hermes.units import show_size
 
 MAX_BODY_BYTES = 1 << 20
 HEADERS = {
@@ -118,5 +119,5 @@ class BodyLimit:
 
 
 def _too_large() -> JSONResponse:
-    words = f"the body is larger than {MAX_BODY_BYTES} bytes"
+    words = f"the body is larger than {show_size(MAX_BODY_BYTES)}"
     return JSONResponse({"error": {"code": "too_large", "message": words, "hint": "send less"}}, 413)

@@ -26,8 +26,9 @@ from hermes.plan import Plan
 from hermes.pools import load_pools
 from hermes.queue import RANKS
 from hermes.ready import find_ready
+from hermes.removals import Data, refuse_removed
 from hermes.repos import may_write
-from hermes.tables import User
+from hermes.tables import Run, User
 from hermes.trust import NEXT_STEP, distrust
 from web.answers import RunAnswer
 from web.intake import read_body
@@ -149,13 +150,27 @@ class Invoke:
             raise Conflict("a request with this Idempotency-Key is being taken", "ask again") from None
 
 
+async def check_invoked(site: Site, user: User, run_id: int) -> None:
+    """Raises NotFound for a run whose streams are not kept, Gone for one whose were removed."""
+    async with site.context.database.read() as session:
+        run, _place = await find_run(session, user, run_id)
+        _check_keeps(run)
+        for what in (Data.RESULTS, Data.LOGS):  # stdout, and stderr
+            await refuse_removed(session, what, run.id)
+
+
+def _check_keeps(run: Run) -> None:
+    if not Plan.model_validate(run.plan).keeps_result:
+        raise NotFound(f"run {run.id} keeps no result: it was not invoked", "its log has what it printed")
+
+
 async def find_result(site: Site, request: Request, user: User | None) -> tuple[Path, str]:
     """The file that holds what a rank wrote to stdout, and what to call it. Raises NotFound."""
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, number(request.path_params, "run"))
         rank = await find_rank(session, run.id, rank_asked(request.query_params))
-    if not Plan.model_validate(run.plan).keeps_result:
-        raise NotFound(f"run {run.id} keeps no result: it was not invoked", "its log has what it printed")
+        await refuse_removed(session, Data.RESULTS, run.id)
+    _check_keeps(run)
     path = site.context.paths.result(rank.id, number(request.query_params, "attempt") or rank.attempt)
     return path, f"run-{run.id}" + f"-rank-{rank.number}" * (rank.number > 0) + ".out"
 

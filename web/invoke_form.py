@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from starlette.requests import Request
 
-from hermes.again import Wrong
 from hermes.functions import Function
 from hermes.inputs import Intake
 from hermes.invocations import Invocation
@@ -37,7 +35,7 @@ class Typed:
         self.values: Mapping[str, str] = {}
 
     async def read(self, function: Function, intake: Intake) -> Invocation:
-        """Raises UserError, Wrong by the names of the fields."""
+        """Raises UserError. What is wrong with a field is in `unread`, to be said with what else is."""
         boundary = boundary_of(self._request)
         if boundary is None:
             raise UnsupportedType("this form is sent as multipart/form-data", "open the page anew")
@@ -45,17 +43,9 @@ class Typed:
         await form.read(self._request, boundary)
         fields = {name: bytes(data).decode("utf-8", "replace") for name, data in form.fields.items()}
         self.values = {"text": "", "kind": "text"} | fields
-        values, problems = self._other_values(function)
-        problems |= await self._stdin(intake)
-        if problems:
-            raise Wrong(problems)
-        return Invocation(values=values, inputs=intake.stored)
-
-    def _other_values(self, function: Function) -> tuple[dict[str, Any], dict[str, str]]:
-        try:
-            return from_typed(self.values, Plan.model_validate(function.build.plan)), {}
-        except Wrong as error:
-            return {}, dict(error.problems)
+        values, unread = from_typed(self.values, Plan.model_validate(function.build.plan))
+        unread |= await self._stdin(intake)
+        return Invocation(values=values, inputs=intake.stored, unread=unread)
 
     async def _stdin(self, intake: Intake) -> dict[str, str]:
         """What is wrong with it, if anything is. Lines end as they do in files, not as forms send them."""

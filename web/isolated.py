@@ -4,7 +4,9 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hermes.errors import Gone
 from hermes.process import Context
+from hermes.removals import Data, refuse_removed
 from hermes.tables import Artifact
 from hermes.threads import in_thread
 from web.files import StoredFile, look
@@ -52,6 +54,10 @@ class OnlyPreviews:
             return PlainTextResponse(words, 404, headers=_SHUT)
         async with self._context.database.read() as session:
             artifact = await session.get(Artifact, artifact_id)
+            try:
+                await refuse_removed(session, Data.ARTIFACTS, artifact.run_id if artifact else 0)
+            except Gone as error:
+                return PlainTextResponse(f"{error}\n", error.status, headers=_SHUT)
         if artifact is not None:
             path = self._context.paths.artifact(artifact.sha256)
             media = await in_thread(look, path, artifact)

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from hermes.threads import in_thread
+from web.gone import check_log
 from web.rows import MOST_LINES, read_rows
 from web.search import pattern_of, search
 from web.site import Site, as_number, number
@@ -50,6 +51,7 @@ def routes(site: Site) -> list[Route]:
             sight = await subject.look()
             attempt = number(request.query_params, "attempt") or sight.attempt
             log = site.context.paths.log(sight.kind, sight.row_id, attempt)
+            await check_log(site, sight.kind, sight.row_id, log)
             if part is lines:
                 return JSONResponse(await part(site, request, log, attempt))
             async with places:

@@ -16,6 +16,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from hermes.gpu import gpu_number
+from hermes.removals import words as removed
+from hermes.room import Room
 from hermes.settings import Settings
 from hermes.states import TERMINAL, State
 from hermes.units import show_limit, show_size, show_span
@@ -106,7 +108,7 @@ class Look:
         return HTMLResponse(text, status)
 
 
-def make_look(settings: Settings) -> Look:
+def make_look(settings: Settings, room: Room) -> Look:
     """Read `static/` once."""
     files = sorted((_HERE / "static").iterdir())
     digest = _digest(files)
@@ -124,6 +126,8 @@ def make_look(settings: Settings) -> Look:
         "words": state_words,
         "without_state": without_state,
         "count": count,
+        "removed": removed,
+        "sentence": lambda words: words[:1].upper() + words[1:],
         "gpu_number": gpu_number,
         "gpu_use": gpu_use,
         "size": show_size,
@@ -135,6 +139,7 @@ def make_look(settings: Settings) -> Look:
         "static": f"/static/{digest}",
         "public_url": settings.public_url,
         "source_url": source_url,
+        "disk_trouble": room.trouble,
         "is_over": lambda state: State(state) in TERMINAL,
     }
     mount = Mount(f"/static/{digest}", _Static(directory=_HERE / "static"))

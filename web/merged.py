@@ -13,6 +13,7 @@ from starlette.routing import Route
 from hermes import logs
 from hermes.errors import UserError
 from hermes.marks import line_marks
+from hermes.removals import Data, refuse_removed
 from hermes.tables import Rank
 from hermes.threads import in_thread
 from web.lookup import find_run
@@ -75,6 +76,7 @@ async def all_logs(site: Site, request: Request) -> Response:
         run, _ = await find_run(session, user, number(request.path_params, "run"))
         of_run = select(Rank.number, Rank.id, Rank.attempt).where(Rank.run_id == run.id).order_by(Rank.number)
         rows = (await session.execute(of_run)).all()
+        await refuse_removed(session, Data.LOGS, run.id)
     ranks = [RankLog(at, site.context.paths.log("rank", row_id, attempt)) for at, row_id, attempt in rows]
     lines = by_time(ranks) if order == "time" else by_rank(ranks)
     return StreamingResponse(_sent(lines), headers=HEADERS, media_type="text/plain")

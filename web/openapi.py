@@ -7,7 +7,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from hermes import __version__
-from web.answers import ErrorAnswer
+from web.account_answers import TokenMade
+from web.answers import BuildAnswer, ErrorAnswer, RunAnswer
 from web.endpoint import Also, Content, Endpoint
 from web.guard import VERSION_HEADER
 
@@ -26,6 +27,12 @@ ERRORS = {
     429: "too often; `Retry-After` says when again",
     500: "a mistake of ours, which was written down",
     503: "a part of the service does not answer; `Retry-After` says when again",
+}
+#: What an answer leads on to: names in paths, from its fields.
+_LEADS: dict[type[BaseModel], dict[str, str]] = {
+    RunAnswer: {"run": "id", "build": "build"},
+    BuildAnswer: {"build": "id"},
+    TokenMade: {"token_id": "id"},
 }
 _INSTANCE = ("version", "limits", "images", "gpus", "manifest", "openapi")
 _INTRODUCTION = """Git pushes build and run; this API looks at what came of them and asks for more.
@@ -156,7 +163,24 @@ class Document:
         if answer.model is not None:
             content["application/json"] = {"schema": {"$ref": _REF + self.name_of(answer.model)}}
         headers = {VERSION_HEADER: {"$ref": "#/components/headers/version"}}
-        return {"description": answer.words, "headers": headers} | ({"content": content} if content else {})
+        more = {"content": content, "links": self._links(answer.model)}
+        return {
+            "description": answer.words,
+            "headers": headers,
+            **{name: it for name, it in more.items() if it},
+        }
+
+    def _links(self, model: type[BaseModel] | None) -> dict[str, Any]:
+        """To every operation whose whole address is known then."""
+        leads = _LEADS.get(model, {}) if model else {}
+        return {
+            each.name: {
+                "operationId": each.name,
+                "parameters": {name: f"$response.body#/{leads[name]}" for name in each.path_names},
+            }
+            for each in self.endpoints
+            if each.path_names and set(each.path_names) <= set(leads)
+        }
 
     def _error(self, status: int) -> dict[str, Any]:
         schema = {"$ref": _REF + self.name_of(ErrorAnswer)}

@@ -1,6 +1,8 @@
 """What comes of a run, as it comes, for who waits for it: its streams, its changes, its end.
 
-One look at the rows serves everybody who waits, however many they are."""
+One look at the rows serves everybody who waits, however many they are. It is another one than that of
+`web.sights`: who waits for a call hears of its end at once, and of nothing else; a crowd that watches rests
+between two looks, and is told words."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -38,14 +38,23 @@ class Told(NamedTuple):
 Piece = Wrote | Told
 
 
+class Had(NamedTuple):
+    """What a reader has of the streams of a rank, all of this attempt."""
+
+    attempt: int
+    stdout_bytes: int
+    stderr_bytes: int
+
+
 @dataclass
 class _Cursor:
-    """How far one rank was read."""
+    """How far one rank was read; `left_out` bytes of its stderr are not said."""
 
     paths: Paths
     attempt: int = 0
-    stdout: int = -1  # a descriptor
     stdout_at: int = 0
+    left_out: int = 0
+    stdout: int = -1  # a descriptor
     log_at: int = 0
     index_at: int = 0
     stream: int = logs.MIXED
@@ -53,17 +62,21 @@ class _Cursor:
     def read(self, rank: RankSight) -> Iterator[Piece]:
         """What is there now, a piece of each stream."""
         if rank.attempt != self.attempt:
-            had = self.stdout_at + self.log_at
+            had = self.stdout_at + self.log_at + self.left_out
             self.close()
             self.attempt = rank.attempt
-            self.stdout_at = self.log_at = self.index_at = 0
+            self.stdout_at = self.log_at = self.index_at = self.left_out = 0
             if had:
                 yield Told({"event": "attempt", "rank": rank.number, "attempt": rank.attempt})
         if not self.attempt:
             return
         if data := self._stdout(rank):
             yield Wrote(rank.number, logs.STDOUT, data)
-        yield from (Wrote(rank.number, logs.STDERR, data) for data in self._stderr(rank))
+        for data in self._stderr(rank):
+            fresh = data[self.left_out :]
+            self.left_out -= len(data) - len(fresh)
+            if fresh:
+                yield Wrote(rank.number, logs.STDERR, fresh)
 
     def close(self) -> None:
         if self.stdout >= 0:
@@ -118,6 +131,10 @@ class Outflow:
     watched: Watched
     closing: asyncio.Event
     cursors: dict[int, _Cursor] = field(default_factory=dict)
+
+    def leave_out(self, rank: int, had: Had) -> None:
+        """A reader has so much of it already, unless it begins again."""
+        self.cursors[rank] = _Cursor(self.paths, *had)
 
     async def pieces(self, only: int | None = None) -> AsyncGenerator[Piece]:
         """To the end of those ranks; if the service stops before, the last is Told {"event": "reconnect"}."""

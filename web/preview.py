@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from hermes.paths import Paths
+from hermes.removals import Data, sentence
 from hermes.tables import Artifact
 from hermes.threads import in_thread
 from web.details import RunDetails
@@ -74,6 +75,7 @@ class Gallery:
     total: int
     has_ranks: bool
     unfolded: int = 3  # groups that are open at first
+    removed: str = ""  # when, and why; then there are only names
 
     @property
     def listed(self) -> int:
@@ -85,7 +87,9 @@ async def gallery(site: Site, details: RunDetails) -> Gallery:
     """Of the page of a run or its commit."""
     rows = [(each, details.rank_number(each)) for each in details.artifacts[:LISTED]]
     groups = await grouped(site, rows)
-    return Gallery(details.run.id, groups, details.artifact_count, details.has_ranks)
+    gone = details.removed.get(Data.ARTIFACTS)
+    removed = sentence(gone) if gone else ""
+    return Gallery(details.run.id, groups, details.artifact_count, details.has_ranks, removed=removed)
 
 
 async def grouped(site: Site, rows: Sequence[tuple[Artifact, int]]) -> list[Group]:

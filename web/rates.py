@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from hermes.errors import TooMany
+from hermes.process import Context
 from hermes.settings import Settings
 from hermes.tables import User
 from hermes.throttle import Throttle
@@ -34,7 +35,11 @@ class _Rated(Protocol):
     @property
     def rates(self) -> Rates: ...
 
+    @property
+    def context(self) -> Context: ...
+
 
 def check_rate(site: _Rated, user: User) -> None:
-    """Before a run is made that a user asked for. Raises TooMany."""
+    """Before a run is made that a user asked for. Raises TooMany, DiskFull."""
+    site.context.room.require()
     site.rates.check(user)

@@ -13,6 +13,7 @@ from hermes import logs
 from hermes.threads import in_thread
 from web.feed import Began, Feed, Position, Printed
 from web.files import disposition
+from web.gone import check_log
 from web.ranges import OutOfRange, no_such_range, parse_range
 from web.sights import Sight
 from web.site import Site, number
@@ -97,6 +98,7 @@ def log_of(site: Site, open_subject: Open) -> Callable[[Request], Awaitable[Resp
             return site.streams.bounded(request, answer)
         attempt = number(request.query_params, "attempt") or sight.attempt
         path = site.context.paths.log(sight.kind, sight.row_id, attempt)
+        await check_log(site, sight.kind, sight.row_id, path)
         return slice_of(request, path, _name(request, attempt))
 
     return answer

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from hermes.instance import gpu_names
+from hermes.removals import Data
 from hermes.states import TERMINAL
 from hermes.tables import Build, Event, Rank, Run, User
 from hermes.threads import in_thread
@@ -84,7 +85,7 @@ async def one_run(site: Site, request: Request) -> Response:
             **await _telemetry(session, rank),
         }
     shown, log = None, None
-    if details.rank_count > 1 and is_all:
+    if details.rank_count > 1 and is_all and Data.LOGS not in details.removed:
         shown, log = await look_at_all(site, request)
     return site.page(
         request,
@@ -95,7 +96,7 @@ async def one_run(site: Site, request: Request) -> Response:
         letters=LETTERS,
         variables=variables(details.plan, run, rank, sha, settings.public_url),
         secrets=rank.secrets or [] if details.may_write else [],
-        log=log or await excerpt(site, rank),
+        log=log or await excerpt(site, rank, details.removed),
         gallery=await gallery(site, details),
         **values,
     )
@@ -118,14 +119,15 @@ async def one_build(site: Site, request: Request) -> Response:
         build, place = await find_build(session, user, number(request.path_params, "build"))
         history = select(Event).where(Event.kind == "build", Event.subject_id == build.id)
         runs = select(Run).where(Run.build_id == build.id).order_by(Run.id.desc()).limit(_EVENTS)
+        details = await build_details(session, user, build, place)
         values: dict[str, Any] = {
-            "details": await build_details(session, user, build, place),
+            "details": details,
             "events": (await session.scalars(history.order_by(Event.id).limit(_EVENTS))).all(),
             "runs": (await session.scalars(runs)).all(),
             "subject": await _subject(session, build),
-            "layers": await in_thread(image_layers, site.context.paths, build),
+            "layers": await in_thread(image_layers, site.context.paths, build, details.image_removed),
         }
-    return site.page(request, "build.html", log=await excerpt(site, build), **values)
+    return site.page(request, "build.html", log=await excerpt(site, build, details.removed), **values)
 
 
 def routes(site: Site) -> list[Route]:

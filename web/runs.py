@@ -10,9 +10,10 @@ from sqlalchemy.orm import defer
 
 from hermes.instance import gpu_names
 from hermes.plan import MAX_RANKS, Plan
+from hermes.removals import OF_RUNS, Data
 from hermes.repos import writable
 from hermes.states import TERMINAL
-from hermes.tables import Artifact, Build, Rank, Run, User
+from hermes.tables import Artifact, Build, Rank, Removal, Run, User
 from hermes.totals import totals, totals_of
 from hermes.waiting import Queue
 from hermes.words import placed
@@ -45,6 +46,7 @@ class _Loaded:
     metrics: dict[int, list[Measured]]
     gpus: dict[str, str]
     writable: set[int]
+    removed: dict[int, dict[Data, Removal]]
     queue: Queue
 
 
@@ -98,6 +100,7 @@ async def _load(
         metrics=await metrics_of(session, ids, bounds.metric_ranks),
         gpus=await gpu_names(session),
         writable=await writable(session, visitor, repos) if visitor else set(),
+        removed=await _removed(session, [run.id for run in runs if run.state in TERMINAL]),
         queue=Queue(session, visitor),
     )
 
@@ -123,7 +126,16 @@ async def _details(
         where=where,
         may_write=run.repo_id in loaded.writable,
         signed_in=visitor is not None,
+        removed=loaded.removed.get(run.id, {}),
     )
+
+
+async def _removed(session: AsyncSession, ids: Sequence[int]) -> dict[int, dict[Data, Removal]]:
+    found: dict[int, dict[Data, Removal]] = defaultdict(dict)
+    query = select(Removal).where(Removal.kind.in_(OF_RUNS), Removal.subject_id.in_(ids))
+    for each in (await session.scalars(query)).all() if ids else ():
+        found[each.subject_id][Data(each.kind)] = each
+    return found
 
 
 def _verdict(ranks: Sequence[Rank]) -> Rank | None:

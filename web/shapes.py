@@ -1,17 +1,20 @@
 """From rows to the API's answers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hermes.functions import Function
 from hermes.invocations import TRIGGER, Queued
+from hermes.removals import Data
 from hermes.states import State
-from hermes.tables import Artifact, Build, Push, Rank, Run, User
+from hermes.tables import Artifact, Build, Push, Rank, Removal, Run, User
 from web.answers import (
     ArtifactAnswer,
     BuildAnswer,
     MetricAnswer,
     PushAnswer,
     RankAnswer,
+    RemovalAnswer,
     RunAnswer,
 )
 from web.details import BuildDetails, RunDetails
@@ -51,7 +54,11 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         world_size=details.plan.world_size,
         ranks=[_rank(rank, url) for rank in details.ranks],
         metrics=[MetricAnswer(**each._asdict()) for each in details.metrics],
-        artifacts=[artifact_answer(each, details.rank_number(each), base) for each in details.artifacts],
+        artifacts=[
+            artifact_answer(each, details.rank_number(each), base, details.removed.get(Data.ARTIFACTS))
+            for each in details.artifacts
+        ],
+        removed=removal_answers(details.removed),
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
@@ -90,19 +97,21 @@ def queued_answer(queued: Queued, function: Function, user: User, base: str) -> 
         ],
         metrics=[],
         artifacts=[],
+        removed=[],
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
     )
 
 
-def artifact_answer(artifact: Artifact, rank: int, base: str) -> ArtifactAnswer:
-    """One file and the number of the rank that wrote it."""
+def artifact_answer(artifact: Artifact, rank: int, base: str, removal: Removal | None) -> ArtifactAnswer:
+    """One file, the number of the rank that wrote it, and what became of it."""
     return ArtifactAnswer(
         path=artifact.path,
         rank=rank,
         size_bytes=artifact.size_bytes,
         sha256=artifact.sha256,
+        removed_at=removal.at if removal else None,
         url=base + artifact_url(artifact),
     )
 
@@ -142,10 +151,16 @@ def build_answer(details: BuildDetails, base: str) -> BuildAnswer:
         image_bytes=build.image_bytes,
         attempt=build.attempt,
         user=details.user,
+        removed=removal_answers(details.removed),
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
     )
+
+
+def removal_answers(removed: Mapping[Data, Removal]) -> list[RemovalAnswer]:
+    """In words that stay."""
+    return [RemovalAnswer(what=each.kind, at=each.at, why=each.why) for each in removed.values()]
 
 
 def push_answer(push: Push, user: str) -> PushAnswer:

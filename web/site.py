@@ -15,6 +15,7 @@ from hermes.process import Context
 from hermes.tables import User
 from web.byrank import ByRank
 from web.bytime import ByTime
+from web.exporter import Exporter
 from web.lines import LineIndex, PerLog, Recent
 from web.look import Look
 from web.origin import Origin
@@ -37,6 +38,7 @@ class Site:
     streams: Streams
     rates: Rates
     sights: Sights
+    exporter: Exporter
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
     by_time: Recent[tuple[int, int], ByTime] = field(init=False)  # by a run and its first rank that is shown

@@ -28,6 +28,10 @@ class Streams:
         self._settings = settings
         self._users, self._strangers = Tally(), Tally()
 
+    def open_now(self) -> dict[str, int]:
+        """How many, by who follows them."""
+        return {"user": self._users.total(), "anonymous": self._strangers.total()}
+
     def bounded(self, request: Request, answer: Response) -> Response:
         """The same answer: it holds a place while it is sent, and is refused when there is none."""
         return _Bounded(self, request, answer)

@@ -6,10 +6,12 @@ from sqlalchemy import func, select
 from hermes.accounts import add_token, add_user, disable, enable, get_user
 from hermes.audit import OPERATOR, write_down
 from hermes.cli.act import Row, as_json, day, say, with_database
+from hermes.cli.admin_backup import backup, restore
 from hermes.cli.admin_end import end
 from hermes.cli.admin_gpus import gpu
 from hermes.cli.admin_keys import key
 from hermes.cli.admin_repos import repo
+from hermes.cli.admin_retention import retention
 from hermes.cli.admin_secrets import secret
 from hermes.cli.admin_tokens import token
 from hermes.database import Database
@@ -18,7 +20,7 @@ from hermes.tables import Repo, User
 
 @click.group()
 def admin() -> None:
-    """Users, their tokens, keys and secrets, repositories, GPUs in quarantine, programs left running."""
+    """Users, tokens, keys, secrets, repositories, GPUs in quarantine, old data, backups, programs left."""
 
 
 @admin.group()
@@ -100,3 +102,6 @@ admin.add_command(repo)
 admin.add_command(secret)
 admin.add_command(gpu)
 admin.add_command(end)
+admin.add_command(backup)
+admin.add_command(restore)
+admin.add_command(retention)

@@ -11,12 +11,14 @@ _PATIENCE_S = 1.0
 class Bar:
     """`with Bar("pi.bin", size) as bar: bar.told(len(piece))`."""
 
-    def __init__(self, what: str, total_bytes: int | None, done_bytes: int = 0) -> None:
+    def __init__(
+        self, what: str, total_bytes: int | None, done_bytes: int = 0, *, is_wanted: bool = True
+    ) -> None:
         self._what, self._total, self._done = what, total_bytes, done_bytes
         self._shows_at = time.monotonic() + _PATIENCE_S
         self._shown: Any = None
         self._task: Any = None
-        self._is_wanted = sys.stderr.isatty()
+        self._is_wanted = is_wanted and sys.stderr.isatty()
 
     def __enter__(self) -> Self:
         return self

@@ -8,6 +8,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from hermes.cli import elsewhere
+from hermes.cli.doctor_server import examine_client
 from hermes.doctor.checkup import examine
 from hermes.doctor.findings import Finding, Status, worst
 
@@ -17,9 +19,14 @@ _ENDLESS = 10_000  # columns, where nobody looks: a line is a line
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="JSON, one object.")
-def doctor(as_json: bool) -> None:
-    """Look at all that this instance stands on, and say what to do. Exit code 1: there is a problem."""
-    findings = asyncio.run(examine())
+@elsewhere.option
+def doctor(as_json: bool, server: str) -> None:
+    """Look at all that this instance stands on, and say what to do. Exit code 1: there is a problem.
+
+    On another machine than the service's it looks at the server where you are signed in, and whether this
+    machine can use it."""
+    server = elsewhere.server_meant(server)
+    findings = examine_client(server) if server else asyncio.run(examine())
     verdict = worst(findings)
     if as_json:
         found = [finding._asdict() for finding in findings]

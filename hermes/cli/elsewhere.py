@@ -1,32 +1,41 @@
-"""`hermes gpus` and `hermes images` of a server that one is signed in to, where there is no instance."""
+"""Commands of operators, of a server that one is signed in to where there is no instance."""
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import click
 
+from hermes.cli.asking import connection, known_servers
 from hermes.cli.plain import clean
-from hermes.cli.remote import connection, known_servers, say_json
+from hermes.cli.remote import say_json
 from hermes.cli.tables import print_table
+from hermes.client import Client
+from hermes.client.instance_answers import Gpu, Gpus, Image, Machine
 from hermes.settings import load_settings
 from hermes.units import show_size
 
 option = click.option("--server", metavar="URL", default="", help="Ask this server, not the instance here.")
-Show = Callable[[Any], None]
+A = TypeVar("A")
 
 
-def asked(server: str, path: str, as_json: bool, show: Show) -> bool:
-    """Whether a server was asked: the one that is named, else where one is signed in and nothing is here."""
+def server_meant(named: str) -> str:
+    """The one that is named, else where one is signed in if no instance is here; empty: the instance."""
+    if named:
+        return named
+    settings = load_settings()
+    if settings.database_url or (settings.data / "hermes.db").exists():
+        return ""
+    return os.environ.get("HERMES_SERVER", "") or known_servers().default
+
+
+def asked(server: str, ask: Callable[[Client], A], as_json: bool, show: Callable[[A], None]) -> bool:
+    """Whether a server was asked: the one that is meant."""
+    server = server_meant(server)
     if not server:
-        settings = load_settings()
-        if settings.database_url or (settings.data / "hermes.db").exists():
-            return False
-        server = os.environ.get("HERMES_SERVER", "") or known_servers().default
-        if not server:
-            return False
+        return False
     with connection(server) as client:
-        answer = client.get(path)
+        answer = ask(client)
     if as_json:
         say_json(answer)
     else:
@@ -34,7 +43,7 @@ def asked(server: str, path: str, as_json: bool, show: Show) -> bool:
     return True
 
 
-def show_gpus(answer: Any) -> None:
+def show_gpus(answer: Gpus) -> None:
     """A line for each GPU, and who waits."""
     rows = [_gpu(machine, gpu) for machine in answer["runners"] for gpu in machine["gpus"]]
     for machine in answer["runners"]:
@@ -51,18 +60,18 @@ def show_gpus(answer: Any) -> None:
         click.echo(clean(f"  {what}: {each['why']}"))
 
 
-def _gpu(machine: Any, gpu: Any) -> tuple[str, ...]:
+def _gpu(machine: Machine, gpu: Gpu) -> tuple[str, ...]:
     holders = [gpu["held_by"]] if gpu["held_by"] else gpu["shared_by"]
     held = ", ".join(f"{each['repo'] or ''} run {each['run']} of {each['user']}".strip() for each in holders)
     if gpu["quarantine"]:
         held = f"in quarantine: {gpu['quarantine']['reason']}"
-    percent = (gpu["use"] or {}).get("percent")
+    percent = gpu["use"]["percent"] if gpu["use"] else None
     use = "-" if percent is None else f"{percent:.0f} %"
     memory = show_size(gpu["memory_bytes"])
     return machine["name"], str(gpu["index"]), gpu["model"], memory, use, held or "free"
 
 
-def show_images(answer: Any) -> None:
+def show_images(images: list[Image]) -> None:
     """A line each, as the instance itself says them."""
-    for image in answer["images"]:
+    for image in images:
         click.echo(clean(f"{image['name']:12} {', '.join(image['languages']):10} {image['summary']}"))

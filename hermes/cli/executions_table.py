@@ -43,7 +43,7 @@ def _gpu_names(runs: Iterable[Run], client: Client) -> dict[str, str]:
     """{UUID: `0 (H200)`}; asked only where a run has had one."""
     if not any((rank["slot"] or {}).get("gpus") for run in runs for rank in run["ranks"]):
         return {}
-    machines = client.get("/gpus")["runners"]
+    machines = client.gpus()["runners"]
     return {
         gpu["uuid"]: f"{gpu['index']} ({gpu['model']})" for machine in machines for gpu in machine["gpus"]
     }

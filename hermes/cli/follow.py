@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hermes.cli.asking import note
 from hermes.cli.plain import clean
-from hermes.cli.remote import note
 from hermes.client import Client, Event, Invocation, Output
 from hermes.client.answers import Run
 from hermes.client.errors import BrokenOff, ClientError, NoServer, ServerTrouble, TooOften
-from hermes.client.frames import STDERR, STDOUT
+from hermes.client.frames import STDERR, STDOUT, Frame, Had
 
 T = TypeVar("T")
 _TRIES = 3  # to start it, where nobody knows whether it has been
 _GIVE_UP_S = 300.0  # without a word from the server
 _POLL_S = 1.0
+_MOST_RESUMED = 100  # ranks that go on where they were; of more all is said again
 
 
 @dataclass(frozen=True)
@@ -54,20 +55,30 @@ class Follower:
         self._was_told = False  # that the connection is broken now
 
     def start(self, wish: Wish) -> Run:
-        """To its end. Asked again with its key, the server says all of it again."""
+        """To its end. Until the server has said that there is a run, it is asked again with its key."""
         tries = 0
         while True:
             try:
-                return self._follow(wish.invocation)
+                if self.record is None:
+                    return self._follow(wish.client.invoke(wish.invocation))
+                return self.go_on(self.record)
             except (BrokenOff, NoServer, ServerTrouble, TooOften) as error:
                 tries += 1
                 self._check_hope(error, wish.rewind is not None and tries < _TRIES)
-                if wish.rewind is None:
-                    assert self.record is not None
-                    return self._rest(self.record["id"], error)
                 time.sleep(max(_POLL_S, getattr(error, "wait_s", 0.0)))
-                wish.rewind()
-                self._skip = self._written.copy()
+                if self.record is None and wish.rewind is not None:
+                    wish.rewind()
+
+    def go_on(self, record: Run) -> Run:
+        """Of what the run has written and writes, what is not here yet; to its end."""
+        self.record = record
+        ranks = sorted({rank for rank, _stream in +self._written})[:_MOST_RESUMED]
+        had = {
+            rank: Had(self._attempts[rank], self._written[rank, STDOUT], self._written[rank, STDERR])
+            for rank in ranks
+        }
+        self._skip = Counter({key: count for key, count in self._written.items() if key[0] not in had})
+        return self._follow(self.client.output(record["id"], had))
 
     def _check_hope(self, error: ClientError, may_start: bool) -> None:
         """Raises it, or what to do, where another try makes no sense."""
@@ -82,8 +93,8 @@ class Follower:
             note(f"{error}; run {number} goes on, trying to come back")
         self._was_told = True
 
-    def _follow(self, invocation: Invocation) -> Run:
-        for frame in self.client.invoke(invocation):
+    def _follow(self, frames: Iterator[Frame]) -> Run:
+        for frame in frames:
             self._heard_at, self._was_told = time.monotonic(), False
             if isinstance(frame, Output):
                 self._write(frame)
@@ -123,26 +134,6 @@ class Follower:
         self._written[key] += len(data)
         if frame.stream == STDOUT and data:
             self.begins_line = data.endswith(b"\n")
-
-    def _rest(self, number: int, error: ClientError) -> Run:
-        """Its stdin cannot be sent again, so the rest of its stdout comes from where it is kept."""
-        while True:
-            try:
-                record = self.client.run(number)
-                self._take(Event("run", {"run": record}))
-                for rank in range(record["rank_count"]):
-                    for data in self.client.result(number, rank, self._written[rank, STDOUT]):
-                        self._write(Output(STDOUT, data, rank))
-                self._heard_at = time.monotonic()
-                if record["ended_at"] is not None:
-                    if not self.quiet:
-                        note(f"what it wrote to stderr meanwhile: hermes logs {number}")
-                    return record
-            except (BrokenOff, NoServer, ServerTrouble, TooOften) as again:
-                error = again
-            if time.monotonic() - self._heard_at > _GIVE_UP_S:
-                raise BrokenOff(f"{error}; run {number} goes on", f"hermes logs -f {number}") from None
-            time.sleep(_POLL_S)
 
 
 def result_of(client: Client, run: Run, rank: int | None = None) -> Iterator[bytes]:

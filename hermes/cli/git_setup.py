@@ -24,15 +24,18 @@ def set_up(url: str, user: str) -> list[str]:
     return [f"git uses it for {url}", *_add_remote(url, user)]
 
 
+def is_set_up(url: str) -> bool:
+    """Whether git asks us there."""
+    command = ["git", "config", "--global", "--get-all", f"credential.{url}.helper"]
+    if shutil.which("git") is None:
+        return False
+    return _HELPER in subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
 def take_back(url: str) -> None:
     """Only what `set_up` has made."""
-    key = f"credential.{url}.helper"
-    command = ["git", "config", "--global", "--get-all", key]
-    if shutil.which("git") is None:
-        return
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    if _HELPER in found:
-        _git("config", "--global", "--unset-all", key)
+    if is_set_up(url):
+        _git("config", "--global", "--unset-all", f"credential.{url}.helper")
 
 
 def _add_remote(url: str, user: str) -> list[str]:

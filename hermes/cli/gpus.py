@@ -32,7 +32,7 @@ def gpus(watch: bool, as_json: bool, server: str) -> None:
     """Each GPU of this instance: how it is used, who holds it, who waits for it.
 
     On another machine than the service's it asks the server where you are signed in."""
-    if elsewhere.asked(server, "/gpus", as_json, elsewhere.show_gpus):
+    if elsewhere.asked(server, lambda client: client.gpus(), as_json, elsewhere.show_gpus):
         return
 
     async def act(database: Database) -> None:

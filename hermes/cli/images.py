@@ -18,7 +18,7 @@ def images(as_json: bool, server: str) -> None:
     """The base images that a manifest can name as `build.image`.
 
     On another machine than the service's it asks the server where you are signed in."""
-    if elsewhere.asked(server, "/images", as_json, elsewhere.show_images):
+    if elsewhere.asked(server, lambda client: client.images(), as_json, elsewhere.show_images):
         return
     settings = load_settings()
     table = load_images(settings.images)

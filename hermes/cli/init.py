@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hermes.cli.remote import known_servers
+from hermes.cli.asking import known_servers
 from hermes.cli.templates import as_json, from_folder, known_templates, needs_of, shortcuts
 from hermes.errors import UserError
 from hermes.names import check_name
@@ -112,4 +112,7 @@ def _say(chosen: Template, made: Made, steps: list[str]) -> None:
     click.echo("next:")
     for step in steps:
         click.echo(f"  {step}")
-    click.echo("YOU and SERVER: your name and the machine, as the service's first page shows them", err=True)
+    if any("YOU@SERVER" in step for step in steps):
+        click.echo(
+            "YOU and SERVER: your name and the machine, as the service's first page shows them", err=True
+        )

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from hermes.cli.asking import note
 from hermes.cli.bar import Bar
-from hermes.cli.remote import note
 from hermes.client.body import Body
 from hermes.errors import UserError
 
@@ -48,7 +48,7 @@ class Inputs:
         sizes = [_size(each) for each in (*sources.values(), *([stdin] if stdin else []))]
         found.can_resend = None not in sizes
         total = sum(size or 0 for size in sizes) if found.can_resend else None
-        bar = found._stack.enter_context(Bar("input", total))
+        bar = found._stack.enter_context(Bar("input", total, is_wanted=not quiet))
         for source in sources.values():
             found._stack.callback(source.close)
         found.files = {name: Body(source, bar.told, _size(source)) for name, source in sources.items()}

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from hermes.client.errors import OtherServer
 
@@ -20,6 +20,14 @@ class Output:
     stream: int
     data: bytes
     rank: int = 0
+
+
+class Had(NamedTuple):
+    """How many bytes of an attempt of a rank are here already."""
+
+    attempt: int
+    stdout: int
+    stderr: int
 
 
 @dataclass(frozen=True, slots=True)

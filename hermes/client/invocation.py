@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote
 
-from hermes.client.body import Body
+from hermes.client.body import Body, Part
 from hermes.client.calls import Call
 from hermes.client.errors import ClientError
-from hermes.client.frames import MEDIA_TYPE
+from hermes.client.frames import MEDIA_TYPE, Had
 
 MOST_WAIT_S = 600.0  # what a server waits at most
 _MOST_IN_ADDRESS = 4000  # characters of arguments; what is longer goes into the body
@@ -69,9 +68,9 @@ class Invocation:
         pairs += [("env", f"{name}={value}") for name, value in self.env.items()]
         return pairs + [("parameter", f"{name}={value}") for name, value in self.parameters.items()]
 
-    def _parts(self, args: list[str]) -> list[tuple[str, tuple[str | None, Any, str]]]:
+    def _parts(self, args: list[str]) -> list[Part]:
         options = json.dumps({"run": {"args": args}} if args else {}).encode()
-        parts: list[tuple[str, tuple[str | None, Any, str]]] = [("options", (None, options, _JSON))]
+        parts: list[Part] = [("options", (None, options, _JSON))]
         parts += [("file", (name, body, _BYTES)) for name, body in self.inputs.items()]
         return parts + ([] if self.stdin is None else [("stdin", ("stdin", self.stdin, _BYTES))])
 
@@ -79,6 +78,13 @@ class Invocation:
 def _length(stdin: Body | bytes | None) -> dict[str, str]:
     known = isinstance(stdin, Body) and stdin.size is not None
     return {"Content-Length": str(stdin.size)} if known and isinstance(stdin, Body) else {}
+
+
+def output_call(number: int, had: Mapping[int, Had]) -> Call:
+    """The request that follows a run that was started before."""
+    after = [("after", f"{rank}.{each.attempt}.{each.stdout}.{each.stderr}") for rank, each in had.items()]
+    headers = {"Accept": MEDIA_TYPE}
+    return Call("GET", f"/runs/{number}/output", after, headers=headers, silence_s=_SILENCE_S)
 
 
 def function_path(function: str) -> str:

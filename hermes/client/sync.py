@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from hermes.client import calls
-from hermes.client.answers import Artifact, Build, Deleted, Function, Run, User, Version, Versions
-from hermes.client.body import pieces
+from hermes.client.answers import Artifact, Build, Deleted, Function, Run, Token, User, Version, Versions
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
-from hermes.client.frames import Event, Frame, FrameReader
-from hermes.client.invocation import Invocation, function_path
+from hermes.client.frames import Event, Frame, FrameReader, Had
+from hermes.client.instance_answers import Account, Gpus, Image, Limit, Repo, TokenMade
+from hermes.client.invocation import Invocation, function_path, output_call
+from hermes.client.wire import Wire
 
 
 class Client:
@@ -22,9 +21,7 @@ class Client:
     def __init__(self, url: str, token: str = "") -> None:
         """Raises NoServer where `url` is no address. Nothing is asked yet."""
         self.url, self.token = calls.address_of(url), token
-        transport = httpx.HTTPTransport(**calls.transport_arguments(self.url))
-        headers = calls.headers_of(token)
-        self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport)
+        self._wire = Wire(self.url, calls.headers_of(token))
 
     def __enter__(self) -> Self:
         return self
@@ -36,27 +33,24 @@ class Client:
 
     def close(self) -> None:
         """Close its connections."""
-        self._http.close()
+        self._wire.close()
 
     def ask(self, call: Call) -> Any:
         """The JSON that answers a request. Raises ApiError."""
-        with calls.connected(self.url):
-            response = self._http.send(self._http.build_request(**call.arguments(pieces)))
-        return calls.read(response)
+        with self._wire.open(call) as answer:
+            answer.read()
+        return calls.read(answer)
 
     def stream(self, call: Call) -> Iterator[bytes]:
         """The bytes that answer a request; none if its range begins at the end. Raises ApiError."""
-        whole = {"Accept-Encoding": "identity"}
-        arguments = call.arguments(pieces) | {"headers": whole | call.headers}
-        with calls.connected(self.url):
-            with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
-                if response.status_code == 416:
-                    return
-                if not response.is_success:
-                    response.read()
-                    raise calls.refusal(response) or AssertionError
-                for data in response.iter_bytes():
-                    yield data
+        with self._wire.open(call, follows=call.method == "GET") as answer:
+            if answer.status == 416:
+                return
+            if not answer.is_good:
+                answer.read()
+                raise calls.refusal(answer) or AssertionError
+            for data in answer.pieces():
+                yield data
 
     def version(self) -> Version:
         """Which program answers. Raises OtherServer where its API is another one than this client's."""
@@ -72,8 +66,19 @@ class Client:
     def invoke(self, invocation: Invocation) -> Iterator[Frame]:
         """Start a run and follow it: first the event `run`, then what it writes, last the event `end`.
         Raises Missing, Forbidden, TooOften, TooLarge; BrokenOff when it ends too early: the run goes on."""
+        for frame in self.frames(invocation.call("sync")):
+            yield frame
+
+    def output(self, number: int, had: Mapping[int, Had] | None = None) -> Iterator[Frame]:
+        """Follow an invoked run as `invoke` does, from its beginning; of ranks in `had` without that much.
+        Raises Missing, TooOften; BrokenOff when it ends too early: the run goes on."""
+        for frame in self.frames(output_call(number, had or {})):
+            yield frame
+
+    def frames(self, call: Call) -> Iterator[Frame]:
+        """The frames that answer a request, the last the event `end`. Raises ApiError, BrokenOff."""
         reader, ended = FrameReader(), False
-        for data in self.stream(invocation.call("sync")):
+        for data in self.stream(call):
             for frame in reader.feed(data):
                 ended = ended or (isinstance(frame, Event) and frame.name == "end")
                 yield frame
@@ -88,15 +93,12 @@ class Client:
     def runs(self, most: int = 30, **filters: str) -> Iterator[Run]:
         """Runs that you may see, the newest first: `state`, `function`, `repo`, `trigger`, `user`, `commit`,
         `since`, `until` choose among them. Raises ApiError where a filter has no meaning."""
-        params = [*filters.items(), ("limit", str(min(most, 100)))]
-        while most > 0:
-            page = self.ask(Call("GET", "/runs", params))
+        for page in self.pages("/runs", **filters, limit=str(min(max(most, 1), 100))):
             for run in page["runs"][:most]:
                 yield run
             most -= len(page["runs"])
-            if not page["next"]:
+            if most <= 0:
                 return
-            params = calls.query_of(page["next"])
 
     def run(self, number: int) -> Run:
         """One run. Raises Missing."""
@@ -116,14 +118,14 @@ class Client:
 
     def result(self, number: int, rank: int = 0, offset: int = 0) -> Iterator[bytes]:
         """What a run wrote to stdout, from a byte on. Raises Missing."""
-        for data in self.stream(_part(f"/runs/{number}/result", [("rank", str(rank))], offset)):
+        for data in self.stream(calls.part(f"/runs/{number}/result", [("rank", str(rank))], offset)):
             yield data
 
     def log(self, number: int, rank: int = 0, offset: int = 0, follow: bool = False) -> Iterator[bytes]:
         """The log of a run, from a byte on; `follow`: until it ends, or the server has had enough.
         Raises Missing, TooOften."""
         params = [("rank", str(rank))]
-        call = _part(f"/runs/{number}/log", params, offset)
+        call = calls.part(f"/runs/{number}/log", params, offset)
         if follow:
             params += [("follow", "1"), ("offset", str(offset))]
             call = Call("GET", f"/runs/{number}/log", params, silence_s=None)
@@ -132,17 +134,15 @@ class Client:
 
     def artifacts(self, number: int) -> list[Artifact]:
         """The files that a run left. Raises Missing."""
-        page = self.ask(Call("GET", f"/runs/{number}/artifacts", [("limit", "1000")]))
-        found: list[Artifact] = page["artifacts"]
-        while page["next"]:
-            page = self.ask(Call("GET", f"/runs/{number}/artifacts", calls.query_of(page["next"])))
+        found: list[Artifact] = []
+        for page in self.pages(f"/runs/{number}/artifacts", limit="1000"):
             found += page["artifacts"]
         return found
 
     def artifact(self, number: int, file: Artifact, offset: int = 0) -> Iterator[bytes]:
         """The bytes of a file that a run left, from one on. Raises Missing."""
         path = f"/runs/{number}/artifacts/{file['rank']}/{calls.quoted(file['path'])}"
-        for data in self.stream(_part(path, [], offset)):
+        for data in self.stream(calls.part(path, [], offset)):
             yield data
 
     def build(self, number: int) -> Build:
@@ -157,35 +157,84 @@ class Client:
 
     def functions(self, owner: str = "") -> Iterator[Function]:
         """The functions that you may see, the newest first; of one owner if one is named."""
-        filters = [("owner", owner)] if owner else []
-        page = self.ask(Call("GET", "/functions", filters))
-        while True:
+        for page in self.pages("/functions", **calls.of_owner(owner)):
             for function in page["functions"]:
                 yield function
-            if not page["next"]:
-                return
-            page = self.ask(Call("GET", "/functions", calls.query_of(page["next"])))
 
     def versions(self, name: str) -> Versions:
         """A function and its versions, the newest first. Raises Missing."""
-        found: Versions = self.ask(Call("GET", function_path(name)))
-        page: Any = found
-        while page["next"]:
-            page = self.ask(Call("GET", function_path(name), calls.query_of(page["next"])))
+        found: Any = None
+        for page in self.pages(function_path(name)):
+            if found is None:
+                found = page | {"versions": [], "next": None}
             found["versions"] += page["versions"]
-        found["next"] = None
-        return found
+        whole: Versions = found
+        return whole
 
     def delete_function(self, name: str) -> Deleted:
         """Delete a function or one version; what it has run stays. Raises Missing, Forbidden."""
         gone: Deleted = self.ask(Call("DELETE", function_path(name)))
         return gone
 
+    def repos(self, owner: str = "") -> Iterator[Repo]:
+        """The repositories that you may see, the oldest first; of one owner if one is named."""
+        for page in self.pages("/repos", **calls.of_owner(owner)):
+            for repo in page["repos"]:
+                yield repo
+
+    def repo(self, name: str) -> Repo:
+        """The repository `owner/name`. Raises Missing."""
+        repo: Repo = self.ask(Call("GET", f"/repos/{calls.quoted(name)}"))
+        return repo
+
+    def tokens(self) -> list[Token]:
+        """Everything that signs you in, the newest first."""
+        said: Any = self.ask(Call("GET", "/tokens"))
+        found: list[Token] = said["tokens"]
+        return found
+
+    def make_token(self, name: str, **values: str) -> TokenMade:
+        """A new token of yours, with its secret. `scope`: `all`, `push` or `read`; `expires_in`: `90d`.
+        Raises ApiError where a value is wrong."""
+        made: TokenMade = self.ask(Call("POST", "/tokens", json={"name": name, **values}))
+        return made
+
+    def revoke_token(self, number: int) -> None:
+        """End a token of yours, from the next request on. Raises Missing."""
+        self.ask(Call("DELETE", f"/tokens/{number}"))
+
+    def users(self) -> Iterator[Account]:
+        """All accounts by name. Raises Missing for who is no admin."""
+        for page in self.pages("/users"):
+            for account in page["users"]:
+                yield account
+
+    def limits(self) -> list[Limit]:
+        """What a run, a push and a user may have at most, as it is in force for you."""
+        said: Any = self.ask(Call("GET", "/limits"))
+        found: list[Limit] = said["limits"]
+        return found
+
+    def images(self) -> list[Image]:
+        """The base images that a manifest can name."""
+        said: Any = self.ask(Call("GET", "/images"))
+        found: list[Image] = said["images"]
+        return found
+
+    def gpus(self) -> Gpus:
+        """Machines, who holds what, who waits and why."""
+        found: Gpus = self.ask(Call("GET", "/gpus"))
+        return found
+
     def get(self, path: str, **params: str) -> Any:
-        """Whatever else is below `/api/v1`: `/gpus`, `/limits`, `/images`, `/tokens`. Raises ApiError."""
+        """Whatever else is below `/api/v1`. Raises ApiError."""
         return self.ask(Call("GET", path, list(params.items())))
 
-
-def _part(path: str, params: list[tuple[str, str]], offset: int) -> Call:
-    headers = {"Range": f"bytes={offset}-"} if offset else {}
-    return Call("GET", path, params, headers=headers)
+    def pages(self, path: str, **params: str) -> Iterator[Any]:
+        """The pages of a list, from the first to the last. Raises ApiError."""
+        page = self.get(path, **params)
+        while True:
+            yield page
+            if not page["next"]:
+                return
+            page = self.ask(Call("GET", path, calls.query_of(page["next"])))

@@ -10,11 +10,12 @@ from sqlalchemy.engine import make_url
 
 from hermes.checks import LEAST_FREE_BYTES
 from hermes.doctor.findings import Finding, Look, note, ok, problem, warning
+from hermes.room import LEAST_FREE_FILES
 from hermes.settings import Settings
 from hermes.units import show_size
 
 _SCARCE_BYTES = 5 << 30
-_FEW_INODES, _SCARCE_INODES = 1_000, 50_000
+_SCARCE_INODES = 50_000
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "glusterfs", "lustre", "fuse.sshfs")
 
 
@@ -104,7 +105,7 @@ def _room(name: str, path: Path) -> Finding:
     found = f"{show_size(free_bytes)} of {show_size(total_bytes)} free at {path}"
     if disk.f_files and disk.f_favail < _SCARCE_INODES:
         words = f"{disk.f_favail} inodes (files) left at {path}"
-        say = problem if disk.f_favail < _FEW_INODES else warning
+        say = problem if disk.f_favail < LEAST_FREE_FILES else warning
         return say(name, words, f"sudo du -x --inodes -d2 {path} | sort -n | tail")
     if free_bytes < LEAST_FREE_BYTES:
         return problem(name, f"{found}: no push is taken", step)

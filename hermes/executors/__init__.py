@@ -34,7 +34,13 @@ async def choose_executor(settings: Settings, keeper: Path | None = None) -> tup
     local = LocalExecutor(boxes, hidden=settings.data)
     if settings.executor == "local":
         return local, await local.check()
-    ground = Ground(settings.network, settings.runtime, settings.packages_network)
+    ground = Ground(
+        settings.network,
+        settings.runtime,
+        settings.packages_network,
+        settings.dockerfiles == "on",
+        settings.dockerfiles_network,
+    )
     engine = DockerExecutor(boxes, instance_label(settings), ground, keeper)
     try:
         return engine, await engine.check()

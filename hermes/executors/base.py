@@ -25,6 +25,16 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """How an image is made again of the Dockerfile of a tree: `export` writes that as a tar into `tree`."""
+
+    dockerfile: str
+    tree: Path
+    export: Callable[[], object]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
 class Task:
     """One command to start. `tree` is a tar whose content becomes /app."""
 
@@ -42,6 +52,7 @@ class Task:
     checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
     stdin: Path | None = None
     inputs: tuple[tuple[str, Path], ...] = ()  # (name below its input directory, file), not to be changed
+    recipe: Recipe | None = field(default=None, compare=False, repr=False)  # of `image`
     apart: bool = False  # its streams are told apart, which may cost their order where no engine does it
 
 
@@ -121,11 +132,23 @@ class Layers(Protocol):
         """What an image is with these; None if it is not there, or if boxes have no image."""
 
 
+class Dockerfiles(Protocol):
+    """Images that repositories bring a Dockerfile for."""
+
+    async def need(self, image: str, recipe: Recipe, write: Callable[[bytes], object]) -> bool:
+        """Return when boxes can be made of it, and whether it was made now; `write` gets what that prints.
+        Raises Refused for what is wrong with it, TimeoutError, and Unavailable."""
+
+    async def save_app(self, image: str, target: Path, limit_bytes: int) -> bool:
+        """Write what it has in /app as a tar; False: it has nothing there. Raises Refused and Unavailable."""
+
+
 class Executor(Protocol):
     """The interface; tests/test_executors.py is its contract. Faults of ours are raised as Unavailable."""
 
     name: str
     layers: Layers
+    dockerfiles: Dockerfiles
     outlives: bool  # whether a box can go on without this process (`leave`)
 
     async def check(self) -> str:
@@ -140,6 +163,11 @@ class Executor(Protocol):
     async def prepare(self, tasks: Sequence[Task]) -> None:
         """Do now what `start` would do for these, as far as that goes without starting anything, and undo it
         for all others that were prepared: most probably they come next. They are no boxes yet."""
+
+    async def keep_warm(self, tasks: Sequence[Task]) -> None:
+        """For each of these have a box in which nothing runs, waiting for a task of the same kind: it differs
+        in its name, in what is started and in what that reads. Undo it for all other kinds. They are no boxes
+        yet, and each serves one task."""
 
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         """The box of a process of this instance that was killed, as if it had been started here: `follow`

@@ -52,6 +52,7 @@ def check_ground(api: Any, ground: Ground) -> None:
     for variable, network in (
         ("HERMES_NETWORK", ground.network),
         ("HERMES_PACKAGES_NETWORK", ground.packages_network),
+        ("HERMES_DOCKERFILES_NETWORK", ground.dockerfiles_network),
     ):
         _check_network(api, variable, network)
 

@@ -1,10 +1,11 @@
-"""Packages with the local executor: the machine has them or it has not, and nothing is installed on it."""
+"""Packages and Dockerfiles with the local executor: the machine has them, or not: nothing is installed."""
 
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from hermes.errors import Refused, Unavailable
-from hermes.executors.base import ImageFacts
+from hermes.executors.base import ImageFacts, Recipe
 from hermes.threads import in_thread
 
 _DEADLINE_S = 30.0
@@ -19,6 +20,16 @@ class Installed:
 
     async def facts(self, image: str, packages: Sequence[str]) -> ImageFacts | None:
         return None  # boxes are made of the machine itself
+
+
+class NoDockerfiles:
+    """No engine, no images."""
+
+    async def need(self, image: str, recipe: Recipe, write: Callable[[bytes], object]) -> bool:
+        raise Refused(f"{recipe.dockerfile}: this machine has no container engine to build it")
+
+    async def save_app(self, image: str, target: Path, limit_bytes: int) -> bool:
+        return False
 
 
 def _check(packages: Sequence[str]) -> None:

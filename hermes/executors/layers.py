@@ -12,20 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-from docker.errors import APIError, DockerException, ImageNotFound
+from docker.errors import DockerException, ImageNotFound
 from docker.types import LogConfig
 
 from hermes.errors import Refused, Unavailable
-from hermes.executors.base import ImageFacts, Layers, Task
+from hermes.executors.base import Dockerfiles, ImageFacts, Layers, Task
 from hermes.executors.container import LAYERS, Ground, layer_of
 from hermes.executors.engine import call, remove_container
+from hermes.executors.kept import MAKING, clear, keep_newest, touch
 from hermes.executors.seccomp import PROFILE
 from hermes.units import show_size
 
 _MOST_BYTES = 4 << 30
 _MOST_LAYERS = 30
-_MAKING = "hermes-packages-"  # containers; no label marks them, or boxes would inherit it
-_OLD_S = 3600.0
 _MAKE_S = 900.0
 _CALL_S = 60.0
 _MISSING, _TOO_LARGE, _IMPOSSIBLE, _NO_APT = 66, 67, 68, 69
@@ -66,7 +65,7 @@ class _Order:
 
     @property
     def container(self) -> str:
-        return f"{_MAKING}{self.layer.rpartition(':')[2]}"
+        return f"{MAKING}{self.layer.rpartition(':')[2]}"
 
 
 class PackageLayers:
@@ -82,7 +81,7 @@ class PackageLayers:
         order = _Order(
             image, tuple(sorted({*packages})), await call(layer_of, self._client(), image, packages)
         )
-        if await call(_touch, self._client(), order.layer):
+        if await call(touch, self._client(), order.layer):
             return
         names, began = ", ".join(order.packages), time.monotonic()
         say(f"packages {names}: installing")
@@ -104,7 +103,7 @@ class PackageLayers:
     async def _make(self, order: _Order) -> int:
         """Returns the size of what was installed."""
         api = self._client()
-        await call(_clear, api, order.container)
+        await call(clear, api, order.container)
         try:
             await call(self._start, api, order)
             code, words = await call(_end_of, api, order.container, deadline_s=_MAKE_S + 10)
@@ -143,12 +142,21 @@ class PackageLayers:
         api.start(order.container)
 
 
-async def have_again(layers: Layers, task: Task) -> None:
-    """The layer of a build that has succeeded may have been removed since. Raises Unavailable."""
+async def have_again(dockerfiles: Dockerfiles, layers: Layers, task: Task) -> None:
+    """What a build that has succeeded stands on may have been removed since. Raises Unavailable."""
+    recipe = task.recipe
     try:
+        if recipe is not None:
+            await dockerfiles.need(task.image, recipe, lambda _: None)
         await layers.need(task.image, task.packages, lambda _: None)
     except Refused as error:
-        raise Unavailable(f"its packages cannot be installed any more: {error}") from error
+        what = f"{recipe.dockerfile} or its packages" if recipe else "its packages"
+        raise Unavailable(f"{what} cannot be installed any more: {error}") from error
+    except TimeoutError:
+        raise Unavailable(f"{recipe.dockerfile if recipe else ''} took too long to be built again") from None
+    finally:
+        if recipe is not None:
+            recipe.tree.unlink(missing_ok=True)
 
 
 def _facts(api: Any, image: str, packages: Sequence[str]) -> ImageFacts | None:
@@ -157,23 +165,6 @@ def _facts(api: Any, image: str, packages: Sequence[str]) -> ImageFacts | None:
     except ImageNotFound:
         return None
     return ImageFacts(str(found["Id"]), int(found["Size"]))
-
-
-def _touch(api: Any, layer: str) -> bool:
-    """Whether it is there. It was used now: those that are not are the first to go."""
-    try:
-        api.tag(layer, LAYERS, layer.rpartition(":")[2])
-    except ImageNotFound:
-        return False
-    return True
-
-
-def _clear(api: Any, container: str) -> None:
-    """One of that name is of a process that was killed; so are old ones of other names."""
-    remove_container(api, container, _CALL_S)
-    for each in api.containers(all=True, filters={"name": f"^/{_MAKING}"}):
-        if each["State"] != "running" and each["Created"] < time.time() - _OLD_S:
-            remove_container(api, each["Id"], _CALL_S)
 
 
 def _end_of(api: Any, container: str) -> tuple[int, str]:
@@ -188,13 +179,7 @@ def _keep(api: Any, order: _Order) -> None:
     """As the base image, but for the packages."""
     changes = ['CMD ["/bin/sh"]', "WORKDIR /app", f"LABEL {LAYERS}={' '.join(order.packages)!r}"]
     api.commit(order.container, LAYERS, order.layer.rpartition(":")[2], changes=changes)
-    layers = [api.inspect_image(each["Id"]) for each in api.images(LAYERS)]
-    layers.sort(
-        key=lambda each: max(each["Metadata"].get("LastTagTime") or "", each["Created"]), reverse=True
-    )
-    for each in layers[_MOST_LAYERS:]:
-        with suppress(APIError):  # something runs in it
-            api.remove_image(each["Id"])
+    keep_newest(api, LAYERS, _MOST_LAYERS)
 
 
 def _size_bytes(words: str) -> int:

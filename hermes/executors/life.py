@@ -117,7 +117,7 @@ class Life:
             kill_all(start.name, start.own)
 
     def end(self) -> None:
-        """Nobody of it is left when this returns, and nothing is open. Raises Unavailable when that cannot be."""
+        """Nobody of it is left then, and nothing is open. Raises Unavailable if that cannot be."""
         deadline = time.monotonic() + STUCK_S
         while self._thread is not None and self._thread.is_alive():
             if time.monotonic() > deadline:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from hermes.errors import Unavailable
 from hermes.executors import disks
-from hermes.executors.base import KILL_WAIT_S, Box, Exit, Folder, Layers, Seen, Sink, Task, Usage
+from hermes.executors.base import KILL_WAIT_S, Box, Dockerfiles, Exit, Folder, Layers, Seen, Sink, Task, Usage
 from hermes.executors.bubblewrap import CUDA, CUDA_INSIDE, Fence, environment_file, find_fence
 from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS, INPUT
 from hermes.executors.cores import Cores
 from hermes.executors.groups import Parents, find_parents, group_of
-from hermes.executors.installed import Installed
+from hermes.executors.installed import Installed, NoDockerfiles
 from hermes.executors.life import STUCK_S, Life, Start
 from hermes.executors.masked import masked
 from hermes.executors.processes import kill_all
@@ -70,6 +70,7 @@ class LocalExecutor:
         self._means: Means | None = None
         self._cores = Cores()
         self.layers: Layers = Installed()
+        self.dockerfiles: Dockerfiles = NoDockerfiles()
         self._handles: dict[str, _Handle] = {}
 
     async def leave(self, box: Box) -> None:
@@ -97,6 +98,9 @@ class LocalExecutor:
 
     async def prepare(self, tasks: Sequence[Task]) -> None:
         """Nothing: without an engine a box is made in the time that it takes to unpack its tree."""
+
+    async def keep_warm(self, tasks: Sequence[Task]) -> None:
+        """Nothing, for the same reason."""
 
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         return None  # its output went into a pipe of the process that is gone

@@ -9,13 +9,22 @@ from hermes.executors.base import Task
 from hermes.executors.container import FOLDERS, USER
 
 _WAIT_S = 60.0
+_CHOWN_ONLY = {  # the image may be a user's own, and so may what it calls chown
+    "network_mode": "none",
+    "read_only": True,
+    "cap_drop": ["ALL"],
+    "cap_add": ["CHOWN"],
+    "security_opt": ["no-new-privileges"],
+    "pids_limit": 16,
+    "mem_limit": 64 << 20,
+}
 
 
 def make(api: Any, name: str, labels: dict[str, str]) -> list[str]:
     """One for each folder; returns the binds."""
     for folder in FOLDERS:
         api.create_volume(f"{name}.{folder}", labels=labels)
-    return [f"{name}.{folder}:{place}:rw" for folder, place in FOLDERS.items()]
+    return [f"{name}.{folder}:{place}:rw,nocopy" for folder, place in FOLDERS.items()]
 
 
 def fill(api: Any, task: Task, container: str, binds: list[str], labels: dict[str, str]) -> None:
@@ -27,8 +36,9 @@ def fill(api: Any, task: Task, container: str, binds: list[str], labels: dict[st
         task.image,
         ["chown", USER, *FOLDERS.values()],
         user="0:0",
+        entrypoint=[],
         labels=labels,
-        host_config=api.create_host_config(binds=binds, network_mode="none"),
+        host_config=api.create_host_config(binds=binds, **_CHOWN_ONLY),
     )["Id"]
     try:
         api.start(giver)

@@ -19,7 +19,7 @@ def next_run_succeeds_on(service: Service, here: Place, uuid: str) -> None:
     meanwhile; of a divided one nobody gets more than one instance."""
     count = 1 if here.instances else len(here.gpus)
     pushed = service.push(files("visible"), f"gpu.count={count}", "detach")
-    wait_for(lambda: quarantine(service) or service.commit_page(pushed)["runs"][0]["ended_at"], 60)
+    wait_for(lambda: quarantine(service) or service.commit_page(pushed)["runs"][0]["ended_at"])
     assert quarantine(service) == {}
     run = service.run_of(pushed)
     assert run["state"] == "succeeded"

@@ -1,5 +1,6 @@
 """What a hostile request must not do meanwhile: fill the memory, leave files, keep others waiting."""
 
+import os
 import re
 import threading
 import time
@@ -27,6 +28,12 @@ def serve_process(service: Service) -> int:
         if b"hermes.serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
             return pid
     raise AssertionError("hermes.serve does not run")
+
+
+def spent_cpu_s(service: Service) -> float:
+    """What the server has computed, with all its children that have ended: however busy the machine is."""
+    fields = Path(f"/proc/{serve_process(service)}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(each) for each in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(pid: int, what: str) -> int:

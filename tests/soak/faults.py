@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -16,10 +15,11 @@ from docker.errors import DockerException
 from hermes.executors import instance_label
 from hermes.executors.engine import connect
 from hermes.faultpoint import POINTS
-from hermes.redis_server import find_server, socket_path
+from hermes.redis_server import socket_path
 from hermes.settings import Settings
 from tests.leftovers import of_instance
 from tests.programs import command_lines
+from tests.redis_faults import empty_redis
 from tests.service import Service
 
 _LOCK_S = 3.0
@@ -77,14 +77,7 @@ class Faults:
 
     def empty_redis(self) -> None:
         """Likewise."""
-        if server := find_server():
-            command = [
-                server.replace("redis-server", "redis-cli"),
-                "-s",
-                str(socket_path(self.service.data)),
-                "FLUSHALL",
-            ]
-            subprocess.run(command, capture_output=True, check=False, timeout=10)
+        empty_redis(self.service.data)
 
     def hit_point(self) -> None:
         """Who comes by the point first is killed; the file stays until somebody does."""

@@ -21,7 +21,7 @@ from tests.soak.people import Person, Story
 NAMES = ("alice", "bob", "carol")
 _LEASE_S = 8.0
 _LINE_S = 5.0
-_CALM_S = 300.0  # until the last run has ended and what was left is swept
+_CALM_S = 400.0  # until the last run has ended and what was left is swept
 Say = Callable[[str], None]
 
 
@@ -44,6 +44,7 @@ class Scene:
             "HERMES_MAINTENANCE": "5s",
             "HERMES_FAULTPOINT": "file",
             "HERMES_STOP": "leave",
+            "HERMES_WARM_TIME": "30s",  # in the end nothing is left
         }
         self.service = Service(self.data, env)
 
@@ -110,7 +111,7 @@ class Scene:
         (self.data / "faultpoints" / "now").unlink(missing_ok=True)
         say("no more faults; waiting until everything has ended")
         with suppress(AssertionError):  # the oracle says what has not
-            wait_for(self._is_up, 60)
+            wait_for(self._is_up)
             wait_for(self._is_settled, _CALM_S)
             wait_for(lambda: not any(leftovers(self.service).values()), _CALM_S)
         with closing(self._database()) as rows:

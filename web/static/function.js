@@ -17,18 +17,27 @@ function say(words, state) {
   status.textContent = words;
 }
 
-function complain(answer) {
+function forget() {
   for (const old of form.querySelectorAll(".problem")) old.remove();
+  for (const field of form.querySelectorAll("[aria-invalid]")) {
+    field.removeAttribute("aria-invalid");
+    field.setAttribute("aria-describedby", (field.getAttribute("aria-describedby") ?? "").replace(` ${field.id}-wrong`, ""));
+  }
+}
+
+function complain(answer) {
+  forget();
   for (const [name, words] of Object.entries(answer.problems ?? {})) {
     const field = form.elements.namedItem(name);
     if (!field) continue;
     field.closest("details")?.setAttribute("open", "");
     const problem = document.createElement("span");
-    problem.className = "problem";
-    problem.textContent = words;
+    Object.assign(problem, { className: "problem", id: `${name}-wrong`, textContent: words });
     field.after(problem);
     field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", `${field.getAttribute("aria-describedby") ?? ""} ${problem.id}`);
   }
+  form.querySelector("[aria-invalid]")?.focus();
   say([answer.error.message, answer.error.hint].filter(Boolean).join(". "), "failed");
 }
 
@@ -84,8 +93,7 @@ async function invoke() {
   const sent = await fetch(form.action, { method: "POST", body: new FormData(form), headers: { Accept: "application/json" } });
   const answer = await sent.json();
   if (!sent.ok) return complain(answer);
-  for (const field of form.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
-  for (const old of form.querySelectorAll(".problem")) old.remove();
+  forget();
   Object.assign(part("run"), { href: answer.url, textContent: `Run ${answer.run}`, hidden: false });
   const state = await ended(answer.url);
   const took = performance.now() - began;

@@ -1,7 +1,7 @@
 // A log: any part of it by number, what comes live at its end. Text only ever enters through textContent.
 import { Folds } from "./folds.js";
 import { Lines } from "./lines.js";
-import { outline } from "./logoutline.js";
+import { askFirst, fold, outline } from "./logoutline.js";
 import { pick } from "./logpick.js";
 import { RankLines } from "./ranklines.js";
 import { live } from "./ranklive.js";
@@ -40,6 +40,9 @@ export class Viewer {
       this.say("not connected: reload the page");
       return null;
     }
+    // The page shows it outlined already: drawn without, it would change twice before the reader's eyes.
+    const seen = this.panel.dataset.outlined === "yes" ? await askFirst(this) : null;
+    if (seen) fold(this, seen);
     this.window = new Window(this.box, {
       rows: () => this.folds.rows(this.lines.total),
       draw: (row) => (this.folds.headOf(row) ? headRow(this, this.folds.headOf(row)) : rowOf(this, this.folds.lineOf(row))),
@@ -55,7 +58,7 @@ export class Viewer {
     this.window.measure();
     this.options();
     this.find("help").addEventListener("click", () => document.querySelector("[data-keys]").showModal());
-    this.outline = outline(this);
+    this.outline = outline(this, seen);
     this.pick = (this.together ? pickRank : pick)(this);
     this.search = search(this);
     return rows;

@@ -1,0 +1,78 @@
+"""`hermes admin retention`: what is old and would go, why, and what it takes of the disk; or it goes now."""
+
+import asyncio
+import json
+from itertools import groupby
+from typing import Any
+
+import click
+
+from hermes.audit import OPERATOR
+from hermes.old import folder_of, size_bytes
+from hermes.process import Context, open_context
+from hermes.removals import Data
+from hermes.retention import Item, Levels, Swept, look_at_room, plan, sweep
+from hermes.settings import load_settings
+from hermes.units import show_size
+
+
+@click.command()
+@click.option("--now", is_flag=True, help="Remove it; else it is only shown.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of lines.")
+def retention(now: bool, as_json: bool) -> None:
+    """Show what would be removed by age (HERMES_KEEP_…) and to make room (HERMES_FREE_LOW), and why.
+
+    The service does the same by itself, once an hour and whenever its disk is nearly full. What is at work or
+    waits, the newest of each branch and tag, and images of versions are never removed."""
+    asyncio.run(_retention(now, as_json))
+
+
+async def _retention(now: bool, as_json: bool) -> None:
+    async with open_context(load_settings()) as context:
+        room, items = look_at_room(context), await plan(context)
+        kinds = [_row(context, kind, items) for kind in Data]
+        swept = await sweep(context, OPERATOR) if now else None
+        _say(room, kinds, items, swept, as_json)
+
+
+def _row(context: Context, kind: Data, items: list[Item]) -> dict[str, Any]:
+    mine = [each for each in items if each.kind is kind]
+    reasons = [(why, list(same)) for why, same in groupby(mine, key=lambda each: each.why)]
+    return {
+        "kind": kind,
+        "on_disk_bytes": size_bytes([folder_of(context.paths, kind)]),
+        "count": len(mine),
+        "size_bytes": sum(each.size_bytes for each in mine),
+        "why": {why: len(same) for why, same in reasons},
+    }
+
+
+def _say(
+    room: Levels, kinds: list[dict[str, Any]], items: list[Item], swept: Swept | None, as_json: bool
+) -> None:
+    if as_json:
+        told: dict[str, Any] = {
+            "free_bytes": room.free,
+            "low_bytes": room.low,
+            "high_bytes": room.high,
+            "kinds": kinds,
+            "items": [
+                {"kind": each.kind, "id": each.subject_id, "at": each.at, "size_bytes": each.size_bytes}
+                | {"why": each.why}
+                for each in items
+            ],
+            "removed": None if swept is None else {kind: swept.count[kind] for kind in swept.count},
+        }
+        click.echo(json.dumps(told))
+        return
+    line = "{:<11} {:>9} {:>8} {:>9}  {}"
+    click.echo(line.format("KIND", "ON DISK", "OLD", "SIZE", "WHY"))
+    for row in kinds:
+        why = "; ".join(f"{count} {words}" for words, count in row["why"].items())
+        sizes = [show_size(row[key]) for key in ("on_disk_bytes", "size_bytes")]
+        click.echo(line.format(row["kind"], sizes[0], row["count"], sizes[1], why).rstrip())
+    click.echo(f"{show_size(room.free)} free; below {show_size(room.low)} the oldest go", err=True)
+    if swept is not None:
+        click.echo(f"removed: {swept}" if swept.count.total() else "nothing was removed", err=True)
+    elif items:
+        click.echo("hermes admin retention --now removes it", err=True)
