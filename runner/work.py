@@ -81,8 +81,6 @@ class RankWork:
                 await self._refuse(job, why)
                 return
             async with self._box(rank, order, writer) as box:
-                if plan.keeps_result:
-                    self.warm.begun(box.task)
                 watch, ending = await self._run(job, plan, box, writer)
                 faultpoint("rank.ended")
                 by = await self._cancelled_by(run) if ending.stop is Stop.CANCEL else ""
@@ -98,8 +96,7 @@ class RankWork:
                         writer.close()
                         await settle(self.context, job, outcome)
                         faultpoint("rank.settled")
-                if plan.keeps_result:
-                    self.warm.ended(box.task)
+                self.warm.ended(box.task, plan)
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
             if not is_whole:  # the disk is full, but for what its box took
@@ -113,6 +110,7 @@ class RankWork:
 
     async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
         """Until its program has ended."""
+        self.warm.begun(box.task, plan)
         with closing(self._result(job.row, plan, box, writer)) as result:
             scanner = ProgressScanner(result)
             watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)
