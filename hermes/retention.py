@@ -40,7 +40,8 @@ _SETTING = {
 }
 _TO_MAKE_ROOM = "to make room on a full disk (HERMES_FREE_LOW)"
 _YOUNG_S = 3600.0  # stays on a full disk, too
-_ASKED_AGAIN_S = 86400.0  # an invocation may be asked for once more, by its key
+_ASKED_AGAIN = (Data.INPUTS, Data.RESULTS, Data.LOGS)  # an invocation may be, by its key, for so long:
+_ASKED_AGAIN_S = 86400.0
 _SWEEP_EVERY_S, _LOOK_EVERY_S = 3600.0, 60.0
 _AT_ONCE = 50
 
@@ -111,7 +112,7 @@ async def _for_room(
 ) -> list[Item]:
     found = list[Item]()
     for kind in Data:
-        young_s = _ASKED_AGAIN_S if kind in (Data.INPUTS, Data.RESULTS) else _YOUNG_S
+        young_s = _ASKED_AGAIN_S if kind in _ASKED_AGAIN else _YOUNG_S
         async for each in _items(context, kind, lasting, time.time() - young_s, _TO_MAKE_ROOM):
             if missing <= 0:
                 return found

@@ -12,7 +12,6 @@ from hermes.errors import Unavailable
 from hermes.executors.base import Executor, Task
 from hermes.executors.warm import kind_of
 from hermes.journal import log
-from hermes.plan import Plan
 
 _RETRY_S = 30.0
 _SOON_S = 1.0
@@ -36,15 +35,15 @@ class Warm:
     _calls: list[_Call] = field(default_factory=list)  # the last ones
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def begun(self, task: Task, plan: Plan) -> None:
-        """A program runs. If it is that of a call and takes long, others may call meanwhile."""
-        if self.most and plan.keeps_result:
+    def begun(self, task: Task) -> None:
+        """The program of a call runs. If that takes long, others may call meanwhile."""
+        if self.most:
             self._note(task)
             asyncio.get_running_loop().call_later(_SOON_S, self._changed.set)
 
-    def ended(self, task: Task, plan: Plan) -> None:
+    def ended(self, task: Task) -> None:
         """All that has to be done for it was done: nobody waits for what costs time now."""
-        if self.most and plan.keeps_result:
+        if self.most:
             self._note(task)
             self._changed.set()
 

@@ -96,7 +96,8 @@ class RankWork:
                         writer.close()
                         await settle(self.context, job, outcome)
                         faultpoint("rank.settled")
-                self.warm.ended(box.task, plan)
+                if plan.keeps_result:
+                    self.warm.ended(box.task)
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
             if not is_whole:  # the disk is full, but for what its box took
@@ -110,7 +111,8 @@ class RankWork:
 
     async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
         """Until its program has ended."""
-        self.warm.begun(box.task, plan)
+        if plan.keeps_result:
+            self.warm.begun(box.task)
         with closing(self._result(job.row, plan, box, writer)) as result:
             scanner = ProgressScanner(result)
             watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)

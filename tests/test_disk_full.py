@@ -133,6 +133,7 @@ def can_be_read(house: House, earlier: Pushed) -> None:
     assert subprocess.run(clone, env=env, check=False).returncode == 0
 
 
+@pytest.mark.fault(21)
 def test_full_disk_takes_no_work_says_so_and_ends_by_itself(
     house: House, earlier: Pushed, room: None
 ) -> None:
@@ -172,6 +173,7 @@ def test_what_waits_begins_when_there_is_room(house: House, room: None) -> None:
     assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 1)
 
 
+@pytest.mark.fault(21)
 def test_push_that_does_not_fit_leaves_the_repository_as_it_was(
     house: House, earlier: Pushed, room: None
 ) -> None:
@@ -187,6 +189,7 @@ def test_push_that_does_not_fit_leaves_the_repository_as_it_was(
     house.check()
 
 
+@pytest.mark.fault(22)
 def test_a_full_disk_does_not_end_a_program_and_its_log_says_what_is_lost(house: House, room: None) -> None:
     """For longer than its lease, and for more output than is held."""
     pushed = house.push(program(PRINTS), "detach", repo="printer")
@@ -205,6 +208,7 @@ def test_a_full_disk_does_not_end_a_program_and_its_log_says_what_is_lost(house:
     house.check()
 
 
+@pytest.mark.fault(23)
 def test_artifacts_that_find_no_room_mark_the_run_and_give_the_room_back(house: House, room: None) -> None:
     large = program("head -c 60M /dev/urandom > $HERMES_OUTPUT_DIR/large; echo done")
     pushed = house.push(large, "build-only", repo="large")
@@ -222,6 +226,7 @@ def test_artifacts_that_find_no_room_mark_the_run_and_give_the_room_back(house: 
     house.check()
 
 
+@pytest.mark.fault(24)
 def test_disk_that_cannot_be_written_ends_no_process(house: House, earlier: Pushed) -> None:
     """And when it is mended and the service started again, all is there. The last test: it breaks it."""
     before = house.processes()

@@ -244,6 +244,7 @@ def test_inputs_and_results_go_and_a_run_again_says_what_it_lacks(house: House) 
         assert again.status_code == 410, again.text
         assert again.json()["error"]["hint"] == "invoke the function again, with its input"
         assert client.get(f"/api/v1/runs/{newest}/result").status_code == 200
+        assert client.get(f"/api/v1/runs/{runs[0]}/output").status_code == 410
         page = client.get(f"/runs/{runs[0]}", headers={"Accept": "text/html"}).text
         assert "(HERMES_KEEP_RESULTS)" in page
         house.make_run_old(shared, 400)

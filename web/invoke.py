@@ -151,10 +151,12 @@ class Invoke:
 
 
 async def check_invoked(site: Site, user: User, run_id: int) -> None:
-    """Raises NotFound for a run whose streams are not kept."""
+    """Raises NotFound for a run whose streams are not kept, Gone for one whose were removed."""
     async with site.context.database.read() as session:
         run, _place = await find_run(session, user, run_id)
-    _check_keeps(run)
+        _check_keeps(run)
+        for what in (Data.RESULTS, Data.LOGS):  # stdout, and stderr
+            await refuse_removed(session, what, run.id)
 
 
 def _check_keeps(run: Run) -> None:

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.errors import NotFound
+from hermes.removals import Data, is_removed
 from hermes.repos import get_readable
 from hermes.states import State
 from hermes.tables import Artifact
@@ -64,9 +65,10 @@ async def artifact(site: Site, request: Request) -> Response:
         repo = await get_readable(session, user, owner, name)
         runs = [each.run.id for each in await history(session, repo, _LOOKED_AT, branch) if each.run]
         of_runs = select(Artifact).where(Artifact.run_id.in_(runs), Artifact.path == path)
+        newest = is_removed(Data.ARTIFACTS, Artifact.run_id), Artifact.run_id.desc(), Artifact.rank_id
         found = (
-            await session.scalars(of_runs.order_by(Artifact.run_id.desc(), Artifact.rank_id).limit(1))
-        ).first()
+            await session.scalars(of_runs.order_by(*newest).limit(1))
+        ).first()  # of those there are, first
     if found is None:
         raise NotFound(f"no run of the last {_LOOKED_AT} pushes has left an artifact {path[:200]!r}")
     return RedirectResponse(artifact_url(found) + _passed_on(request), 302)
