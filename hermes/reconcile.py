@@ -46,9 +46,8 @@ async def reconcile(context: Context, until: float, nobody_before: float) -> Non
     async with context.database.read() as session:
         due = await _is_due(session, until)
     if due:
-        is_sure = not context.room.was_short(
-            context.settings.lease
-        )  # else owners could not show that they live
+        # after a full disk owners could not show yet that they live
+        is_sure = not context.room.was_short(context.settings.lease)
         async with context.database.write() as session:
             ended = await expire(session, until) if is_sure else 0
             ended += await _end_cancelled(session)
