@@ -1,6 +1,7 @@
 """One command in one box from start to end, whatever ends it: itself, its time, a person, a fault of ours."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -83,6 +84,9 @@ async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any],
             grace_s = KILL_WAIT_S if job.stop in (Stop.TIMEOUT, Stop.CANCEL) else _NO_GRACE_S
             await executor.stop(box, grace_s)
             await asyncio.wait((follow,), timeout=_AFTER_KILL_S)
+            if not follow.done() and job.stop in (Stop.TIMEOUT, Stop.CANCEL):
+                log.error("a program cannot be killed", id=job.row.id, box=box.task.name)
+                return Ending(Exit(128 + signal.SIGKILL, limit_s), job.stop)  # trying again helps nobody
             if not follow.done():
                 raise Unavailable("the box could not be ended")
         if job.stop is Stop.FENCED:

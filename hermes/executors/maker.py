@@ -4,7 +4,7 @@ A box that waited for a task keeps the name that it was made by. A link from the
 it the task's, in one step; who looks for the one name finds the other."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class Maker:
     ground: Ground
     client: Callable[[], Any]
     has_disks: bool | None = None
+    with_volumes: set[str] = field(default_factory=set)  # also of a time when no disks could be mounted
 
     def find_disks(self) -> bool:
         """Whether bounded disks can be mounted here: done once."""
@@ -58,7 +59,7 @@ class Maker:
         real = self.real_name(name)
         try:
             remove_container(self.client(), real, CALL_S)
-            if not self.has_disks:
+            if not self.has_disks or real in self.with_volumes:
                 volumes.remove(self.client(), real)
         finally:  # with the engine away too: the sweep finds the container by its name later
             clear(self.base / real)
@@ -67,7 +68,7 @@ class Maker:
 
     def names(self) -> set[str]:
         """Of all that is there of ours, alive or dead."""
-        found = box_names(self.client(), self.labels, self.base)
+        found, self.with_volumes = box_names(self.client(), self.labels, self.base)
         return found - {self.real_name(name) for name in found if self.real_name(name) != name}
 
     def real_name(self, name: str) -> str:
