@@ -1,7 +1,8 @@
 """Counters that only grow: what the journal of events comes to, each event counted once.
 
 A row keeps the counts up to some event, so that they outlive restarts, and rows that are deleted later. What
-comes after is counted again from there, to the same figures: nothing is written for each event."""
+comes after is counted again from there: nothing is written for each event. Of an attempt that was followed by
+another before it was counted, the durations are left out."""
 
 import time
 from bisect import bisect_left

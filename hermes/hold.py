@@ -3,6 +3,7 @@
 A lock of the kernel on a file: it ends with its process, however that ends."""
 
 import fcntl
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -12,7 +13,7 @@ from hermes.paths import Paths
 @contextmanager
 def may_remove(paths: Paths) -> Iterator[bool]:
     """For a round of who removes or packs. False: a backup is being taken, leave it for the next round."""
-    with paths.hold.open("ab") as file:
+    with _opened(paths) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -24,10 +25,20 @@ def may_remove(paths: Paths) -> Iterator[bool]:
 @contextmanager
 def keep_all(paths: Paths, say_wait: Callable[[], None]) -> Iterator[None]:
     """For a backup: from here on nothing goes. `say_wait` is called where a round has to end first."""
-    with paths.hold.open("ab") as file:
+    with _opened(paths) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say_wait()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _opened(paths: Paths) -> Iterator[int]:
+    """For reading only: a backup that root has taken must not leave a file that the service cannot lock."""
+    file = os.open(paths.hold, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        yield file
+    finally:
+        os.close(file)

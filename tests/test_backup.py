@@ -22,13 +22,16 @@ from hermes.errors import Unavailable, UserError
 from hermes.executors.disks import can_mount
 from hermes.paths import Paths
 from tests.conftest import missing
+from tests.leftovers import leftovers
 from tests.oracle import QUIET, run
 from tests.programs import shell
+from tests.promises import Told, broken
 from tests.race_tools import begin, children, let_a_minute_pass
-from tests.service import BUSY, Service, WorkTree, living, wait_for
+from tests.service import BUSY, Pushed, Service, WorkTree, living, wait_for
 from tests.test_admin import admin, use
 
 PROGRAM = shell("echo begun; echo $HERMES_RUN >$HERMES_OUTPUT_DIR/out.txt; sleep 0.3; echo finished")
+SAYS = b"begun\nfinished\n"
 ECHO = shell("cat; echo said", manifest='name = "echo"\n')
 
 
@@ -191,6 +194,14 @@ def check_service(service: Service, pushers: list[Pusher], began: float) -> None
         assert service.read_log("runs", run_id).endswith(b"finished\n")
     pushed = service.push(pushers[0].tree, "check", repo="runs-one", refs=("+HEAD:main",))
     assert pushed.code == 0, pushed.output
+    told = [
+        Told(Pushed(0, "", sha, "alice", pusher.repo, pusher.tree), SAYS)
+        for pusher in pushers[:2]
+        for at, _, sha in pusher.done
+        if at < began
+    ]
+    wait_for(lambda: not any(leftovers(service).values()), 120)  # swept once a minute
+    assert broken(service, told) == []
 
 
 def check_invocation(service: Service, repo: str) -> None:

@@ -125,6 +125,7 @@ def value(column: "Column[Any]") -> object:
     return given.get(column.name, plain[kind])
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize(("revision", "before"), ROWS, ids=[row[0] for row in ROWS])
 def test_migration_that_is_killed_at_any_statement_has_changed_nothing_and_is_done_by_the_next_start(
     victim: Victim, newest: Content, tmp_path: Path, revision: str, before: str | None
@@ -155,6 +156,7 @@ def is_mark(statement: str, revision: str) -> bool:
 ENTRIES = [("hermes", "admin", "user", "list"), ("hermes.serve",), ("builder",), ("runner",)]
 
 
+@pytest.mark.fault(42)
 @pytest.mark.parametrize("entry", ENTRIES, ids=" ".join)
 def test_older_program_refuses_what_a_newer_one_has_written_and_leaves_it_alone(
     tmp_path: Path, entry: tuple[str, ...]
