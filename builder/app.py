@@ -9,7 +9,7 @@ from builder.build import BuildWork
 from hermes.executors import LOCAL_WARNING, choose_executor
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
-from hermes.leases import new_owner, take
+from hermes.leases import is_due, new_owner, take
 from hermes.process import Context, StopEvent
 from hermes.states import State
 from hermes.supervisor import Job, Supervisor
@@ -47,7 +47,7 @@ async def claim_builds(context: Context, owner: str, places: int) -> list[Job[Bu
     )
     queued = (
         select(Build)
-        .where(Build.state == State.QUEUED, Build.not_before <= time.time())
+        .where(Build.state == State.QUEUED, is_due(Build, time.time()))
         .order_by(func.coalesce(turn, Build.created_at), Build.id)
         .limit(places)
     )

@@ -1,16 +1,19 @@
 """One command in one box from start to end, whatever ends it: itself, its time, a person, a fault of ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import KILL_WAIT_S, Box, Executor, Exit, Sink, Task
+from hermes.journal import log
 from hermes.supervisor import Job, Stop
 
 _AFTER_KILL_S = 15.0
+_WRITE_AGAIN_S = 1.0
 _NO_GRACE_S = 2.0  # fenced, or the service stops: the attempt counts for nothing
 
 
@@ -52,6 +55,19 @@ async def before_stop(job: Job[Any], work: Coroutine[Any, Any, None]) -> bool:
         asked.cancel()
 
 
+async def written(job: Job[Any], write: Callable[[], Awaitable[None]]) -> None:
+    """Write, however long the database is away or its disk full: nothing is done again only because of that.
+    Raises Fenced when somebody else has taken the work meanwhile, Unavailable when this process ends."""
+    while True:
+        try:
+            return await write()
+        except Unavailable as error:
+            if job.stop in (Stop.SHUTDOWN, Stop.LEAVE, Stop.FENCED):
+                raise
+            log.warning("not written yet", id=job.row.id, attempt=job.row.attempt, error=str(error))
+            await asyncio.sleep(_WRITE_AGAIN_S)
+
+
 async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any], limit_s: float) -> Ending:
     """Drain the box until it ends, its time is over or the job is asked to stop.
 
@@ -68,6 +84,9 @@ async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any],
             grace_s = KILL_WAIT_S if job.stop in (Stop.TIMEOUT, Stop.CANCEL) else _NO_GRACE_S
             await executor.stop(box, grace_s)
             await asyncio.wait((follow,), timeout=_AFTER_KILL_S)
+            if not follow.done() and job.stop in (Stop.TIMEOUT, Stop.CANCEL):
+                log.error("a program cannot be killed", id=job.row.id, box=box.task.name)
+                return Ending(Exit(128 + signal.SIGKILL, limit_s), job.stop)  # trying again helps nobody
             if not follow.done():
                 raise Unavailable("the box could not be ended")
         if job.stop is Stop.FENCED:

@@ -4,12 +4,15 @@ import asyncio
 import re
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 
 from sqlalchemy import select
 
 from hermes.errors import Unavailable
 from hermes.executors import instance_label
 from hermes.executors.base import Executor
+from hermes.executors.warm import WARM
 from hermes.journal import log
 from hermes.leases import expire_dead
 from hermes.process import Context
@@ -19,6 +22,7 @@ from hermes.tables import Build, Rank, Run
 from hermes.threads import in_thread
 
 _NAME = re.compile(r"hermes-[0-9a-f]+-(build|rank)-(\d+)\.(\d+)")  # spooled files have more behind it
+_WAITING = re.compile(rf"hermes-[0-9a-f]+-{WARM}-[0-9a-f]+")  # for a rank, and for nobody that is known here
 _SWEEP_S = 60.0
 _MOST_CHECKPOINTS = 500  # that one sweep looks at
 
@@ -51,14 +55,16 @@ async def sweep(context: Context, executor: Executor, table: type[Build] | type[
     """Remove the boxes and temporary files of builds (or ranks) whose attempt is over; returns how many."""
     if table is Rank:
         await sweep_checkpoints(context)
-    boxes = _of_kind(await executor.boxes(), table)
+    there = await executor.boxes()
+    boxes = _of_kind(there, table)
     files = _of_kind([path.name for path in context.paths.spool.glob("hermes-*")], table)
-    if not boxes and not files:
+    if not there and not files:
         return 0
     live = select(table.id, table.attempt).where(table.state.in_(LIVE))
     async with context.database.read() as session:
         alive = {(row_id, attempt) for row_id, attempt in (await session.execute(live)).all()}
     gone = [name for name, owner in boxes.items() if owner not in alive]
+    gone += [name for name in there if table is Rank and _WAITING.fullmatch(name)]
     for name in gone:
         log.info("box swept", box=name)
         await executor.remove(name)
@@ -78,6 +84,18 @@ async def sweep_checkpoints(context: Context) -> int:
     for run_id in over:
         await in_thread(shutil.rmtree, context.paths.checkpoints / str(run_id), ignore_errors=True)
     return len(over)
+
+
+def forget_checkpoint(checkpoint: Path, *, is_only: bool) -> None:
+    """Of a rank that is over: a disk image, or (local executor) a folder. The folder that several ranks share
+    is the sweep's."""
+    if checkpoint.is_dir():
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    else:
+        checkpoint.unlink(missing_ok=True)
+    if is_only:
+        with suppress(OSError):
+            checkpoint.parent.rmdir()
 
 
 def _of_kind(names: Iterable[str], table: type[Build] | type[Rank]) -> dict[str, tuple[int, int]]:

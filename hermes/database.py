@@ -25,6 +25,8 @@ T = TypeVar("T")
 K = TypeVar("K", int, str)
 _BUSY_TIMEOUT_MS = 10_000
 _PORTION = 400
+#: Connections, resources, an operator's hand: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_AWAY = ("08", "53", "57")
 
 
 def portions(ids: Collection[K]) -> Iterator[list[K]]:
@@ -88,8 +90,17 @@ class Database:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (OperationalError, InterfaceError, sqlite3.OperationalError, OSError) as error:
+    except (DBAPIError, sqlite3.OperationalError, OSError) as error:
+        if isinstance(error, DBAPIError) and not _is_away(error):
+            raise
         raise Unavailable(f"the database does not answer: {_first_line(error)}") from error
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Also a PostgreSQL that is starting, stopping or full, which drivers have no kind of error for."""
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    is_down = error.connection_invalidated or state.startswith(_AWAY)
+    return is_down or isinstance(error, OperationalError | InterfaceError)
 
 
 def _first_line(error: Exception) -> str:

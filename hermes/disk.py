@@ -1,5 +1,6 @@
 """Files that are whole and on disk, or not there: also after a power cut."""
 
+import ctypes
 import fcntl
 import os
 import secrets
@@ -8,6 +9,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from hermes.errors import Unavailable
+
+_BEGIN = 2  # SYNC_FILE_RANGE_WRITE
+_sync_file_range = getattr(ctypes.CDLL(None), "sync_file_range", None)
+if _sync_file_range is not None:
+    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+
+
+def begin_sync(descriptor: int, offset: int, size_bytes: int) -> None:
+    """The disk may begin with what was written there, so that less is left for `fsync`. Only Linux has it."""
+    if _sync_file_range is not None:
+        _sync_file_range(descriptor, offset, size_bytes, _BEGIN)
 
 
 def sync(paths: Iterable[Path]) -> None:

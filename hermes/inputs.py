@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import select
 
 from hermes.database import Database
-from hermes.disk import sync
+from hermes.disk import begin_sync, sync
 from hermes.errors import Unavailable, UserError
 from hermes.journal import log
 from hermes.paths import Paths
@@ -23,7 +23,7 @@ from hermes.tables import STDIN, Input
 from hermes.threads import in_thread
 from hermes.units import show_size
 
-_GATHER_BYTES = 1 << 20
+_GATHER_BYTES, _BEGIN_BYTES = 1 << 20, 8 << 20
 _PIECES_AT_ONCE = 512  # IOV_MAX is 1024
 _ORPHAN_S = 86400.0
 _SWEEP_S = 3600.0
@@ -69,6 +69,7 @@ class Intake:
     stored: list[Stored] = field(default_factory=list)
     _taken_bytes: int = 0
     _open: "_Writing | None" = None
+    _flushing: "asyncio.Task[None] | None" = None  # while the next pieces come
 
     async def begin(self, name: str) -> None:
         """The next file. Raises UserError for a name that cannot be, or is there already."""
@@ -93,19 +94,30 @@ class Intake:
         self._open.held.append(data)
         self._open.held_bytes += len(data)
         if self._open.held_bytes >= _GATHER_BYTES:
-            await in_thread(self._open.flush)
+            await self._settle()
+            self._flushing = asyncio.create_task(in_thread(self._open.flush, self._open.taken()))
 
     async def end(self) -> None:
         """It is whole, and on disk."""
         assert self._open is not None
+        await self._settle()
         writing, self._open = self._open, None
         self.stored.append(await in_thread(writing.finish))
 
     async def discard(self) -> None:
         """No run has them."""
+        with suppress(OSError):
+            await self._settle()
         if self._open is not None:
             await in_thread(self._open.drop)
         await in_thread(_remove, self.paths, [each.token for each in self.stored])
+
+    async def _settle(self) -> None:
+        """What was being written is."""
+        if self._flushing is not None:
+            await asyncio.wait((self._flushing,))
+            flushed, self._flushing = self._flushing, None
+            flushed.result()
 
 
 @dataclass
@@ -117,6 +129,7 @@ class _Writing:
     held: list[bytes] = field(default_factory=list)
     held_bytes: int = 0
     size_bytes: int = 0
+    begun_bytes: int = 0  # which the disk has begun with
 
     @classmethod
     def open(cls, paths: Paths, name: str) -> "_Writing":
@@ -125,18 +138,25 @@ class _Writing:
         path.parent.mkdir(parents=True, exist_ok=True)
         return cls(name, token, path, os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o444))
 
-    def flush(self) -> None:
-        while self.held:
-            written = os.writev(self.descriptor, self.held[:_PIECES_AT_ONCE])
+    def taken(self) -> list[bytes]:
+        """What is held, which the caller writes."""
+        pieces, self.held, self.held_bytes = self.held, [], 0
+        return pieces
+
+    def flush(self, pieces: list[bytes]) -> None:
+        while pieces:
+            written = os.writev(self.descriptor, pieces[:_PIECES_AT_ONCE])
             self.size_bytes += written
-            while self.held and written >= len(self.held[0]):
-                written -= len(self.held.pop(0))
+            while pieces and written >= len(pieces[0]):
+                written -= len(pieces.pop(0))
             if written:
-                self.held[0] = self.held[0][written:]
-        self.held_bytes = 0
+                pieces[0] = pieces[0][written:]
+        if self.size_bytes >= self.begun_bytes + _BEGIN_BYTES:
+            begin_sync(self.descriptor, self.begun_bytes, self.size_bytes - self.begun_bytes)
+            self.begun_bytes = self.size_bytes
 
     def finish(self) -> Stored:
-        self.flush()
+        self.flush(self.taken())
         os.fchmod(self.descriptor, 0o444)  # whatever our umask is: a program with another uid reads it
         os.fsync(self.descriptor)
         os.close(self.descriptor)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.states import LIVE, Event, after_fault
@@ -21,6 +21,7 @@ W = TypeVar("W", bound=Build | Rank)
 SILENT, KILLED = "that had it fell silent", "that had it was killed"
 _STOPPED = "the service was stopped; it starts again with it"
 _OWN = re.compile(r"; retry \d+ of \d+$")  # of a program that its manifest lets try again
+_MOST_RETRY_S = 60.0
 _HOLDER = {Build: "the builder", Rank: "the runner"}
 
 
@@ -48,15 +49,22 @@ async def renew(
 
 async def fault(session: AsyncSession, row: Build | Rank, reason: str, *, retry_in_s: float = 0.0) -> bool:
     """A fault of ours in this attempt: queue it again, or give it up when the attempts are used up."""
+    assert retry_in_s <= _MOST_RETRY_S
     event = after_fault(row.faults + 1)
     return await move(session, row, event, reason, not_before=time.time() + retry_in_s)
 
 
-async def expire(session: AsyncSession, now: float) -> int:
+def is_due(table: type[Build] | type[Rank], now: float | ColumnElement[float]) -> ColumnElement[bool]:
+    """Whether it waits for its turn only, and not for a while after a fault. Such a while is short: what
+    seems to wait longer was queued before the clock was set back."""
+    return or_(table.not_before <= now, table.not_before > now + _MOST_RETRY_S)
+
+
+async def expire(session: AsyncSession, until: float) -> int:
     """Take the work of silent owners away; returns how many leases that ended."""
     ended = 0
     for table in _TABLES:
-        for row in await _held(session, table, table.lease_until < now):
+        for row in await _held(session, table, table.lease_until < until):
             ended += await fault(session, row, f"{_HOLDER[table]} {SILENT}")
     return ended
 

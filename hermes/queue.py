@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -21,6 +22,7 @@ CHANGED = "changed"  # any row that a page or a stream shows has a new state
 _CHANNEL = "hermes:doorbell"
 _RING_DEADLINE_S = 0.2
 _RECONNECT_S = 1.0
+_SILENCE_S = 5.0  # after that we ask whether anybody is there, and wait as long for the answer
 
 
 class Bell:
@@ -102,13 +104,27 @@ class Doorbell:
             with suppress(RedisError, OSError, TimeoutError):
                 async with redis.pubsub() as channel:
                     await channel.subscribe(_CHANNEL)
-                    self.connected = True
-                    self._ring_here(frozenset((BUILDS, RANKS, CHANGED)))  # what rang meanwhile was missed
-                    async for message in channel.listen():
-                        if message["type"] == "message":
-                            self._ring_here(frozenset(_words(message["data"])))
+                    await self._hear(channel)
             self.connected = False
             await asyncio.sleep(_RECONNECT_S)
+
+    async def _hear(self, channel: PubSub) -> None:
+        """Raises TimeoutError when the line is dead: a half-open one says nothing for ever."""
+        is_asked = True  # to be subscribed
+        while True:
+            message = await channel.get_message(timeout=_SILENCE_S)
+            if message is None:
+                if is_asked:
+                    raise TimeoutError
+                await channel.ping()
+                is_asked = True
+                continue
+            is_asked = False
+            if message["type"] == "subscribe":
+                self.connected = True
+                self._ring_here(frozenset((BUILDS, RANKS, CHANGED)))  # what rang meanwhile was missed
+            elif message["type"] == "message":
+                self._ring_here(frozenset(_words(message["data"])))
 
 
 def _words(data: object) -> list[str]:

@@ -8,6 +8,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes import pushes
+from hermes.clock import Clock
 from hermes.errors import Unavailable
 from hermes.git import run_git
 from hermes.journal import log
@@ -26,39 +27,40 @@ _SETTLE_S = 5.0  # git children of a killed receiver end within that
 async def keep_reconciling(context: Context, *, receives: bool = False) -> None:
     """Reconcile for ever; a database that is away is waited for. Who `receives` pushes is the only one that
     does: what was half done when it began, nobody is at any more."""
-    began = time.time()
+    began, clock = time.time(), Clock(context.settings.lease)
     while True:
         await asyncio.sleep(context.settings.poll * random.uniform(0.8, 1.2))  # processes spread out
         try:
-            is_new = receives and time.time() - began > _SETTLE_S
-            await reconcile(context, began if is_new else 0.0)
+            now = time.time()
+            until = now if clock.is_steady() else 0.0
+            is_new = receives and now - began > _SETTLE_S and not clock.was_set
+            await reconcile(context, until, began if is_new else 0.0)
             await context.failed.write(context.database)
         except Unavailable as error:
             log.warning("reconcile failed", error=str(error))
 
 
-async def reconcile(context: Context, nobody_before: float = 0.0) -> None:
-    """One pass: expired leases, cancelled work that nobody holds, half-done pushes; of these all from before
-    `nobody_before`, and what is older than a minute."""
-    now = time.time()
+async def reconcile(context: Context, until: float, nobody_before: float) -> None:
+    """One pass: leases that ended before `until`, cancelled work that nobody holds, half-done pushes; of
+    these all from before `nobody_before`, and what is older than a minute."""
     async with context.database.read() as session:
-        due = await _is_due(session, now)
+        due = await _is_due(session, until)
     if due:
         is_sure = not context.room.was_short(
             context.settings.lease
         )  # else owners could not show that they live
         async with context.database.write() as session:
-            ended = await expire(session, now) if is_sure else 0
+            ended = await expire(session, until) if is_sure else 0
             ended += await _end_cancelled(session)
         if ended:
             await context.doorbell.ring(BUILDS, RANKS, CHANGED)
-    for push in await _half_pushes(context, max(now - _HALF_PUSH_S, nobody_before)):
+    for push in await _half_pushes(context, max(time.time() - _HALF_PUSH_S, nobody_before)):
         await resolve_push(context, push)
 
 
-async def _is_due(session: AsyncSession, now: float) -> bool:
+async def _is_due(session: AsyncSession, until: float) -> bool:
     """Reading first keeps an idle instance from writing."""
-    stale = [select(table.id).where(table.lease_until < now).limit(1) for table in (Build, Rank)]
+    stale = [select(table.id).where(table.lease_until < until).limit(1) for table in (Build, Rank)]
     stale.append(_cancelled_builds().limit(1))
     stale.append(_cancelled_ranks().limit(1))
     for query in stale:

@@ -216,16 +216,17 @@ class Supervisor(Generic[W]):
         lease_s = self.context.settings.lease
         while True:
             await asyncio.sleep(lease_s / 4)
-            if not self._jobs:
+            jobs = self.jobs
+            if not jobs:
                 continue
             try:
                 async with self.context.database.write() as session:
-                    ids = [job.row.id for job in self._jobs]
+                    ids = [job.row.id for job in jobs]
                     mine = await renew(session, self.table, self.owner, ids, lease_s)
             except Unavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
                 continue
-            for job in self.jobs:
+            for job in jobs:
                 if mine.get(job.row.id) != job.row.attempt:
                     job.ask_to_stop(Stop.FENCED)
 

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.instance import gpu_names, runners
+from hermes.leases import is_due
 from hermes.plan import Plan
 from hermes.quarantine import list_quarantined
 from hermes.repos import visible_to
@@ -54,7 +55,7 @@ class Queue:
     async def why(self, run: Run) -> str:
         """In words that follow `waiting`."""
         session = self._session
-        due = select(Rank.id).where(Rank.run_id == run.id, Rank.not_before <= time.time()).limit(1)
+        due = select(Rank.id).where(Rank.run_id == run.id, is_due(Rank, time.time())).limit(1)
         of_run = select(Build.state, due.scalar_subquery()).where(Build.id == run.build_id)
         build, due_rank = (await session.execute(of_run)).one()
         if build is not State.BUILT:

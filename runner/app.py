@@ -26,6 +26,7 @@ from runner.foresight import Foresight
 from runner.gpus import Gpus, open_gpus
 from runner.hygiene import Hygiene
 from runner.slots import Capacity, Placement
+from runner.warm import Warm
 from runner.work import RankWork
 
 
@@ -42,7 +43,8 @@ async def serve(context: Context, stop: StopEvent) -> None:
     if executor.name == "local":
         log.warning(LOCAL_WARNING, engine=words)
     log.info("runner ready", executor=executor.name, engine=words, gpus=gpu_words, cpus=capacity.cpus)
-    work = RankWork(context, executor, gpus, hygiene)
+    warm = Warm(executor, context.settings.warm, context.settings.warm_time, context.room.trouble)
+    work = RankWork(context, executor, gpus, hygiene, warm)
     foresight = Foresight(work, claims, lambda: supervisor.jobs)
     cancelled = partial(_cancelled, context)
     supervisor = Supervisor(
@@ -54,7 +56,7 @@ async def serve(context: Context, stop: StopEvent) -> None:
     side = [
         asyncio.create_task(description.keep()),
         asyncio.create_task(hygiene.keep_listening()),
-        *([asyncio.create_task(foresight.keep())] if executor.name != UNFENCED else []),
+        *(asyncio.create_task(each.keep()) for each in (foresight, warm) if executor.name != UNFENCED),
     ]
     try:
         await supervisor.run(stop)

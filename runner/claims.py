@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.faultpoint import faultpoint
 from hermes.gpu import GpuWant
-from hermes.leases import take
+from hermes.leases import is_due, take
 from hermes.pools import PoolTable, open_pools
 from hermes.process import Context
 from hermes.states import State
@@ -36,7 +36,7 @@ _QUEUE = (
     .join(Build, Build.id == Run.build_id)
     .where(
         Rank.state == State.QUEUED,
-        Rank.not_before <= bindparam("now"),
+        is_due(Rank, bindparam("now", type_=Float)),
         Build.state == State.BUILT,
         Run.cancel_requested_at.is_(None),
     )

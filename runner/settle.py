@@ -4,11 +4,10 @@ A full disk is waited for: its program is over, and would have to run again for 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from hermes.attempt import Ending
-from hermes.errors import Fenced, Unavailable
+from hermes.attempt import Ending, written
+from hermes.errors import Fenced
 from hermes.journal import log
 from hermes.logs import LogWriter
 from hermes.process import Context
@@ -46,7 +45,7 @@ async def settle(context: Context, job: Job[Rank], outcome: Outcome) -> None:
     async def write() -> None:
         await _settle(context, job, outcome)
 
-    await when_there_is_room(context, job, write)
+    await written(job, write)
 
 
 async def _settle(context: Context, job: Job[Rank], outcome: Outcome) -> None:
@@ -68,17 +67,6 @@ async def _settle(context: Context, job: Job[Rank], outcome: Outcome) -> None:
     if watch.progress.metrics.ignored:
         log.info("metrics ignored", id=rank.id, run=rank.run_id, names=f"more than {MOST_NAMES}")
     log.info("rank settled", id=rank.id, run=rank.run_id, **summary)
-
-
-async def when_there_is_room(context: Context, job: Job[Rank], write: Callable[[], Awaitable[None]]) -> None:
-    """Write, where the disk is full again and again. Raises what `write` raises for another reason."""
-    while True:
-        try:
-            return await write()
-        except Unavailable:
-            if job.stop in _NOT_OURS or not context.room.trouble():
-                raise
-        await asyncio.sleep(context.settings.poll)
 
 
 async def finish_log(context: Context, job: Job[Rank], writer: LogWriter) -> None:

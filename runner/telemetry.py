@@ -37,7 +37,7 @@ class Telemetry:
     gpu_busy_s: float = 0.0
     gpu_peak_memory_bytes: int = 0
     figures: dict[str, Any] = field(default_factory=dict)  # what others know of this attempt
-    _last_at: float = field(default_factory=time.time)
+    _last_at: float = field(default_factory=time.monotonic)
     _last_cpu_s: float = 0.0  # at `_last_at`; `cpu_s` is looked at more often
     _stored_progress: tuple[float | None, str] = (None, "")
     _waiting: list[dict[str, Any]] = field(default_factory=list)
@@ -62,7 +62,7 @@ class Telemetry:
 
     async def sample(self) -> None:
         """Look once; what was seen is stored every few seconds."""
-        now = time.time()
+        now = time.monotonic()
         usage = await self._look()
         gpus = self.box.task.gpus
         uses = await ask_driver([], self.gpus.sample, gpus) if gpus else []
@@ -76,7 +76,7 @@ class Telemetry:
             {
                 "rank_id": self.row.id,
                 "attempt": self.row.attempt,
-                "at": now,
+                "at": time.time(),
                 "cpu_percent": round(percent, 1),
                 "memory_bytes": usage.memory_bytes,
                 "gpus": [use.as_json() for use in uses],

@@ -1,14 +1,13 @@
 """One attempt of one rank: slot held, box started, followed, judged, its files kept, all of it written."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-from hermes.attempt import Ending, follow_to_end
+from hermes.attempt import Ending, follow_to_end, written
+from hermes.boxes import forget_checkpoint
 from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import Box, Executor
 from hermes.faultpoint import faultpoint
@@ -33,9 +32,10 @@ from runner.orders import Order, log_of, look_up, make_task
 from runner.progress import ProgressScanner
 from runner.rebuilt import build_again
 from runner.result import Result
-from runner.settle import Outcome, finish_log, settle, when_there_is_room
+from runner.settle import Outcome, finish_log, settle
 from runner.telemetry import Telemetry
 from runner.verdict import Verdict, judge
+from runner.warm import Warm
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class RankWork:
     executor: Executor
     gpus: Gpus
     hygiene: Hygiene
+    warm: Warm
     adopted: dict[int, Box] = field(default_factory=dict)  # by rank: it runs already (runner.adoption)
     begun: asyncio.Event = field(default_factory=asyncio.Event)  # set by each program (runner.foresight)
 
@@ -95,6 +96,8 @@ class RankWork:
                         writer.close()
                         await settle(self.context, job, outcome)
                         faultpoint("rank.settled")
+                if plan.keeps_result:
+                    self.warm.ended(box.task)
             if not is_over:  # its box is gone, and with it the hold on its checkpoint
                 return await self._try_again(job, verdict, plan, writer)
             if not is_whole:  # the disk is full, but for what its box took
@@ -103,10 +106,13 @@ class RankWork:
         finally:
             writer.close()
         faultpoint("rank.removed")
-        await in_thread(_forget, self.context.paths.checkpoint(run.id, rank.number))  # it is over
+        checkpoint = self.context.paths.checkpoint(run.id, rank.number)
+        await in_thread(forget_checkpoint, checkpoint, is_only=len(plan.ranks) == 1)  # it is over
 
     async def _run(self, job: Job[Rank], plan: Plan, box: Box, writer: LogWriter) -> tuple[Telemetry, Ending]:
         """Until its program has ended."""
+        if plan.keeps_result:
+            self.warm.begun(box.task)
         with closing(self._result(job.row, plan, box, writer)) as result:
             scanner = ProgressScanner(result)
             watch = Telemetry(self.context, self.executor, self.gpus, box, job.row, scanner)
@@ -152,6 +158,8 @@ class RankWork:
         names = sorted(box.task.secrets)
         async with self.context.database.write() as session:
             row = await session.get_one(Rank, job.row.id)
+            if job.owns(row) and row.state is State.RUNNING:
+                return  # it was written, and only that was not heard
             if not job.owns(row) or not await move(session, row, Event.START, secrets=names or None):
                 raise Fenced
             if names:
@@ -168,7 +176,7 @@ class RankWork:
         try:
             if job.row.state is not State.RUNNING:  # it prints already
                 faultpoint("rank.started")
-                await when_there_is_room(self.context, job, partial(self._started, job, box))
+                await written(job, partial(self._started, job, box))
                 faultpoint("rank.running")
             self.begun.set()
             return await following
@@ -215,11 +223,3 @@ class RankWork:
 
 def _gpus(rank: Rank) -> list[str]:
     return list((rank.slot or {}).get("gpus", ()))
-
-
-def _forget(checkpoint: Path) -> None:
-    """A disk image with the docker executor, a folder with the local one."""
-    if checkpoint.is_dir():
-        shutil.rmtree(checkpoint, ignore_errors=True)
-    else:
-        checkpoint.unlink(missing_ok=True)

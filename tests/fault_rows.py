@@ -50,7 +50,10 @@ ROWS = {
         "the machine of the runner loses power",
         "another attempt; containers from before are removed first",
     ),
-    27: Row("dockerd restarts, live-restore on", "the program goes on; its log is whole"),
+    27: Row(
+        "dockerd restarts, live-restore on",
+        "ended and tried again, with the reason: an engine drops what a program prints meanwhile",
+    ),
     28: Row("dockerd restarts, live-restore off", "tried again, with the reason"),
     29: Row("dockerd answers no more", "every call has a deadline; nothing else waits for it"),
     30: Row(

@@ -3,6 +3,7 @@
 It reads what is there when the dust has settled (rows, logs, artifacts, repositories, processes, containers)
 and names every promise that is broken; it asks Hermes nothing."""
 
+import asyncio
 import hashlib
 import re
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Any
 
 from hermes.paths import Paths
 from hermes.states import TERMINAL, State, run_state
+from tests import postgres
 from tests.leftovers import leftovers, of_instance
 from tests.service import Pushed, Service, wait_for
 
@@ -58,7 +60,7 @@ def verdict(
     service: Service, told: Sequence[Told], called: Sequence[Called], watched: Sequence[Watched]
 ) -> list[str]:
     """The same, of all that people did."""
-    with closing(sqlite3.connect(f"file:{service.data / 'hermes.db'}?mode=ro", uri=True, timeout=30)) as rows:
+    with closing(_rows(service)) as rows:
         rows.row_factory = sqlite3.Row
         look = _Look(service, rows, Paths(service.data))
         found = [words for check in (*_CHECKS, _is_nothing_left) for words in check(look)]
@@ -73,7 +75,15 @@ def all_is_kept(service: Service, told: Sequence[Told] = (), sweep_s: float = 12
     """No promise is broken when what was left has been swept, which happens once a minute."""
     with suppress(AssertionError):  # the oracle says what is left
         wait_for(lambda: not any(leftovers(service).values()), sweep_s)
-    assert broken(service, told) == []
+    found = broken(service, told)
+    assert found == [], found
+
+
+def _rows(service: Service) -> sqlite3.Connection:
+    """Its database; of one in PostgreSQL a copy."""
+    if url := service.env.get("HERMES_DATABASE_URL"):
+        return asyncio.run(postgres.copied(url))
+    return sqlite3.connect(f"file:{service.data / 'hermes.db'}?mode=ro", uri=True, timeout=30)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What else may answer at an address: another program, another version, one that hangs up, a certificate."""
 
+import contextlib
 import datetime
 import http.server
 import ipaddress
 import socket
 import ssl
 import threading
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +65,74 @@ def refusing() -> Iterator[str]:
                     return
                 one.recv(65536)
                 one.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def proxying(seen: list[tuple[str, str]]) -> Iterator[str]:
+    """A proxy as in RFC 9110 (absolute addresses, CONNECT); `seen`: (the request line, who asked) of each."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._note()
+            direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with direct.open(self.path) as answer:
+                body = answer.read()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_CONNECT(self) -> None:
+            self._note()
+            host, _, port = self.path.partition(":")
+            with socket.create_connection((host, int(port))) as there:
+                self.send_response(200)
+                self.end_headers()
+                back = threading.Thread(target=_pass, args=(there, self.connection))
+                back.start()
+                _pass(self.connection, there)
+                back.join()
+            self.close_connection = True
+
+        def _note(self) -> None:
+            seen.append((self.requestline, self.headers.get("Proxy-Authorization", "")))
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Not to the terminal."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def _pass(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def saying(words: bytes) -> Iterator[str]:
+    """These bytes to everybody who has sent something, and then the end of the connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    one, _ = server.accept()
+                    with one:
+                        one.recv(65536)
+                        one.sendall(words)
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"

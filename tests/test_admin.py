@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hermes.cli import hermes
+from hermes.cli.commands import hermes
 from hermes.errors import UserError
 from tests.access_tools import execute, may_fetch, open_house, push_again, stored
 from tests.programs import git

@@ -81,6 +81,7 @@ def check_whole(house: Service, pushed: Pushed, rank_id: int) -> None:
     wait_for(lambda: not containers(house))
 
 
+@pytest.mark.fault(7)
 def test_a_program_goes_on_while_its_runner_is_killed_twice_and_its_log_is_whole(house: Service) -> None:
     pushed, rank_id = begin(house, COUNTER.format(count=12_000, code=3))
     for size_bytes in (20_000, 70_000):
@@ -89,6 +90,7 @@ def test_a_program_goes_on_while_its_runner_is_killed_twice_and_its_log_is_whole
     check_whole(house, pushed, rank_id)
 
 
+@pytest.mark.fault(7)
 def test_a_program_that_ends_while_no_runner_is_there_gets_its_verdict(house: Service) -> None:
     pushed, rank_id = begin(house, "echo begun; sleep 1; echo finished; exit 7")
     wait_for(lambda: b"begun" in house.read_log("runs", rank_id))
@@ -126,6 +128,7 @@ def test_an_adopted_program_is_cancelled_like_any_other(house: Service) -> None:
     assert (rank["state"], rank["attempt"]) == ("cancelled", 1)
 
 
+@pytest.mark.fault(7)
 def test_a_follower_of_the_push_sees_every_line_once(house: Service) -> None:
     tree = house.worktree(shell("for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 0.5; done"))
     client = begin_push(house, tree, "followed")

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hermes.checks import check_ports
-from hermes.cli import hermes
+from hermes.cli.commands import hermes
 from hermes.errors import SettingsError, UserError
 from hermes.names import check_name
 from hermes.settings import load_settings

@@ -63,6 +63,7 @@ def see(service: Service, path: str, pause_s: float) -> tuple[bytes, list[Event]
         return b"", events
 
 
+@pytest.mark.fault(41)
 def test_everybody_in_a_crowd_sees_all_of_it(service: Service) -> None:
     pushed = service.push(_CUTS, "detach")
     run = wait_for(lambda: service.commit_page(pushed)["runs"])[0]

@@ -11,11 +11,13 @@ import click
 import pytest
 from pydantic import BaseModel
 
-from hermes.cli import hermes
+from hermes.cli.commands import hermes
+from hermes.faultpoint import POINTS
 from hermes.manifest import AncestorManifest, Manifest
 from hermes.manifest_file import read_manifest
 from hermes.options import _OVERRIDES, WORDS
 from hermes.settings import settings_table
+from tests.fault_rows import ROWS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -44,7 +46,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 def anchors(text: str) -> set[str]:
     """What `#…` can point to, as GitHub makes it."""
-    return {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in _HEADING.findall(text)}
+    headings = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in _HEADING.findall(text)}
+    return headings | set(re.findall(r'<a id="([\w-]+)"></a>', text))
 
 
 def code_of(text: str) -> Iterator[str]:
@@ -146,3 +149,13 @@ def test_tests_that_the_readme_names_exist() -> None:
     for name, *_ in re.findall(r"`(test_[a-z0-9_]+)(…?)`", README):
         found = [path for path in (ROOT / "tests").glob("test_*.py") if f"def {name}" in path.read_text()]
         assert found, name
+
+
+def test_every_fault_is_in_the_table_as_it_is_described() -> None:
+    table = (ROOT / "docs" / "reliability.md").read_text()
+    for number, row in ROWS.items():
+        begin = f'| <a id="fault-{number}"></a>{number} | {row.fault} | {row.expected} |'
+        assert begin in table, f"row {number}: run scripts/fault-table"
+    for point, words in POINTS.items():
+        assert f"| `{point}` | {words} |" in table, f"{point}: run scripts/fault-table"
+    assert "failed**" not in table and "not run" not in table

@@ -19,7 +19,7 @@ import httpx
 import pytest
 from click.testing import CliRunner, Result
 
-from hermes.cli import hermes
+from hermes.cli.commands import hermes
 from tests.access_tools import execute
 from tests.conftest import missing
 from tests.gpus import FakeDriver, gpu, instance

@@ -125,6 +125,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield one
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize("ref", ["refs/heads/main", "refs/heads/feature/deep"])
 def test_nothing_is_answered_before_it_is_on_the_disk(watched: Service, tmp_path: Path, ref: str) -> None:
     tree = history(tmp_path / "tree")
@@ -134,6 +135,7 @@ def test_nothing_is_answered_before_it_is_on_the_disk(watched: Service, tmp_path
     assert misplaced(read_trace((tmp_path / "trace").read_text(errors="replace")), ref) == []
 
 
+@pytest.mark.fault(25)
 def test_new_repository_is_synced_before_it_has_its_name(watched: Service, tmp_path: Path) -> None:
     tree = history(tmp_path / "tree")
     with traced(watched, tmp_path / "trace"):
@@ -184,6 +186,7 @@ class Disk:
             call("umount", self.folder / "cut")
 
 
+@pytest.mark.fault(25)
 def test_power_cut_right_after_the_answer_takes_nothing_back(tmp_path: Path) -> None:
     tree, disk, main, deep = history(tmp_path / "tree"), Disk(tmp_path), "refs/heads/main", "refs/heads/a/b"
     first, second, other = children(tree, 3)

@@ -1,78 +1,21 @@
 """The Docker engine goes away in the middle of things and comes back: nothing is lost."""
 
-import asyncio
-import threading
+import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from hermes.executors.engine import engine_socket
-from tests.service import Service, wait_for
-
-
-class Cable:
-    """A Unix socket that leads to the real engine, and can be pulled out."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._loop = asyncio.new_event_loop()
-        self._server: asyncio.Server | None = None
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def plug_in(self) -> None:
-        """From now on the engine answers."""
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
-
-    def pull_out(self) -> None:
-        """Cut every connection and answer nobody."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-
-    def end(self) -> None:
-        """Nobody needs it any more."""
-        self.pull_out()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _open(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, str(self.path))
-
-    async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await asyncio.sleep(0.1)
-        self.path.unlink(missing_ok=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_unix_connection(engine_socket())
-        self._writers |= {writer, there_writer}
-        try:
-            await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
-        finally:
-            for each in (writer, there_writer):
-                self._writers.discard(each)
-                each.transport.abort()
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
+from tests.cable import Cable
+from tests.programs import shell
+from tests.promises import Told, all_is_kept
+from tests.service import Service, living, wait_for
 
 
 @pytest.fixture
 def cable(engine: None, tmp_path: Path) -> Iterator[Cable]:
-    one = Cable(tmp_path / "engine.sock")
+    one = Cable(tmp_path / "engine.sock", Path(engine_socket()))
     one.plug_in()
     yield one
     one.end()
@@ -80,12 +23,13 @@ def cable(engine: None, tmp_path: Path) -> Iterator[Cable]:
 
 @pytest.fixture
 def cabled(cable: Cable, tmp_path: Path) -> Iterator[Service]:
-    env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1", "DOCKER_HOST": f"unix://{cable.path}"}
+    env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1", "DOCKER_HOST": f"unix://{cable.here}"}
     one = Service(tmp_path / "data", env)
     one.token = one.add_user(one.user)
     one.start()
     yield one
-    if not cable.path.exists():
+    cable.go_on()
+    if not (tmp_path / "engine.sock").exists():
         cable.plug_in()
     assert one.stop() == 0
 
@@ -110,3 +54,42 @@ def test_pushes_wait_while_the_engine_is_away_and_use_up_no_attempt(cabled: Serv
     cable.plug_in()
     page = cabled.settled(pushed)
     assert page["runs"][0]["state"] == "succeeded" and page["builds"][0]["attempt"] <= 2
+
+
+@pytest.mark.fault(29)
+def test_an_engine_that_answers_no_more_keeps_nobody_else_waiting(cabled: Service, cable: Cable) -> None:
+    stuck = cabled.push(shell("echo begun; sleep 60", '[run]\ntimeout = "5s"\n'), "detach", repo="stuck")
+    wait_for(lambda: any(each["state"] == "running" for each in cabled.commit_page(stuck)["runs"]))
+    run_id = cabled.commit_page(stuck)["runs"][0]["id"]
+    cable.hang()
+    meanwhile = cabled.push(shell("echo hello"), "detach", repo="meanwhile")
+    assert meanwhile.code == 0
+    with cabled.client() as client:
+        assert client.get("/healthz").json()["status"] == "ok"
+        assert client.get(f"/runs/{run_id}", headers={"Accept": "text/html"}).status_code == 200
+    words = "the Docker engine did not answer within"
+    wait_for(lambda: words in cabled.log, 120)
+    cable.go_on()
+    run = cabled.run_of(stuck, 120)
+    assert run["state"] == "timed_out" and run["ranks"][0]["attempt"] <= 2
+    assert cabled.run_of(meanwhile, 120)["state"] == "succeeded"
+    all_is_kept(cabled, [Told(stuck, b"begun\n"), Told(meanwhile, b"hello\n")])
+
+
+@pytest.mark.fault(30)
+def test_a_base_image_that_is_not_there_is_told_with_the_command_that_makes_it(
+    engine: None, tmp_path: Path
+) -> None:
+    table = tmp_path / "images.toml"
+    table.write_text('[away]\nreference = "hermes/not-there:1"\nlanguages = ["cpp"]\n')
+    env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1", "HERMES_IMAGES": str(table)}
+    with living(Service(tmp_path / "data", env)) as one:
+        pushed = one.push(shell("echo hello"))
+        build = one.settled(pushed)["builds"][0]
+        assert (build["state"], build["attempt"]) == ("lost", 3)
+        assert (
+            "hermes/not-there:1 is not on this machine: `make images` makes it; trying again" in pushed.output
+        )
+        assert re.search(r"^hermes  build 1  lost: .*`make images` makes it", pushed.output, re.MULTILINE)
+        assert one.run_of(pushed)["state"] == "lost"
+        all_is_kept(one, [Told(pushed)])

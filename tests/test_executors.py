@@ -33,6 +33,7 @@ class Bench:
     def __init__(self, executor: Executor, folder: Path) -> None:
         self.executor, self.folder, self.count = executor, folder, 0
         self.label = LABEL
+        self.waits = False  # whether it makes boxes for tasks that are not known yet
         self.output = b""
         self.tree = folder / "tree.tar"
         with tarfile.open(self.tree, "w") as tar:
@@ -120,9 +121,11 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         request.getfixturevalue("engine")
         executor = DockerExecutor(tmp_path / "boxes", f"{LABEL}-{tmp_path.name}")
         if request.param == "docker without root":
-            executor._has_disks = False  # what it finds by itself when it may not mount
+            executor._maker.has_disks = False  # what it finds by itself when it may not mount
     await executor.check()
-    yield Bench(executor, tmp_path)
+    one = Bench(executor, tmp_path)
+    one.waits = request.param == "docker" and os.geteuid() == 0
+    yield one
     for name in await executor.boxes():
         await executor.remove(name)
     await executor.close()
@@ -151,6 +154,28 @@ async def test_what_is_prepared_is_no_box_until_it_starts(bench: Bench) -> None:
     assert bench.output == b"second\n"
     await bench.executor.prepare([first])
     await bench.executor.prepare([])
+    assert await bench.executor.boxes() == [] and not list((bench.folder / "boxes").glob("hermes-*"))
+
+
+async def test_a_box_that_waits_serves_one_task_of_its_kind_and_is_none_until_then(bench: Bench) -> None:
+    await bench.executor.keep_warm([bench.task("echo another", env={"GREETING": "other"})])
+    assert await bench.executor.boxes() == []
+    given = bench.folder / "given"
+    given.write_text("given\n")
+    given.chmod(0o444)
+    for number in range(3):  # the first kind is another, the third finds that nothing waits
+        script = "cat; echo $GREETING $SECRET | rev; test -w $HERMES_CHECKPOINT_DIR; echo $?; ls"
+        memory = 256 * MIB if number else 200 * MIB
+        task = bench.task(script, secrets={"SECRET": "sesame"}, stdin=given, memory=memory)
+        box = await bench.executor.start(replace(task, checkpoint=bench.folder / f"kept{number}"))
+        assert await bench.executor.boxes() == [task.name]
+        assert box.was_ready == (number == 1 and bench.waits)
+        assert (await bench.follow(box)).code == 0
+        assert bench.output == b"given\nemases yad doog\n0\nhello.txt\n"
+        assert await bench.saved(box, "app") == {"hello.txt": b""}
+        await bench.executor.remove(task.name)
+    await bench.executor.keep_warm([bench.task("echo")])
+    await bench.executor.keep_warm([])
     assert await bench.executor.boxes() == [] and not list((bench.folder / "boxes").glob("hermes-*"))
 
 

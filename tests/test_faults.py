@@ -118,6 +118,7 @@ def has(lines: list[str], pattern: str) -> bool:
 # ---- Redis
 
 
+@pytest.mark.fault(12)
 def test_killed_redis_is_not_noticed_by_a_push_and_comes_back(frail: Service) -> None:
     redis = the_process(frail, "redis-server")
     code, lines = push_and_at(frail, SLOW, "begun", lambda: os.kill(redis, signal.SIGKILL))
@@ -128,6 +129,7 @@ def test_killed_redis_is_not_noticed_by_a_push_and_comes_back(frail: Service) ->
         wait_for(lambda: client.get("/healthz").json()["redis"])
 
 
+@pytest.mark.fault(11)
 def test_emptied_redis_is_not_noticed_by_a_push(frail: Service) -> None:
     def empty() -> None:
         with socket.socket(socket.AF_UNIX) as redis:
@@ -139,6 +141,7 @@ def test_emptied_redis_is_not_noticed_by_a_push(frail: Service) -> None:
     assert code == 0 and "hello" in lines, lines
 
 
+@pytest.mark.fault(13)
 def test_redis_that_never_answers_costs_only_time(tmp_path: Path) -> None:
     env = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "redis://127.0.0.1:1", "HERMES_POLL": "1s"}
     one = Service(tmp_path / "var", env)
@@ -163,6 +166,7 @@ def test_killed_builder_is_started_again_and_the_build_is_tried_again(frail: Ser
     assert ends(frail, "build", number_of(lines, "build")) == ["built"]
 
 
+@pytest.mark.fault(10)
 def test_runner_that_slept_through_its_lease_is_fenced_and_one_attempt_counts(frail: Service) -> None:
     runner = the_process(frail, "-m runner")
 
@@ -211,6 +215,7 @@ def test_container_that_somebody_removed_is_told_and_tried_again(frail: Service)
     assert has(lines, r"hermes  run \d+    succeeded in .*"), lines
 
 
+@pytest.mark.fault(39)
 def test_sigterm_ends_everything_in_order_and_the_run_is_done_after_the_next_start(frail: Service) -> None:
     def stop() -> None:
         assert frail.process is not None

@@ -239,6 +239,7 @@ def dirtying(folder: Path, line: str) -> dict[str, str | bytes]:
     return holder() | {"prog.sh": script.replace("\n", "\n")}
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -288,6 +289,7 @@ def test_who_waits_for_a_gpu_in_quarantine_is_told(gpu_service: Service, dirty: 
     assert gpu_service.run_of(waits)["state"] == "succeeded"
 
 
+@pytest.mark.fault(32)
 def test_a_program_that_its_gpu_has_failed_is_tried_again_on_another_one(
     gpu_service: Service, dirty: FakeDriver
 ) -> None:
@@ -301,6 +303,7 @@ def test_a_program_that_its_gpu_has_failed_is_tried_again_on_another_one(
     assert gpus_of(gpu_service)[0]["quarantine"]["reason"] == "the driver reported Xid 79"
 
 
+@pytest.mark.fault(33)
 def test_an_xid_that_is_the_programs_own_doing_is_told_and_charged(
     gpu_service: Service, dirty: FakeDriver
 ) -> None:

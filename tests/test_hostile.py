@@ -96,6 +96,7 @@ def test_heavy_request_is_refused_while_others_are_served(target: Target, case: 
 # ---- packs
 
 
+@pytest.mark.fault(3)
 def test_pack_cut_at_every_byte_is_refused(target: Target) -> None:
     sha, packed = packs.plain()
     whole = request(sha, packed)
@@ -110,6 +111,7 @@ def test_pack_cut_at_every_byte_is_refused(target: Target) -> None:
             check_answer(case, answer, target.service)
 
 
+@pytest.mark.fault(3)
 def test_head_cut_at_every_byte_is_refused(target: Target) -> None:
     sha, _ = packs.plain()
     head = request(sha, b"", options=("skip", "a=b"))

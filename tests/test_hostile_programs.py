@@ -53,11 +53,13 @@ def gets_its_verdict(one: Ground, program: Program) -> None:
     assert run["ranks"][0]["attempt"] <= 1, "a program's own doing is tried once; not at all if make ended it"
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("program", programs("docker"), ids=str)
 def test_program_gets_its_verdict_and_leaves_nothing(docker: Ground, program: Program) -> None:
     gets_its_verdict(docker, program)
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize("program", programs("local"), ids=str)
 def test_program_gets_its_verdict_without_an_engine(local: Ground, program: Program) -> None:
     gets_its_verdict(local, program)

@@ -41,6 +41,7 @@ def test_silent_connection_is_closed_without_a_word(server: SmallServer) -> None
         assert time.monotonic() - began < HttpLimits().head_s, "these limits are shorter"
 
 
+@pytest.mark.fault(4)
 @pytest.mark.parametrize("part", [b"G", b"GET / HTTP/1.1\r\n", GET[:-2]])
 def test_half_a_head_gets_a_408(server: SmallServer, part: bytes) -> None:
     with connect(server.address) as client:
@@ -50,6 +51,7 @@ def test_half_a_head_gets_a_408(server: SmallServer, part: bytes) -> None:
         assert ends(client) == b""
 
 
+@pytest.mark.fault(4)
 def test_head_that_comes_byte_by_byte_is_cut_at_the_same_time(server: SmallServer) -> None:
     with connect(server.address) as client:
         began = time.monotonic()
@@ -90,6 +92,7 @@ def test_pipelined_requests_are_answered_in_order_and_rubbish_behind_them_is_ref
 # ---- bodies
 
 
+@pytest.mark.fault(4)
 def test_body_that_stops_ends_the_request(server: SmallServer) -> None:
     with connect(server.address) as client:
         client.sendall(POST % (b"/swallow", 10) + b"abc")
@@ -180,6 +183,7 @@ def test_an_answer_before_the_request_was_read_says_that_it_is_the_last(server: 
 # ---- readers
 
 
+@pytest.mark.fault(41)
 def test_reader_that_stops_is_cut_and_costs_little(server: SmallServer) -> None:
     with connect(server.address, buffer_bytes=1 << 16) as client:
         client.sendall(b"GET /stream HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -226,6 +230,7 @@ def test_last_answer_is_read_to_its_end_by_a_slow_reader(server: SmallServer) ->
         assert size > 3_000_000
 
 
+@pytest.mark.fault(41)
 def test_stop_of_the_server_waits_for_nobody(server: SmallServer) -> None:
     reader, head, body = (connect(server.address, buffer_bytes=1 << 16) for _ in range(3))
     with reader, head, body:

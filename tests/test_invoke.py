@@ -336,8 +336,8 @@ def test_a_client_that_vanishes_in_the_middle_leaves_nothing(service: Service, f
     with socket.create_connection((where.hostname, where.port)) as one:
         head = "POST /api/v1/functions/alice/echo/runs HTTP/1.1\r\nHost: x\r\nContent-Type: x/y\r\n"
         one.sendall(
-            f"{head}Authorization: Bearer {service.token}\r\nContent-Length: 1000000\r\n\r\n".encode()
-            + b"x" * 5000
+            f"{head}Authorization: Bearer {service.token}\r\nContent-Length: 9000000\r\n\r\n".encode()
+            + b"x" * 5_000_000
         )
         wait_for(lambda: sorted((service.data / "inputs").glob("*/*")) != before)
     wait_for(lambda: sorted((service.data / "inputs").glob("*/*")) == before)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
-from sqlalchemy import Column, Connection, MetaData, create_engine, insert
+from sqlalchemy import Column, Connection, MetaData, create_engine, insert, select
 
 from hermes import schema
 from tests.service import Service
@@ -111,7 +111,7 @@ def fill(connection: Connection) -> None:
     found = MetaData()
     found.reflect(connection)
     for table in found.sorted_tables:
-        if table.name != "alembic_version":
+        if connection.execute(select(table)).first() is None:  # else a migration has made one
             connection.execute(insert(table), [{each.name: value(each) for each in table.columns}])
 
 

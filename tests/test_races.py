@@ -54,6 +54,7 @@ def tree(tmp_path: Path) -> WorkTree:
 # ---- one ref
 
 
+@pytest.mark.fault(2)
 def test_of_50_clients_that_create_a_branch_one_wins_and_49_are_told(
     crowd: Service, tree: WorkTree, tmp_path: Path
 ) -> None:
@@ -68,6 +69,7 @@ def test_of_50_clients_that_create_a_branch_one_wins_and_49_are_told(
     assert side.faults("one-ref") == []
 
 
+@pytest.mark.fault(2)
 def test_every_client_that_was_told_yes_finds_its_commit_on_the_branch(
     crowd: Service, tree: WorkTree, tmp_path: Path
 ) -> None:
@@ -83,6 +85,7 @@ def test_every_client_that_was_told_yes_finds_its_commit_on_the_branch(
     assert side.faults("rounds") == []
 
 
+@pytest.mark.fault(2)
 def test_of_20_requests_that_claim_the_same_old_commit_one_is_answered_ok(
     crowd: Service, tree: WorkTree
 ) -> None:
@@ -105,6 +108,7 @@ def test_of_20_requests_that_claim_the_same_old_commit_one_is_answered_ok(
     assert side.faults("stale") == []
 
 
+@pytest.mark.fault(2)
 def test_of_20_requests_that_move_or_delete_a_branch_one_is_answered_ok(
     crowd: Service, tree: WorkTree
 ) -> None:
@@ -252,6 +256,7 @@ def is_clean(side: Side, repo: str) -> None:
     wait_for(lambda: not side.faults(repo))  # the service's own upkeep holds a lock for a moment
 
 
+@pytest.mark.fault(3)
 def test_clients_that_are_killed_leave_rows_and_refs_that_agree(crowd: Service, tree: WorkTree) -> None:
     at_once(crowd, tree, "killed", [f"HEAD:{MAIN}"])
     moments = sorted(Random(3).random() / 2 for _ in range(5))
@@ -313,6 +318,7 @@ def kill_and_compare(data: Path, tree: WorkTree, chance: Random) -> None:
         is_clean(side, "mortal")
 
 
+@pytest.mark.fault(1)
 def test_services_that_are_killed_ten_times_amid_pushes_lose_none(tmp_path: Path, tree: WorkTree) -> None:
     with ThreadPoolExecutor() as threads:  # two instances, since most of the time is waiting for their start
         both = [threads.submit(kill_and_compare, tmp_path / f"var-{n}", tree, Random(n)) for n in range(2)]

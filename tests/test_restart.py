@@ -40,6 +40,7 @@ def row_of(house: Service, rank_id: int) -> dict[str, Any]:
         return dict(database.execute("SELECT * FROM rank WHERE id = ?", (rank_id,)).fetchone())
 
 
+@pytest.mark.fault(40)
 def test_a_program_goes_on_across_a_restart_and_its_log_is_whole(house: Service) -> None:
     pushed, rank_id = begin(house, COUNTER.format(count=12_000, code=3), '[run]\ntimeout = "10m"')
     wait_until_printed(house, rank_id, 20_000)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from hermes.cli import hermes
+from hermes.cli.commands import hermes
 from hermes.disk import held
 from hermes.paths import Paths
 from tests.service import Pushed, Service, living, wait_for

@@ -18,11 +18,11 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench._tools import serving
+from tests.cable import Cable
 from tests.gpus import FakeDriver, gpu
 from tests.programs import shell
 from tests.reach import TABLE
 from tests.service import Service, living, wait_for
-from tests.test_engine_away import Cable
 from tests.test_engine_away import cable as cable
 from tests.test_engine_away import cabled as cabled
 from tests.test_faults import the_process

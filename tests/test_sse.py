@@ -190,6 +190,7 @@ def test_following_the_raw_log_ends_with_the_run(service: Service) -> None:
     assert rest.content == got[3:]
 
 
+@pytest.mark.fault(40)
 def test_streams_end_when_the_service_stops(tmp_path_factory: pytest.TempPathFactory) -> None:
     env = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", "HERMES_POLL": "1"}
     one = Service(tmp_path_factory.mktemp("stops"), env)

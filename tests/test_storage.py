@@ -215,6 +215,16 @@ async def test_a_lease_that_is_renewed_does_not_expire(world: World) -> None:
         assert await expire(session, time.time() + 60) == 0
 
 
+async def test_a_lease_of_what_nobody_is_at_work_on_any_more_ends(world: World) -> None:
+    """Its owner could not write down that it had to let go, and is at work on other things."""
+    rank = await built(world)
+    async with world.database.write() as session:
+        await take(session, await session.get_one(Rank, rank.id), "r", 1)
+    async with world.database.write() as session:
+        assert await renew(session, Rank, "r", [rank.id + 1], 600) == {}
+        assert await expire(session, time.time() + 60) == 1
+
+
 async def test_work_that_is_given_back_uses_up_no_attempt(world: World) -> None:
     rank = await built(world)
     for _ in range(5):

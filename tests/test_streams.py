@@ -83,6 +83,7 @@ def wait_for_room(service: Service, run: dict[str, Any], token: str) -> None:
     wait_for(lambda: ask(service, run, token)[0] == 200)
 
 
+@pytest.mark.fault(41)
 def test_who_has_too_many_is_told_and_who_leaves_makes_room(house: Service, run: dict[str, Any]) -> None:
     with ExitStack() as stack:
         for kind in ("events", "log", "events", "log"):
@@ -156,11 +157,13 @@ def test_a_page_without_a_stream_gets_one_when_there_is_room(
     context.close()
 
 
+@pytest.mark.fault(41)
 def test_a_reader_that_stalls_is_let_go(house: Service, stalled: tuple[str, dict[str, Any]]) -> None:
     token, run = stalled
     wait_for(lambda: ask(house, run, token)[0] == 200)
 
 
+@pytest.mark.fault(41)
 def test_fifty_open_streams_end_when_the_service_stops(tmp_path_factory: pytest.TempPathFactory) -> None:
     houses = open_house(tmp_path_factory.mktemp("fifty"))
     one = next(houses)

@@ -90,6 +90,7 @@ def test_bytes_of_the_log_are_those_of_the_program(service: Service) -> None:
     assert pushed.lines[at + 1].startswith("hermes  run "), pushed.lines  # on a line of its own
 
 
+@pytest.mark.fault(46)
 def test_100_megabytes_of_output_do_not_change_the_verdict(service: Service) -> None:
     line = "x" * 199
     pushed = service.push(shell(f"yes {line} | head -c 100000000; echo; echo the end"))
@@ -109,6 +110,7 @@ def test_program_that_never_ends_is_ended(service: Service) -> None:
     assert (run["state"], run["reason"]) == ("timed_out", "ran longer than its limit of 1 s")
 
 
+@pytest.mark.fault(46)
 def test_program_that_ignores_sigterm_is_killed(service: Service) -> None:
     files = shell("trap '' TERM; echo begun; while :; do sleep 1; done", '[run]\ntimeout = "1s"')
     pushed = service.push(files)

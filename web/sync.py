@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from sqlalchemy import bindparam, case, select
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
@@ -17,7 +18,8 @@ from starlette.types import Send
 from hermes.errors import TooMany
 from hermes.http_trailers import BREAK_OFF, TRAILERS
 from hermes.logs import STDERR, STDOUT
-from hermes.tables import User
+from hermes.states import State
+from hermes.tables import Rank, Run, User
 from web.answers import RunAnswer
 from web.lookup import find_run
 from web.outcome import Outcomes
@@ -31,6 +33,14 @@ _EVENT = 3
 _HEAD = struct.Struct(">II")  # kind and rank share a word
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 _WAIT_S = 5.0
+#: Of a run that is over: the rank that speaks for it is the first that failed, else the first (web.details).
+_END = (
+    select(Run.state, Rank.exit_code)
+    .join(Rank, Rank.run_id == Run.id)
+    .where(Run.id == bindparam("run"))
+    .order_by(case((Rank.exit_code != 0, 0), else_=1), Rank.number)
+    .limit(1)
+)
 
 
 def frame(kind: int, rank: int, data: bytes) -> bytes:
@@ -99,6 +109,12 @@ class Call:
         """What is known of the run now."""
         return (await record_of(self._site, self._user, self._run_id)).model_dump(mode="json")
 
+    async def end(self) -> tuple[State, int | None]:
+        """Its state and its exit code, as in its record, which takes ten times as long."""
+        database = self._site.context.database
+        state, code = (await database.read_at_once(lambda ask: ask(_END, run=self._run_id)))[0]
+        return state, code
+
     async def stdout(self) -> AsyncIterator[bytes | None]:
         """Of all ranks, one after another; None: what came is not to be trusted, or not all."""
         async with self._outcomes.watch(self._run_id) as watched:
@@ -128,10 +144,9 @@ class _Raw(StreamingResponse):
                 await send({"type": BREAK_OFF})
                 return
             await send({"type": "http.response.body", "body": data, "more_body": True})
-        record = await self._call.record()
-        code = record["exit_code"]
+        state, code = await self._call.end()
         trailers = {
-            "x-hermes-state": record["state"],
+            "x-hermes-state": state,
             "x-hermes-exit-code": "" if code is None else str(code),
         }
         pairs = [(name.encode(), value.encode()) for name, value in trailers.items()]

@@ -1,86 +1,26 @@
 """The command `hermes`."""
 
-import difflib
-import importlib
+import gc
+import os
 import sys
+from collections.abc import Sequence
 
-import click
-
-from hermes import __version__
-from hermes.cli.names import ANCESTORS, GONE, GROUPS, PLACES, START
-from hermes.errors import HermesError, UserError
-
-
-class _Commands(click.Group):
-    """Imports a command when it is needed: what `hermes up` does not import, it does not hold in memory."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for names in GROUPS.values() for name in names]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in ANCESTORS:
-            return self._walk(ctx, ANCESTORS[cmd_name])
-        if cmd_name in GONE:
-            return _gone(cmd_name)
-        if cmd_name not in PLACES:
-            return None
-        module, _, attribute = PLACES[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(f"hermes.cli.{module}"), attribute)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
-            more = f" Did you mean '{near[0]}'?" if near else ""
-            raise click.UsageError(error.format_message() + more, ctx) from None
-
-    def _walk(self, ctx: click.Context, words: tuple[str, ...]) -> click.Command | None:
-        command = self.get_command(ctx, words[0])
-        for word in words[1:]:
-            assert isinstance(command, click.Group)
-            command = command.get_command(ctx, word)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = max(len(name) for name in self.list_commands(ctx))
-        for title, names in GROUPS.items():
-            rows = []
-            for name in names:
-                command = self.get_command(ctx, name)
-                assert command is not None
-                rows.append((name.ljust(width), command.get_short_help_str(formatter.width - width)))
-            with formatter.section(title):
-                formatter.write_dl(rows)
-
-
-def _gone(name: str) -> click.Command:
-    """Whatever it is given, it says what to do instead."""
-
-    def callback(words: tuple[str, ...]) -> None:
-        raise UserError(f"there is no {name} here", GONE[name])
-
-    words = click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
-    anything = {"ignore_unknown_options": True, "help_option_names": []}
-    return click.Command(name, anything, callback, params=[words], hidden=True)
-
-
-@click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
-)
-@click.version_option(__version__, prog_name="hermes")
-@click.pass_context
-def hermes(context: click.Context) -> None:
-    """git push gpu main: builds, runs on a GPU, and shows itself."""
-    if context.invoked_subcommand is None:
-        click.echo(START)
+_COMPLETES = "_HERMES_COMPLETE"  # a shell asks what may follow
 
 
 def main() -> None:
     """The entry point; an error is one clear line with the next step, never a traceback."""
+    if (words := plain_run(sys.argv[1:])) and _COMPLETES not in os.environ:
+        gc.disable()  # while modules are made it finds nothing to collect, for some milliseconds
+        from hermes.cli.running import PLAIN, run_alone
+
+        gc.enable()
+        server = os.environ.get("HERMES_SERVER", "")
+        run_alone(function=words[0], args=tuple(words[1:]), server=server, **PLAIN)
+    from hermes.cli.asking import complain
+    from hermes.cli.commands import hermes
+    from hermes.errors import HermesError
+
     try:
         hermes()
     except HermesError as error:
@@ -88,7 +28,13 @@ def main() -> None:
         sys.exit(1)
 
 
-def complain(error: HermesError) -> None:
-    """What happened, and the next step."""
-    hint = f"\n  {error.hint}" if isinstance(error, UserError) and error.hint else ""
-    click.echo(f"hermes: {error}{hint}", err=True)
+def plain_run(words: Sequence[str]) -> list[str]:
+    """The function and its arguments where `hermes run` has no options; else nothing. That is most calls, and
+    what reads options takes 15 ms to import (tests/test_run_plain.py: both read the same)."""
+    if words[:1] != ["run"]:
+        return []
+    rest = list(words[1:])
+    end = rest.index("--") if "--" in rest else len(rest)
+    if not end or any(word.startswith("-") for word in rest[:end]):
+        return []
+    return rest[:end] + rest[end + 1 :]

@@ -8,9 +8,10 @@ from pathlib import Path, PurePosixPath
 
 import click
 
+from hermes.cli.asking import note
 from hermes.cli.bar import Bar
 from hermes.cli.number import RUN
-from hermes.cli.remote import as_json, asks, note, say_json
+from hermes.cli.remote import as_json, asks, say_json
 from hermes.client import Client
 from hermes.client.answers import Artifact
 from hermes.client.errors import BrokenOff

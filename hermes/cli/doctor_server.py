@@ -6,7 +6,7 @@ import time
 from hermes import __version__
 from hermes.checks import check_git
 from hermes.cli import git_setup
-from hermes.cli.remote import known_servers
+from hermes.cli.asking import known_servers
 from hermes.client import Client
 from hermes.client.answers import User
 from hermes.client.errors import ClientError, Unauthorized

@@ -6,8 +6,9 @@ from typing import TypeVar
 
 import click
 
+from hermes.cli.asking import connection, known_servers
 from hermes.cli.plain import clean
-from hermes.cli.remote import connection, known_servers, say_json
+from hermes.cli.remote import say_json
 from hermes.cli.tables import print_table
 from hermes.client import Client
 from hermes.client.instance_answers import Gpu, Gpus, Image, Machine

@@ -3,11 +3,12 @@
 import click
 
 from hermes.cli.artifacts import artifacts
+from hermes.cli.asking import note
 from hermes.cli.executions_table import inspection, listed
 from hermes.cli.follow import print_result
 from hermes.cli.logs import logs
 from hermes.cli.number import RUN
-from hermes.cli.remote import as_json, asks, note, say_json
+from hermes.cli.remote import as_json, asks, say_json
 from hermes.client import Client
 
 _STATES = ["queued", "starting", "running", "succeeded", "failed", "timed_out", "cancelled", "lost"]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+from hermes.cli.asking import note
 from hermes.cli.plain import clean
-from hermes.cli.remote import note
 from hermes.client import Client, Event, Invocation, Output
 from hermes.client.answers import Run
 from hermes.client.errors import BrokenOff, ClientError, NoServer, ServerTrouble, TooOften

@@ -5,11 +5,11 @@ import time
 
 import click
 
+from hermes.cli.asking import note, whole_name
 from hermes.cli.plain import clean
-from hermes.cli.remote import as_json, asks, known_servers, note, say_json
+from hermes.cli.remote import as_json, asks, say_json
 from hermes.client import Client
 from hermes.client.answers import FunctionVersion
-from hermes.errors import UserError
 
 
 @click.group()
@@ -68,16 +68,6 @@ def delete(client: Client, function: str, version: str, yes: bool) -> None:
         )
     client.delete_function(name)
     click.echo(f"{name} deleted; its runs stay: hermes executions list --function {name}")
-
-
-def whole_name(client: Client, function: str) -> str:
-    """`pi` is one's own: `alice/pi`. Raises UserError where nobody knows who one is."""
-    if "/" in function.partition("@")[0].partition(":")[0]:
-        return function
-    login = known_servers().logins.get(client.url)
-    if login is None:
-        raise UserError(f"{function[:80]!r} has no owner", f"write OWNER/{function[:80]}")
-    return f"{login.user}/{function}"
 
 
 def _print(first: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hermes.cli.remote import known_servers
+from hermes.cli.asking import known_servers
 from hermes.cli.templates import as_json, from_folder, known_templates, needs_of, shortcuts
 from hermes.errors import UserError
 from hermes.names import check_name

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from hermes.cli.asking import note
 from hermes.cli.bar import Bar
-from hermes.cli.remote import note
 from hermes.client.body import Body
 from hermes.errors import UserError
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from hermes.cli.remote import note
+from hermes.cli.asking import note
 
 
 class Detached(BaseException):

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 import click
 
 from hermes.cli import git_setup
-from hermes.cli.remote import as_json, connection, known_servers, note, say_json, server_option
+from hermes.cli.asking import connection, known_servers, note
+from hermes.cli.remote import as_json, say_json, server_option
 from hermes.client import Client
 from hermes.client.calls import address_of
 from hermes.client.errors import Unauthorized

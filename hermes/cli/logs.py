@@ -5,8 +5,9 @@ import time
 
 import click
 
+from hermes.cli.asking import note
 from hermes.cli.number import RUN
-from hermes.cli.remote import asks, note
+from hermes.cli.remote import asks
 from hermes.client import Client
 from hermes.client.errors import BrokenOff, NoServer, ServerTrouble, TooOften
 

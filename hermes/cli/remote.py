@@ -1,19 +1,13 @@
-"""A command that asks a server: which one, with which token, and what it prints besides its answer."""
+"""Commands that ask a server: their options, and JSON."""
 
 import functools
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from hermes.cli.servers import Servers, load_servers
-from hermes.client import Client
-from hermes.client.errors import Unauthorized
-from hermes.errors import UserError
+from hermes.cli.asking import connection
 
 R = TypeVar("R")
 
@@ -25,35 +19,6 @@ server_option = click.option(
     default="",
     help="Which server; default: $HERMES_SERVER, else where you signed in last.",
 )
-
-
-def known_servers() -> Servers:
-    """Of this user, below the XDG configuration folder."""
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return load_servers(Path(base) / "hermes")
-
-
-def connect(server: str) -> Client:
-    """A client of the server that is meant. Raises UserError when there is none, or no token."""
-    servers = known_servers()
-    url = servers.find(server) if server else servers.default
-    if not url:
-        raise UserError("you are not signed in to a server", "hermes login http://gpu.lab:8000")
-    token = os.environ.get("HERMES_TOKEN") or (servers.token(url) if url in servers.logins else "")
-    if not token:
-        raise UserError(f"you are not signed in to {url}", f"hermes login {url}, or set HERMES_TOKEN")
-    return Client(url, token)
-
-
-@contextmanager
-def connection(server: str) -> Iterator[Client]:
-    """The same for a while; a token that is not taken is told with the next step."""
-    with connect(server) as client:
-        try:
-            yield client
-        except Unauthorized as error:
-            words = f"{client.url} does not take the token: {error}"
-            raise UserError(words, f"hermes login {client.url}") from None
 
 
 def asks(command: Callable[..., R]) -> Callable[..., R]:
@@ -71,8 +36,3 @@ def asks(command: Callable[..., R]) -> Callable[..., R]:
 def say_json(answer: Any) -> None:
     """One document on stdout."""
     click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
-
-
-def note(words: str) -> None:
-    """To a person, besides the output."""
-    click.echo(f"hermes: {words}", err=True)

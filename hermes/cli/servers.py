@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -77,6 +76,8 @@ class Servers:
             "default": self.default,
             "servers": {url: asdict(each) for url, each in self.logins.items()},
         }
+        import tempfile  # 4 ms, and most commands only read
+
         handle, name = tempfile.mkstemp(dir=self.path.parent)  # made with 0600
         try:
             with os.fdopen(handle, "w") as file:

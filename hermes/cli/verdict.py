@@ -2,8 +2,6 @@
 
 import json
 
-import click
-
 from hermes.cli.plain import clean
 from hermes.client.answers import Run
 
@@ -28,4 +26,4 @@ def bad_words(run: Run) -> str:
 
 def say_record(run: Run, begins_line: bool) -> None:
     """One line of JSON, the last of stdout."""
-    click.echo(("" if begins_line else "\n") + json.dumps(run, ensure_ascii=False))
+    print(("" if begins_line else "\n") + json.dumps(run, ensure_ascii=False))

@@ -8,9 +8,22 @@ What the server says comes back as it is, typed (`hermes.client.answers`, `herme
 What is raised: `hermes.client.errors`.
 """
 
-from hermes.client.asynchronous import AsyncClient
+from typing import TYPE_CHECKING, Any
+
 from hermes.client.frames import Event, Frame, Output
 from hermes.client.invocation import Invocation
 from hermes.client.sync import Client
 
+if TYPE_CHECKING:
+    from hermes.client.asynchronous import AsyncClient
+
 __all__ = ["AsyncClient", "Client", "Event", "Frame", "Invocation", "Output"]
+
+
+def __getattr__(name: str) -> Any:
+    """`AsyncClient` stands on httpx, which takes 0.08 s to import: only for who uses it."""
+    if name != "AsyncClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from hermes.client.asynchronous import AsyncClient
+
+    return AsyncClient

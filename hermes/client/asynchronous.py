@@ -4,16 +4,14 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from hermes.client import calls
 from hermes.client.answers import Artifact, Build, Deleted, Function, Run, Token, User, Version, Versions
-from hermes.client.body import apieces
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader, Had
 from hermes.client.instance_answers import Account, Gpus, Image, Limit, Repo, TokenMade
 from hermes.client.invocation import Invocation, function_path, output_call
+from hermes.client.wire_async import AsyncWire
 
 
 class AsyncClient:
@@ -23,9 +21,7 @@ class AsyncClient:
     def __init__(self, url: str, token: str = "") -> None:
         """Raises NoServer where `url` is no address. Nothing is asked yet."""
         self.url, self.token = calls.address_of(url), token
-        transport = httpx.AsyncHTTPTransport(**calls.transport_arguments(self.url))
-        headers = calls.headers_of(token)
-        self._http = httpx.AsyncClient(base_url=self.url, headers=headers, transport=transport)
+        self._wire = AsyncWire(self.url, calls.headers_of(token))
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,27 +33,24 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close its connections."""
-        await self._http.aclose()
+        await self._wire.aclose()
 
     async def ask(self, call: Call) -> Any:
         """The JSON that answers a request. Raises ApiError."""
-        with calls.connected(self.url):
-            response = await self._http.send(self._http.build_request(**call.arguments(apieces)))
-        return calls.read(response)
+        async with self._wire.open(call) as answer:
+            await answer.read()
+        return calls.read(answer)
 
     async def stream(self, call: Call) -> AsyncIterator[bytes]:
         """The bytes that answer a request; none if its range begins at the end. Raises ApiError."""
-        whole = {"Accept-Encoding": "identity"}
-        arguments = call.arguments(apieces) | {"headers": whole | call.headers}
-        with calls.connected(self.url):
-            async with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
-                if response.status_code == 416:
-                    return
-                if not response.is_success:
-                    await response.aread()
-                    raise calls.refusal(response) or AssertionError
-                async for data in response.aiter_bytes():
-                    yield data
+        async with self._wire.open(call, follows=call.method == "GET") as answer:
+            if answer.status == 416:
+                return
+            if not answer.is_good:
+                await answer.read()
+                raise calls.refusal(answer) or AssertionError
+            async for data in answer.pieces():
+                yield data
 
     async def version(self) -> Version:
         """Which program answers. Raises OtherServer where its API is another one than this client's."""

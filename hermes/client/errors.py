@@ -82,3 +82,35 @@ class OtherServer(ClientError):
     """It answers, but not as a server with this client's API does."""
 
     code = "other_server"
+
+
+def not_trusted(url: str, why: str) -> TlsTrouble:
+    """Of its certificate."""
+    hint = "a private authority: set SSL_CERT_FILE to its certificate; for git: http.sslCAInfo"
+    return TlsTrouble(f"the certificate of {url} is not trusted: {why}", hint)
+
+
+def no_tls(url: str, error: Exception) -> TlsTrouble:
+    """It answers, in another way."""
+    http = url.replace("https:", "http:", 1)
+    return TlsTrouble(f"{url} does not speak TLS as it should: {error}", f"is it {http}?")
+
+
+def silent(url: str) -> NoServer:
+    """Nothing comes back."""
+    return NoServer(f"{url} does not answer", "is the machine on, and in this network?")
+
+
+def nobody(url: str, why: str) -> NoServer:
+    """It says that there is nothing."""
+    return NoServer(f"nothing answers at {url}: {why}", "is the address right, and the server up?")
+
+
+def no_address(url: str, why: object) -> NoServer:
+    """It cannot even be asked."""
+    return NoServer(f"{url} cannot be asked: {why}", "write it as http://gpu.lab:8000")
+
+
+def late(url: str) -> BrokenOff:
+    """Its time is over."""
+    return BrokenOff(f"{url} has not answered in time", "is it busy? try again")

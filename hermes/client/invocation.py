@@ -3,10 +3,9 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import quote
 
-from hermes.client.body import Body
+from hermes.client.body import Body, Part
 from hermes.client.calls import Call
 from hermes.client.errors import ClientError
 from hermes.client.frames import MEDIA_TYPE, Had
@@ -69,9 +68,9 @@ class Invocation:
         pairs += [("env", f"{name}={value}") for name, value in self.env.items()]
         return pairs + [("parameter", f"{name}={value}") for name, value in self.parameters.items()]
 
-    def _parts(self, args: list[str]) -> list[tuple[str, tuple[str | None, Any, str]]]:
+    def _parts(self, args: list[str]) -> list[Part]:
         options = json.dumps({"run": {"args": args}} if args else {}).encode()
-        parts: list[tuple[str, tuple[str | None, Any, str]]] = [("options", (None, options, _JSON))]
+        parts: list[Part] = [("options", (None, options, _JSON))]
         parts += [("file", (name, body, _BYTES)) for name, body in self.inputs.items()]
         return parts + ([] if self.stdin is None else [("stdin", ("stdin", self.stdin, _BYTES))])
 

@@ -4,16 +4,14 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
-
 from hermes.client import calls
 from hermes.client.answers import Artifact, Build, Deleted, Function, Run, Token, User, Version, Versions
-from hermes.client.body import pieces
 from hermes.client.calls import Call
 from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader, Had
 from hermes.client.instance_answers import Account, Gpus, Image, Limit, Repo, TokenMade
 from hermes.client.invocation import Invocation, function_path, output_call
+from hermes.client.wire import Wire
 
 
 class Client:
@@ -23,9 +21,7 @@ class Client:
     def __init__(self, url: str, token: str = "") -> None:
         """Raises NoServer where `url` is no address. Nothing is asked yet."""
         self.url, self.token = calls.address_of(url), token
-        transport = httpx.HTTPTransport(**calls.transport_arguments(self.url))
-        headers = calls.headers_of(token)
-        self._http = httpx.Client(base_url=self.url, headers=headers, transport=transport)
+        self._wire = Wire(self.url, calls.headers_of(token))
 
     def __enter__(self) -> Self:
         return self
@@ -37,27 +33,24 @@ class Client:
 
     def close(self) -> None:
         """Close its connections."""
-        self._http.close()
+        self._wire.close()
 
     def ask(self, call: Call) -> Any:
         """The JSON that answers a request. Raises ApiError."""
-        with calls.connected(self.url):
-            response = self._http.send(self._http.build_request(**call.arguments(pieces)))
-        return calls.read(response)
+        with self._wire.open(call) as answer:
+            answer.read()
+        return calls.read(answer)
 
     def stream(self, call: Call) -> Iterator[bytes]:
         """The bytes that answer a request; none if its range begins at the end. Raises ApiError."""
-        whole = {"Accept-Encoding": "identity"}
-        arguments = call.arguments(pieces) | {"headers": whole | call.headers}
-        with calls.connected(self.url):
-            with self._http.stream(**arguments, follow_redirects=call.method == "GET") as response:
-                if response.status_code == 416:
-                    return
-                if not response.is_success:
-                    response.read()
-                    raise calls.refusal(response) or AssertionError
-                for data in response.iter_bytes():
-                    yield data
+        with self._wire.open(call, follows=call.method == "GET") as answer:
+            if answer.status == 416:
+                return
+            if not answer.is_good:
+                answer.read()
+                raise calls.refusal(answer) or AssertionError
+            for data in answer.pieces():
+                yield data
 
     def version(self) -> Version:
         """Which program answers. Raises OtherServer where its API is another one than this client's."""

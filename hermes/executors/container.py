@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+import shlex
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,14 @@ _AS_IT_IS = Ground()
 FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 USER = f"{OWNER_ID}:{OWNER_ID}"
 CACHE, CHECKPOINT, INPUT, STDIN = "/hermes/ccache", "/hermes/checkpoint", "/hermes/input", "/hermes/stdin"
+CALL = "/hermes/call"  # what is started in a box that was made before anybody knew
+GIVEN = frozenset((INPUT, STDIN, CALL))  # a program reads these and cannot change them
 _WITH_STDIN = f'exec "$@" <{STDIN}'
+_SHELLS = re.compile(
+    "BASH.*|EPOCH.*|DIRSTACK|EUID|FUNCNAME|GROUPS|HIST.*|IFS|LINENO|OPT(ARG|IND)|PPID|PS[124]|S?RANDOM|SECONDS"
+    "|SHELLOPTS|UID|_"
+)
+_LEFT_OUT = ("PWD", "OLDPWD", "SHLVL", "HERMES_INPUT_DIR", "HERMES_CHECKPOINT_DIR")
 _CACHE_BYTES = 2 << 30
 LAYERS = "hermes/packages"
 
@@ -79,18 +88,40 @@ def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], groun
     """The container, not started."""
     container: str = api.create_container(
         layer_of(api, task.image, task.packages),
-        ["sh", "-c", _WITH_STDIN, "run", *task.command] if task.stdin else list(task.command),
+        _command(task),
         name=task.name,
         entrypoint=[],  # a Dockerfile may have one
         healthcheck={"test": ["NONE"]},
         user=USER,
         working_dir="/app",
-        environment=box_env(task, binds),
+        environment=box_env(task, [bind.split(":")[1] for bind in binds]),
         labels=labels,
         volumes=[bind.split(":")[1] for bind in binds],
         host_config=api.create_host_config(binds=binds, **hardening(task, ground)),
     )["Id"]
     return container
+
+
+def _command(task: Task) -> list[str]:
+    if not task.command:
+        return ["sh", f"{CALL}/start"]
+    return ["sh", "-c", _WITH_STDIN, "run", *task.command] if task.stdin else list(task.command)
+
+
+def start_script(task: Task, places: Collection[str]) -> str:
+    """For a container that was made before its task was known: in it all is as if it had been made for it.
+
+    Variables are exported: everybody on the machine can see what stands on a command line. By env(1) come
+    those that a shell makes something of; it leaves out what shells have and nobody has given."""
+    variables = box_env(task, places)
+    by_env = {name: value for name, value in variables.items() if _SHELLS.fullmatch(name)}
+    lines = [f"export {name}={shlex.quote(variables[name])}\n" for name in variables if name not in by_env]
+    left_out = [word for name in _LEFT_OUT if name not in variables for word in ("-u", name)]
+    wrapped = "=" in task.command[0]  # env(1) would take that for a variable
+    command = ["sh", "-c", 'exec "$@"', "run", *task.command] if wrapped else task.command
+    named = [f"{name}={value}" for name, value in by_env.items()]
+    start = shlex.join(["exec", "env", *left_out, *named, *command])
+    return "".join(lines) + start + (f" <{STDIN}\n" if task.stdin else "\n")
 
 
 def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
@@ -101,9 +132,8 @@ def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
         yield task.checkpoint, task.limits.disk_bytes, CHECKPOINT
 
 
-def box_env(task: Task, binds: list[str]) -> dict[str, str]:
+def box_env(task: Task, places: Collection[str]) -> dict[str, str]:
     """What the program sees; the NVIDIA variables of the image itself would win if we left them out."""
-    places = {bind.split(":")[1] for bind in binds}
     return {
         "HOME": "/tmp",
         **task.env,

@@ -91,14 +91,15 @@ def has_image(api: Any, reference: str) -> bool:
     return True
 
 
-def box_names(api: Any, labels: Mapping[str, str], base: Path) -> set[str]:
-    """Of all containers and volumes with these labels, alive or dead, and of all folders below `base`."""
+def box_names(api: Any, labels: Mapping[str, str], base: Path) -> tuple[set[str], set[str]]:
+    """Of all containers and volumes with these labels, alive or dead, and of all folders below `base`; and
+    which of them have volumes."""
     label = {"label": [f"{key}={value}" for key, value in labels.items()]}
     volumes = api.volumes(filters=label)["Volumes"] or []
     found = api.containers(all=True, filters=label)
     names = {name.lstrip("/") for each in found for name in each["Names"]}
-    names |= {volume["Name"].rpartition(".")[0] for volume in volumes}
-    return names | {each.name for each in base.glob("hermes-*")}
+    with_volumes = {str(volume["Name"]).rpartition(".")[0] for volume in volumes}
+    return names | with_volumes | {each.name for each in base.glob("hermes-*")}, with_volumes
 
 
 def stop_container(api: Any, container: str, grace_s: float) -> None:

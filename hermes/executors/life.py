@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hermes.errors import Unavailable
 from hermes.executors.base import Exit, Limits, Sink, Usage
 from hermes.executors.groups import Group
 from hermes.executors.pipes import close, drain, open_pipes
@@ -23,6 +24,7 @@ _WATCH_S = 0.05
 _DISK_WATCH_S = 1.0
 _DRAIN_S = 2.0  # after the end, output comes only from somebody beyond our reach
 _DYING_S = 5.0
+STUCK_S = 10.0  # who is not dead by then waits in the kernel, most often for a driver
 _JOIN = """
 ulimit -c 0; ulimit -n 4096; ulimit -f "$1"; shift
 while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs" || exit 125; shift; done
@@ -115,8 +117,11 @@ class Life:
             kill_all(start.name, start.own)
 
     def end(self) -> None:
-        """Nobody of it is left when this returns, and nothing is open."""
+        """Nobody of it is left then, and nothing is open. Raises Unavailable if that cannot be."""
+        deadline = time.monotonic() + STUCK_S
         while self._thread is not None and self._thread.is_alive():
+            if time.monotonic() > deadline:
+                raise Unavailable(f"a program cannot be killed ({self.start.name})")
             self.kill()
             self._thread.join(_WATCH_S)
         if not self.followed and self._process is not None:

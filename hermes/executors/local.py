@@ -20,7 +20,7 @@ from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS, INPUT
 from hermes.executors.cores import Cores
 from hermes.executors.groups import Parents, find_parents, group_of
 from hermes.executors.installed import Installed, NoDockerfiles
-from hermes.executors.life import Life, Start
+from hermes.executors.life import STUCK_S, Life, Start
 from hermes.executors.masked import masked
 from hermes.executors.processes import kill_all
 from hermes.executors.tars import pack
@@ -99,6 +99,9 @@ class LocalExecutor:
     async def prepare(self, tasks: Sequence[Task]) -> None:
         """Nothing: without an engine a box is made in the time that it takes to unpack its tree."""
 
+    async def keep_warm(self, tasks: Sequence[Task]) -> None:
+        """Nothing, for the same reason."""
+
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         return None  # its output went into a pipe of the process that is gone
 
@@ -151,10 +154,14 @@ class LocalExecutor:
         return self._means
 
     def _remove(self, name: str) -> None:
-        if handle := self._handles.pop(name, None):
+        if handle := self._handles.get(name):
             handle.life.end()
+            self._handles.pop(name, None)
         elif (self._base / name).exists():  # of a process of ours that was killed
+            deadline = time.monotonic() + STUCK_S
             while kill_all(name, self._base / name):
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"a program cannot be killed ({name})")
                 time.sleep(0.01)
         if parents := self._find_means().parents:
             group_of(parents, name).remove()

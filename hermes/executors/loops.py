@@ -30,6 +30,11 @@ def mount_file(file: Path, point: Path) -> None:
         os.close(image)
 
 
+def mount_memory(point: Path) -> None:
+    """Mount a folder that is in memory only, without rights for what is in it. Raises OSError."""
+    _check(_libc.mount(b"tmpfs", bytes(point), b"tmpfs", _NO_RIGHTS, b"mode=755"), str(point))
+
+
 def detach(point: Path) -> None:
     """Unmount at once for names, and as soon as possible for files that are open. Raises OSError."""
     _check(_libc.umount2(bytes(point), _LAZY), str(point))

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hermes.executors import disks
+from hermes.errors import Unavailable
+from hermes.executors import disks, loops
 from hermes.executors.base import Task
-from hermes.executors.container import INPUT, STDIN, kept_disks
+from hermes.executors.container import CALL, CHECKPOINT, INPUT, STDIN, kept_disks, start_script
 from hermes.executors.tars import unpack
 
 Places = dict[str, Path]  # {where the program finds it: the folder}
@@ -22,7 +23,7 @@ def lay_out(own: Path, task: Task, folders: Mapping[Any, str], owner: int | None
     places = {place: _own(own / "disk" / name, owner) for name, place in folders.items()}
     unpack(task.tree, places["/app"], owner)
     for kept, size_bytes, place in kept_disks(task):
-        point = own / place.rpartition("/")[2]
+        point = _inside(own, place)
         if disks.mount_kept(kept, point, size_bytes):
             places[place] = _own(point / "kept", owner)
     return places
@@ -56,6 +57,46 @@ def bring(own: Path, task: Task, *, may_link: bool = True) -> Places:
 def bring_all(own: Path, task: Task) -> Places:
     """The same and its stdin, for who cannot give it an open file."""
     return bring(own, task) | ({} if task.stdin is None else {STDIN: task.stdin.absolute()})
+
+
+def lay_out_open(own: Path, task: Task, folders: Mapping[Any, str], owner: int | None) -> Places:
+    """As `lay_out`, for a task whose command and input come later (`hand_over`): with a place for each. The
+    command comes with secrets, so never to a disk, and nobody else of this machine gets there."""
+    places = lay_out(own, task, folders, owner)
+    own.chmod(0o700)
+    for place in (CALL, INPUT, CHECKPOINT):
+        _inside(own, place).mkdir()
+    loops.mount_memory(_inside(own, CALL))
+    given = {place: _inside(own, place).absolute() for place in (CALL, INPUT, STDIN)}
+    return places | given | {CHECKPOINT: _kept(own)}
+
+
+def hand_over(own: Path, task: Task, owner: int) -> None:
+    """What is to be started in such a box, and what that reads. Raises OSError and Unavailable."""
+    bring(own, task)
+    places = [INPUT] if task.inputs else []
+    if task.stdin is None:
+        _inside(own, STDIN).touch()
+    else:
+        _link(task.stdin, _inside(own, STDIN))
+    for kept, size_bytes, place in kept_disks(task):
+        if not disks.mount_kept(kept, _inside(own, place), size_bytes):
+            raise Unavailable("another box has its checkpoint")
+        _own(_kept(own), owner)
+        places.append(place)
+    _kept(own).mkdir(exist_ok=True)  # without a disk nobody but us writes there
+    script = _inside(own, CALL) / "start"
+    script.write_text(start_script(task, places), encoding="utf-8", errors="surrogateescape")
+    script.chmod(0o400)
+    shutil.chown(script, owner, owner)
+
+
+def _inside(own: Path, place: str) -> Path:
+    return own / place.rpartition("/")[2]
+
+
+def _kept(own: Path) -> Path:
+    return (_inside(own, CHECKPOINT) / "kept").absolute()
 
 
 def _link(file: Path, target: Path) -> None:

@@ -44,6 +44,7 @@ class Scene:
             "HERMES_MAINTENANCE": "5s",
             "HERMES_FAULTPOINT": "file",
             "HERMES_STOP": "leave",
+            "HERMES_WARM_TIME": "30s",  # in the end nothing is left
         }
         self.service = Service(self.data, env)
 

@@ -1,0 +1,96 @@
+"""A line to a service that can be pulled out, that can go dead with both ends in it, and that can be slow."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+End = Path | int  # a Unix socket, or a port of this machine
+
+
+class Cable:
+    """Listens `here` and leads `there`; a `here` of 0 is any port."""
+
+    def __init__(self, here: End, there: End) -> None:
+        self.here, self._there = here, there
+        self.delay_s = 0.0  # for each piece that comes through
+        self._loop = asyncio.new_event_loop()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def plug_in(self) -> None:
+        """From now on the other end answers."""
+        self._do(self._open())
+
+    def pull_out(self) -> None:
+        """Cut every connection and answer nobody."""
+        self._do(self._close())
+
+    def hang(self) -> None:
+        """Who is connected and who connects hears nothing any more, not even an end."""
+        self._loop.call_soon_threadsafe(self._flows.clear)
+
+    def go_on(self) -> None:
+        """What was said meanwhile comes through."""
+        self._loop.call_soon_threadsafe(self._flows.set)
+
+    def end(self) -> None:
+        """Nobody needs it any more."""
+        self.go_on()
+        self.pull_out()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _open(self) -> None:
+        if isinstance(self.here, Path):
+            self.here.unlink(missing_ok=True)
+            self._server = await asyncio.start_unix_server(self._serve, str(self.here))
+        else:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.here)
+            self.here = int(self._server.sockets[0].getsockname()[1])
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.sleep(0.1)
+        if isinstance(self.here, Path):
+            self.here.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        with suppress(OSError):
+            there_reader, there_writer = await _connect(self._there)
+            self._writers.add(there_writer)
+            await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
+            there_writer.transport.abort()
+            self._writers.discard(there_writer)
+        self._writers.discard(writer)
+        writer.transport.abort()
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                await self._flows.wait()
+                await asyncio.sleep(self.delay_s)
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+
+
+async def _connect(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(end, Path):
+        return await asyncio.open_unix_connection(str(end))
+    return await asyncio.open_connection("127.0.0.1", end)

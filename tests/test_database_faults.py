@@ -1,0 +1,158 @@
+"""The database is locked by somebody else, or restarts amid work: who can wait does, who cannot is told."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests import postgres
+from tests.conftest import missing
+from tests.programs import arrivals, begin_push, end_of, shell
+from tests.promises import Told, all_is_kept
+from tests.service import Pushed, Service, living, wait_for
+
+HELLO = shell("echo hello")
+ENV = {"HERMES_EXECUTOR": "local", "HERMES_TRUST": "all", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
+LOCK = """
+import sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+database.execute("BEGIN EXCLUSIVE")
+print("locked", flush=True)
+time.sleep(float(sys.argv[2]))
+database.execute("COMMIT")
+"""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with living(Service(tmp_path_factory.mktemp("locked"), ENV)) as one:
+        yield one
+
+
+@contextmanager
+def locked(service: Service, seconds: float) -> Iterator["subprocess.Popen[str]"]:
+    """Another process holds the database for so long."""
+    command = [sys.executable, "-c", LOCK, str(service.data / "hermes.db"), str(seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
+        yield holder
+        holder.kill()
+
+
+def is_held(holder: "subprocess.Popen[str]") -> bool:
+    return holder.poll() is None
+
+
+def succeeded(service: Service, pushed: Pushed, says: bytes = b"hello\n") -> Told:
+    assert pushed.code == 0, pushed.output
+    assert service.run_of(pushed, 120)["state"] == "succeeded"
+    return Told(pushed, says)
+
+
+@pytest.mark.fault(18)
+def test_who_writes_while_the_database_is_locked_waits_and_succeeds(service: Service) -> None:
+    first = service.push(HELLO, repo="waits-before")
+    run = service.run_of(first)
+    trees = [service.worktree(HELLO, f"waits-{number}") for number in range(3)]
+    with locked(service, 4) as holder, service.client() as client:
+        pushes = [begin_push(service, tree, tree.folder.name) for tree in trees]
+        page = client.get(f"/runs/{run['id']}", headers={"Accept": "text/html"})
+        assert page.status_code == 200 and is_held(holder)
+        again = client.post(f"/api/v1/runs/{run['id']}/again", json={})
+        assert again.status_code == 201 and not is_held(holder)
+        assert [end_of(each)[0] for each in pushes] == [0, 0, 0]
+    pushed = [
+        Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, tree.folder.name, tree) for tree in trees
+    ]
+    told = [succeeded(service, each) for each in pushed]
+    wait_for(lambda: service.api(f"/runs/{again.json()['id']}")["state"] == "succeeded")
+    all_is_kept(service, [*told, Told(first, b"hello\n")])
+
+
+@pytest.mark.fault(19)
+def test_who_has_waited_too_long_is_told_and_nothing_is_half_done(service: Service) -> None:
+    first = succeeded(service, service.push(HELLO, repo="refused"))
+    run = service.run_of(first.pushed)
+    tree = first.pushed.tree
+    tree.write({"more": "more"}).commit("a second one")
+    fresh = service.worktree(HELLO, "refused-anew")
+    slow = shell("echo begun; sleep 8; echo finished")
+    at_work = service.worktree(slow, "at-work")
+    with begin_push(service, at_work, "at-work") as follower:
+        for _, words in arrivals(follower):
+            if words == "begun":
+                break
+        with locked(service, 120) as holder, service.client() as client:
+            pushes = [begin_push(service, tree, "refused"), begin_push(service, fresh, "refused-anew")]
+            answer = client.post(f"/api/v1/runs/{run['id']}/again", json={})
+            ends = [end_of(each) for each in pushes]
+            wait_for(lambda: "not written yet" in service.log, 60)  # that a program has ended
+            assert is_held(holder)
+            assert client.get("/api/v1/runs").status_code == 200  # who reads waits for nobody
+        follower.communicate(timeout=120)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+    error = answer.json()["error"]
+    assert error["code"] == "unavailable" and error["hint"], json.dumps(error)
+    assert [code for code, _ in ends] == [1, 128], ends
+    assert "hermes  refused  the server cannot take pushes now" in ends[0][1]
+    assert "the server cannot do this now; try again" in ends[1][1]
+    told = [Told(Pushed(1, "", tree.git("rev-parse", "HEAD"), service.user, "refused", tree), b"hello\n")]
+    told += [succeeded(service, service.push(tree, repo="refused"))]
+    told += [succeeded(service, service.push(fresh, repo="refused-anew"))]
+    worked = Pushed(0, "", at_work.git("rev-parse", "HEAD"), service.user, "at-work", at_work)
+    told += [succeeded(service, worked, b"begun\nfinished\n")]
+    assert (
+        service.run_of(worked)["ranks"][0]["attempt"] == 1
+    )  # its end was written down when that was possible
+    all_is_kept(service, [*told, first])
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    binaries = postgres.find_binaries()
+    if binaries is None:
+        missing("PostgreSQL")
+        return
+    with postgres.serving(binaries) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def on_postgres(server: postgres.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    env = ENV | {"HERMES_DATABASE_URL": server.url}
+    with living(Service(tmp_path_factory.mktemp("restarted"), env)) as one:
+        yield one
+
+
+@pytest.mark.fault(20)
+@pytest.mark.parametrize("how", ["fast", "immediate"])
+def test_postgresql_that_restarts_amid_work_loses_nothing(
+    on_postgres: Service, server: postgres.Server, how: str
+) -> None:
+    service = on_postgres
+    tree = service.worktree(shell("echo begun; sleep 6; echo finished"), f"amid-{how}")
+    with begin_push(service, tree, f"amid-{how}") as follower:
+        for _, words in arrivals(follower):
+            if words == "begun":
+                break
+        trees = [service.worktree(HELLO, f"{how}-{number}") for number in range(3)]
+        pushes = [begin_push(service, each, each.folder.name) for each in trees]
+        server.stop(how)
+        server.start()
+        ends = [end_of(each) for each in pushes]
+        follower.communicate(timeout=120)
+    for code, words in ends:
+        assert code == 0 or "the server cannot" in words, (code, words)
+    wait_for(service._is_up)
+    shas = [each.git("rev-parse", "HEAD") for each in trees]
+    told = [
+        Told(Pushed(code, words, sha, service.user, each.folder.name, each), b"hello\n")
+        for (code, words), sha, each in zip(ends, shas, trees, strict=True)
+    ]
+    told += [succeeded(service, service.push(each, repo=each.folder.name)) for each in trees]
+    worked = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, f"amid-{how}", tree)
+    told += [succeeded(service, worked, b"begun\nfinished\n")]
+    all_is_kept(service, told)
