@@ -21,7 +21,7 @@ PRINTS = f"""
 printf 'begin\\n'
 i=0
 line=$(head -c {LINE - 1} /dev/zero | tr '\\0' x)
-while [ $i -lt 600 ]; do i=$((i + 1)); echo "$line"; sleep 0.02; done
+while [ $i -lt 600 ]; do i=$((i + 1)); echo "$line"; sleep 0.025; done
 """
 
 
@@ -95,7 +95,7 @@ def house(disk: SmallDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "HERMES_TRUST": "all",
         "HERMES_DISK": "100M",
         "HERMES_POLL": "1",
-        "HERMES_LEASE": "4",
+        "HERMES_LEASE": "6",
     }
     one = House(tmp_path_factory.mktemp("words"), env)
     one.disk = disk
@@ -196,7 +196,7 @@ def test_a_full_disk_does_not_end_a_program_and_its_log_says_what_is_lost(house:
     run = wait_for(lambda: house.commit_page(pushed)["runs"])[0]["id"]
     wait_for(lambda: house.read_log("runs", run))
     house.disk.fill()
-    time.sleep(9)
+    time.sleep(11)
     house.disk.empty()
     found = house.run_of(pushed)
     assert (found["state"], found["ranks"][0]["attempt"]) == ("succeeded", 1)
