@@ -69,6 +69,7 @@ def test_every_method_says_what_it_does(kind: type) -> None:
 
 
 SAME: dict[Any, type[BaseModel]] = {
+    answers.Removal: web_answers.RemovalAnswer,
     answers.Artifact: web_answers.ArtifactAnswer,
     answers.Metric: web_answers.MetricAnswer,
     answers.Rank: web_answers.RankAnswer,

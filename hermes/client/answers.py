@@ -14,13 +14,22 @@ class Times(TypedDict):
     ended: str | None
 
 
+class Removal(TypedDict):
+    """What was removed to make room (`logs`, `artifacts`, `image` …), when, and why."""
+
+    what: str
+    at: float
+    why: str
+
+
 class Artifact(TypedDict):
-    """A file that a rank wrote."""
+    """A file that a rank wrote; with `removed_at`, only this is left of it."""
 
     path: str
     rank: int
     size_bytes: int
     sha256: str
+    removed_at: float | None
     url: str
 
 
@@ -71,6 +80,7 @@ class Run(Times):
     ranks: list[Rank]
     metrics: list[Metric]
     artifacts: list[Artifact]
+    removed: list[Removal]
     url: str
     log_url: str
     events_url: str
@@ -91,6 +101,7 @@ class Build(Times):
     image_bytes: int | None
     attempt: int
     user: str
+    removed: list[Removal]
     url: str
     log_url: str
     events_url: str
