@@ -75,7 +75,8 @@ def all_is_kept(service: Service, told: Sequence[Told] = (), sweep_s: float = 12
     """No promise is broken when what was left has been swept, which happens once a minute."""
     with suppress(AssertionError):  # the oracle says what is left
         wait_for(lambda: not any(leftovers(service).values()), sweep_s)
-    assert broken(service, told) == []
+    found = broken(service, told)
+    assert found == [], found
 
 
 def _rows(service: Service) -> sqlite3.Connection:

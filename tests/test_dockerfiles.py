@@ -100,6 +100,7 @@ def test_an_image_that_was_removed_is_made_again_for_a_run(service: Service) -> 
 
 FAULTS = {
     "RUN echo before && exit 3": r"Dockerfile: The command '/bin/sh -c echo before && exit 3' returned .*: 3",
+    "RUN true\nRUN echo ' ---> abcdef012345'; exit 4": r"Dockerfile: The command .*: 4",
     "RUNN echo": r"Dockerfile: dockerfile parse error.*unknown instruction: RUNN",
     "COPY nowhere /x": r"Dockerfile: COPY failed.*nowhere.*",
     "VOLUME /data": r"Dockerfile: VOLUME /data: a run has no volumes",

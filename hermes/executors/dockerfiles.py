@@ -79,11 +79,12 @@ def _parameters(recipe: Recipe, ground: Ground) -> dict[str, str | int]:
 
 
 class _Build:
-    """One build, followed. `made`: its image; `step`: that after its newest step, as far as it came."""
+    """One build, followed. `made`: its image; `steps`: those after each step, as far as it came."""
 
     def __init__(self, api: Any, image: str, write: Callable[[bytes], object]) -> None:
         self._api, self._image, self._write = api, image, write
-        self.made = self.step = ""
+        self.made = ""
+        self.steps: list[str] = []
 
     async def follow(self, parameters: dict[str, str | int], tree: Path) -> None:
         """To its end. Raises Refused and Unavailable."""
@@ -107,8 +108,11 @@ class _Build:
         except httpx.HTTPError as error:
             raise Unavailable(f"the Docker engine does not answer ({type(error).__name__})") from error
         except BaseException:
-            if self.step:  # kept for the next try, as long as others are
-                await asyncio.shield(call(_keep, self._api, self.step, f"{self._image}-part"))
+            if (
+                len(self.steps) > 1
+            ):  # kept for the next try, as long as others are; the first is what it is FROM
+                with suppress(Unavailable):  # a program may have printed what looks like a step
+                    await asyncio.shield(call(_keep, self._api, self.steps[-1], f"{self._image}-part"))
             raise
         if not self.made:
             raise Unavailable("the Docker engine stopped in the middle of a Dockerfile")
@@ -118,9 +122,11 @@ class _Build:
             raise Refused(f"Dockerfile: {str(words)[:300]}")
         self.made = (said.get("aux") or {}).get("ID", self.made)
         text = str(said.get("stream", ""))
+        if "status" in said and "progressDetail" not in said:  # of an image that is fetched
+            text = f"{said['status']}\n"
         step = text.removeprefix(" ---> ").strip()
         if text.startswith(" ---> ") and step.isalnum():
-            self.step = step
+            self.steps.append(step)
         self._write(text.encode())
 
 
