@@ -1,9 +1,14 @@
 """Checks a secret at the door and counts what fails, by address and by the name that was claimed."""
 
+import asyncio
+from contextlib import suppress
+
 from hermes.accounts import Identity, identify, is_stale, mark_used
-from hermes.errors import TooMany
+from hermes.errors import TooMany, Unavailable
 from hermes.process import Context
 from hermes.throttle import source
+
+_REMEMBER_S = 1.0
 
 
 def count_failure(context: Context, address: str, name: str = "") -> None:
@@ -32,7 +37,9 @@ async def sign_in(
 
 
 async def used(context: Context, identity: Identity) -> None:
-    """Remember that the token works, now and then. Where that cannot be written it is of no weight."""
+    """Remember that the token works, now and then. Where that cannot be written it is of no weight, and who
+    only reads is not kept waiting for it."""
     if is_stale(identity.token) and not context.room.trouble():
-        async with context.database.write() as session:
-            await mark_used(session, identity.token)
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_REMEMBER_S), context.database.write() as session:
+                await mark_used(session, identity.token)

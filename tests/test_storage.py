@@ -359,6 +359,7 @@ async def test_every_step_is_an_event(world: World) -> None:
     ]
 
 
+@pytest.mark.fault(42)
 async def test_the_schema_of_a_newer_program_is_refused(world: World) -> None:
     async with world.database.write() as session:
         current = await session.scalar(text("SELECT version_num FROM alembic_version"))
