@@ -5,9 +5,12 @@ from pathlib import Path
 
 from hermes.executors import instance_label
 from hermes.executors.engine import connect
+from hermes.executors.warm import WARM
 from hermes.settings import Settings
 from tests.programs import command_lines
 from tests.service import Service
+
+_MOST_WARM = Settings().warm
 
 
 def leftovers(service: Service) -> dict[str, list[str]]:
@@ -18,15 +21,24 @@ def leftovers(service: Service) -> dict[str, list[str]]:
     quarantines = [str(path) for path in (data / "repos").glob("*.git/objects/*incoming*")]
     checkpoints = [str(path) for path in (data / "checkpoints").glob("*")]
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(data) in line]
-    found = {"spool": spool, "boxes": folders, "git": quarantines, "checkpoints": checkpoints}
-    return found | {"mounts": mounts, "containers": _containers(data), "programs": _programs(service)}
+    containers = _containers(data)
+    waiting = [name for name, state in containers.items() if f"-{WARM}-" in name and state == "created"]
+    mine = waiting[:_MOST_WARM]  # they are meant to be there, and nothing has run in them
+    found = {"spool": spool, "boxes": folders, "mounts": mounts, "containers": list(containers)}
+    found = {
+        what: [each for each in some if not any(name in each for name in mine)]
+        for what, some in found.items()
+    }
+    return found | {"git": quarantines, "checkpoints": checkpoints, "programs": _programs(service)}
 
 
-def _containers(data: Path) -> list[str]:
+def _containers(data: Path) -> dict[str, str]:
+    """{name: state}"""
     label = f"hermes.instance={instance_label(Settings(data=data))}"
     api = connect(10)
     try:
-        return [str(each["Names"]) for each in api.containers(all=True, filters={"label": label})]
+        found = api.containers(all=True, filters={"label": label})
+        return {str(each["Names"][0]).lstrip("/"): str(each["State"]) for each in found}
     finally:
         api.close()
 
