@@ -6,7 +6,7 @@ ARGS ?=
 SECONDS ?= 600
 SEED ?= 0
 JOBS ?= 3
-SUITE = .venv/bin/pytest -n $(JOBS) --dist loadfile
+SUITE = .venv/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile

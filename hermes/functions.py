@@ -27,7 +27,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+", re.ASCII)
 _SHA = re.compile(r"[0-9a-f]{7,40}", re.ASCII)
 _LIVE = (State.QUEUED, State.BUILDING)
 _NAMES_LOOKED_AT = 2000
-_ALIKE = 0.5  # names are short: pi and pj
+_ALIKE, _VERY_ALIKE = 0.5, 0.75  # names are short: pi and pj
 
 
 class FunctionName(NamedTuple):
@@ -111,7 +111,8 @@ async def _near(session: AsyncSession, user: User | None, name: FunctionName) ->
     )
     found = [(owner, repo) for owner, repo in rows.all()]
     of_owner = [repo for owner, repo in found if owner == name.owner]
-    near = [f"{name.owner}/{repo}" for repo in difflib.get_close_matches(name.name, of_owner, 2, _ALIKE)]
+    alike = [difflib.get_close_matches(name.name, of_owner, 2, least) for least in (_VERY_ALIKE, _ALIKE)]
+    near = [f"{name.owner}/{repo}" for repo in alike[0] or alike[1]]
     near += [f"{owner}/{repo}" for owner, repo in found if repo == name.name][:2]
     return (
         f"did you mean {' or '.join(near)}?" if near else "`hermes functions list` says which you may invoke"

@@ -97,8 +97,8 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> str:
     """What is wrong with a value, in the words of the manifest."""
     path = [str(part) for part in error["loc"] if isinstance(part, str) and "[" not in part]
     key = ".".join(path)
-    if error["type"] == "extra_forbidden":
-        return _unknown_key(model, path)
+    if error["type"] == "extra_forbidden":  # the last one is somebody's own word, whatever is in it
+        return _unknown_key(model, [*path, last] if "[" in (last := str(error["loc"][-1])) else path)
     if error["type"] == "literal_error":
         return f"{key} = {error['input']!r}: must be one of {error['ctx']['expected']}"
     if error["type"] == "string_pattern_mismatch":

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hermes.executors.engine import connect
 from tests.browsing import sign_in
-from tests.fault_report import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.fault_report import mark_rows
 from tests.fault_report import pytest_configure as pytest_configure
 from tests.fault_report import pytest_runtest_logreport as pytest_runtest_logreport
 from tests.fault_report import pytest_sessionfinish as pytest_sessionfinish
@@ -33,6 +33,37 @@ CHROMIUM_FLAGS = [
 
 
 expect.set_options(timeout=PATIENCE_S * 1000)
+
+
+#: What takes long, and mostly waits, begins first: at the end nobody would work beside it.
+LONG = [
+    "soak",
+    "faultpoints",
+    "engine_restart",
+    "engine_away",
+    "sight",
+    "backup",
+    "retention",
+    "disk_full",
+    "database_faults",
+    "races",
+    "api_schema",
+    "accessibility",
+    "unkillable",
+    "warm",
+    "faults",
+    "redis_faults",
+    "restart",
+    "hostile_content",
+    "stream",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of files (`--no-loadscope-reorder` keeps it), and which faults they prove."""
+    mark_rows(items)
+    turns = {f"test_{name}": turn for turn, name in enumerate(LONG)}
+    items.sort(key=lambda item: turns.get(item.path.stem, len(LONG)))
 
 
 def missing(what: str) -> None:

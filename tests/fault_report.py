@@ -17,7 +17,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "fault(*rows): proves these rows of tests/fault_rows.py")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def mark_rows(items: list[pytest.Item]) -> None:
     """Rows travel with the reports of their tests, also from another process."""
     for item in items:
         rows = [row for mark in item.iter_markers("fault") for row in mark.args]

@@ -49,6 +49,7 @@ class Watched:
     run_id: int
     pieces: list[tuple[int, int, bytes]] = field(default_factory=list)
     has_ended: bool = False
+    last: str = ""  # the id of the event that came last
 
 
 def broken(service: Service, told: Sequence[Told] = ()) -> list[str]:
@@ -89,7 +90,7 @@ def _rows(service: Service) -> sqlite3.Connection:
 
 def _half_pushes(service: Service) -> int:
     """Those of a killed server are resolved some seconds after the next one has started."""
-    with closing(sqlite3.connect(f"file:{service.data / 'hermes.db'}?mode=ro", uri=True, timeout=30)) as rows:
+    with closing(_rows(service)) as rows:
         return int(rows.execute("SELECT count(*) FROM push WHERE state = 'received'").fetchone()[0])
 
 

@@ -270,8 +270,8 @@ PLAN_REFUSED: list[tuple[str, Instance, str]] = [
     ("[gpu]\ncount = 2\nmodel = 'h200'", LAB, "[gpu] asks for 2 GPUs of model h200: impossible"),
     ("[run]\ncpus = 64", LAB, "run.cpus = 64: this instance has 16\nlower run.cpus"),
     ("[run]\nmemory = '1T'", LAB, "run.memory = 1.0 TiB: this instance has 64 GiB"),
-    ("[run]\ntimeout = '2d'", LAB, "run.timeout = 48 h: this instance allows 24 h at most"),
-    ("[build]\ntimeout = '2d'", LAB, "build.timeout = 48 h: "),
+    ("[run]\ntimeout = '2d'", LAB, "run.timeout = 2 d: this instance allows 24 h at most"),
+    ("[build]\ntimeout = '2d'", LAB, "build.timeout = 2 d: "),
     ("[run]\nstdin = 'data.txt'", LAB, "run.stdin = 'data.txt': no such file in this commit"),
     ("[ranks]\nrepeat = 5000\nmatrix = { a = [1, 2, 3] }", LAB, "[ranks] makes more than 10000 ranks"),
 ]

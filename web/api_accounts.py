@@ -32,7 +32,7 @@ _LIFE = {
 class TokenWish(Body):
     """A token that is to be made."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100, description="where it will be used")]
+    name: Annotated[str, Field(min_length=1, max_length=100, description="where it will be used; printable")]
     scope: Annotated[str, Field(pattern="^(all|push|read)$", description="`all`; by git: `push`, `read`")] = (
         "all"
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import textwrap
+from contextlib import suppress
 
 import click
 from rich.console import Console
@@ -12,6 +13,7 @@ from hermes.cli import elsewhere
 from hermes.cli.doctor_server import examine_client
 from hermes.doctor.checkup import examine
 from hermes.doctor.findings import Finding, Status, worst
+from hermes.errors import SettingsError
 
 _STYLES = {Status.OK: "green", Status.NOTE: "cyan", Status.WARNING: "yellow", Status.PROBLEM: "bold red"}
 _ENDLESS = 10_000  # columns, where nobody looks: a line is a line
@@ -25,7 +27,8 @@ def doctor(as_json: bool, server: str) -> None:
 
     On another machine than the service's it looks at the server where you are signed in, and whether this
     machine can use it."""
-    server = elsewhere.server_meant(server)
+    with suppress(SettingsError):  # settings that cannot be read are a finding
+        server = elsewhere.server_meant(server)
     findings = examine_client(server) if server else asyncio.run(examine())
     verdict = worst(findings)
     if as_json:

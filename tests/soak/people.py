@@ -153,29 +153,28 @@ class Person:
             return
         watched = Watched(int(self.dice.choice(runs)["id"]))
         self.story.watched.append(watched)
-        last, deadline = "", time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + _PATIENCE_S
         while not watched.has_ended and time.monotonic() < deadline and not self.ended.is_set():
             with suppress(httpx.TransportError):
-                last = self._follow(watched, last)
+                self._follow(watched)
 
-    def _follow(self, watched: Watched, last: str) -> str:
-        headers = {"Last-Event-ID": last} if last else {}
+    def _follow(self, watched: Watched) -> None:
+        headers = {"Last-Event-ID": watched.last} if watched.last else {}
         with (
             self.service.client(self.token) as client,
             client.stream("GET", f"/runs/{watched.run_id}/events", headers=headers, timeout=20) as answer,
         ):
             if answer.status_code != 200:
                 self.ended.wait(_TRY_AGAIN_S)
-                return last
+                return
             for event in events_of(answer):
                 if event.name == "log" and (found := re.fullmatch(r"(\d+)\.(\d+)", event.id)):
                     data = event.data.encode()
                     watched.pieces.append((int(found[1]), int(found[2]) - len(data), data))
-                    last = event.id
+                    watched.last = event.id
                 watched.has_ended |= event.name == "end"
                 if self.ended.is_set():
                     break
-        return last
 
     def _runs(self) -> list[dict[str, Any]]:
         with self.service.client(self.token) as client:
