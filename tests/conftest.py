@@ -37,26 +37,10 @@ expect.set_options(timeout=PATIENCE_S * 1000)
 
 #: What takes long, and mostly waits, begins first: at the end nobody would work beside it.
 LONG = [
-    "soak",
-    "faultpoints",
-    "engine_restart",
-    "engine_away",
-    "sight",
-    "backup",
-    "retention",
-    "disk_full",
-    "database_faults",
-    "races",
-    "api_schema",
-    "accessibility",
-    "unkillable",
-    "warm",
-    "faults",
-    "redis_faults",
-    "restart",
-    "hostile_content",
-    "stream",
-]
+    "soak", "faultpoints", "engine_restart", "engine_away", "sight", "backup", "retention", "disk_full",
+    "database_faults", "races", "api_schema", "accessibility", "unkillable", "warm", "faults", "redis_faults",
+    "restart", "hostile_content", "stream",
+]  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
