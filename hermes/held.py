@@ -31,6 +31,11 @@ class Output:
         self._changed = asyncio.Condition()
         self._client: asyncio.StreamWriter | None = None
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether a runner takes it now."""
+        return self._client is not None and not self._client.is_closing()
+
     async def drain(self, engine: asyncio.StreamReader) -> None:
         """Take everything from the engine until its end."""
         with suppress(OSError, asyncio.IncompleteReadError):

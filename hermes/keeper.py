@@ -24,6 +24,8 @@ from hermes.held import Output
 
 _IDLE_S, _LOOK_S = 2.0, 0.25
 _UNCLAIMED_S = 3600.0  # how long the end of a container is kept for a runner that does not come
+_UNREAD_S = 60.0  # … and for one that is there: it takes what it goes on with as soon as it starts
+_TURN_S = 1.0
 
 
 class Keeper:
@@ -58,7 +60,7 @@ class Keeper:
         writer.write(b"ok 0 0\n")
         try:
             said = await reader.read(1)
-            while said and self._outputs:  # a runner that ends in good order waits for us
+            while said and any(each.has_reader for each in self._outputs.values()):  # it waits for us
                 await asyncio.sleep(0.01)
             if said and self._runners == 1:  # the next runner may be there already
                 self._is_over.set()
@@ -86,8 +88,12 @@ class Keeper:
     ) -> None:
         await output.drain(reader)
         writer.close()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(output.is_over.wait(), _UNCLAIMED_S)
+        alone_s = unread_s = 0.0
+        while not output.is_over.is_set() and alone_s < _UNCLAIMED_S and unread_s < _UNREAD_S:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(output.is_over.wait(), _TURN_S)
+            alone_s = 0.0 if output.has_reader else alone_s + _TURN_S
+            unread_s = unread_s + _TURN_S if self._runners and not output.has_reader else 0.0
         del self._outputs[container]
 
     async def until_idle(self) -> None:

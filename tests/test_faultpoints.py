@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from hermes.faultpoint import POINTS
-from tests.programs import shell
+from tests.programs import command_lines, shell
 from tests.promises import Told, all_is_kept
 from tests.service import Pushed, Service, living, wait_for
 from tests.test_callbacks import Receiver
@@ -41,6 +41,12 @@ def frail(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     }
     with living(Service(tmp_path_factory.mktemp("frail"), env)) as one:
         yield one
+    wait_for(lambda: not _keepers(one))  # also of what killed runners had, and nobody took over
+
+
+def _keepers(service: Service) -> list[str]:
+    keeper = f"hermes.keeper {service.data}"
+    return [line for line in command_lines().values() if keeper in line]
 
 
 @pytest.fixture(scope="module")
