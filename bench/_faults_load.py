@@ -31,16 +31,16 @@ def _memory_mib(service: Service) -> dict[str, float]:
     return found
 
 
-def _push_all(service: Service, pushes: int) -> int:
-    """How many were not taken."""
+def _push_all(service: Service, pushes: int, name: str) -> int:
+    """How many were not taken, to repositories of this name."""
 
     def one(repo: int) -> int:
         refused = 0
-        tree = service.worktree(shell("echo 0"), f"load-{repo}")
+        tree = service.worktree(shell("echo 0"), f"{name}-{repo}")
         for number in range(pushes // _REPOS):
             tree.write(shell(f"echo {number}"))
             tree.commit(f"{number}")
-            refused += service.push(tree, "detach", repo=f"load-{repo}").code != 0
+            refused += service.push(tree, "detach", repo=f"{name}-{repo}").code != 0
         return refused
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
@@ -51,9 +51,9 @@ def measure_load(pushes: int, figures: Figures) -> None:
     """Each with a build and a run, by the local executor."""
     with instance("local", {"HERMES_TRUST": "all", "HERMES_PUSH_RATE": "100000"}) as service:
         service.settled(service.push(shell("echo first"), "detach"))
-        _push_all(service, _REPOS * 4)  # what every process loads with its first work is no growth
+        _push_all(service, _REPOS * 4, "warm-up")  # what every process loads with its first work is no growth
         before, began = _memory_mib(service), time.monotonic()
-        refused = _push_all(service, pushes)
+        refused = _push_all(service, pushes, "load")
         taken_s = time.monotonic() - began
         done = "SELECT count(*) FROM run WHERE ended_at IS NULL"
         with closing(read_only(service.data)) as rows:
