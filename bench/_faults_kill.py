@@ -4,36 +4,24 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
-
-import httpx
+from contextlib import closing
+from functools import partial
 
 from bench._tools import Figures, read_only
-from hermes.redis_server import socket_path
-from tests.leftovers import of_instance
-from tests.programs import command_lines, shell
+from tests.leftovers import the_process
+from tests.programs import shell
 from tests.service import Pushed, Service, wait_for
 
 _PATIENCE_S = 120.0
 _LONG = shell("i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); sleep 0.05; done")
 _BUILD = shell("echo hello", make="\t@echo compiling; sleep 3; echo compiled")
 _SHORT = shell("echo hello")
-
-
-def _pid(service: Service, word: str) -> int:
-    mine = {*of_instance(service.data)}
-    redis = str(socket_path(service.data))
-    found = [
-        pid
-        for pid, line in command_lines().items()
-        if word in line and (pid in mine or redis in line) and "/sh -c" not in line
-    ]
-    return found[0]
+Row = dict[str, object]
 
 
 def _kill(service: Service, word: str, number: signal.Signals = signal.SIGKILL) -> float:
     """When it was."""
-    os.kill(_pid(service, word), number)
+    os.kill(the_process(service, word), number)
     return time.monotonic()
 
 
@@ -42,18 +30,17 @@ def _since(began: float, ask: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def _row(service: Service, table: str, row_id: int) -> dict[str, object]:
+def _until(service: Service, began: float, table: str, row_id: int, is_so: Callable[[Row], bool]) -> float:
+    """How long it took until the row was so."""
+    return _since(began, lambda: is_so(_row(service, table, row_id)))
+
+
+def _row(service: Service, table: str, row_id: int) -> Row:
     with closing(read_only(service.data)) as rows:
         rows.row_factory = lambda cursor, row: {
             column[0]: value for column, value in zip(cursor.description, row, strict=True)
         }
         return dict(rows.execute(f"SELECT * FROM {table} WHERE id = ?", (row_id,)).fetchone())
-
-
-def _answers(service: Service) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{service.url}/healthz", timeout=2).status_code == 200
-    return False
 
 
 def _begin(service: Service, files: dict[str, str | bytes], what: str) -> tuple[Pushed, int]:
@@ -69,6 +56,10 @@ def _rank_of(service: Service, run_id: int) -> int:
         return int(rows.execute("SELECT id FROM rank WHERE run_id = ?", (run_id,)).fetchone()[0])
 
 
+def _has_another(owner: object, row: Row) -> bool:
+    return row["lease_owner"] != owner
+
+
 def measure_runner(service: Service, runs: int, figures: Figures) -> None:
     """Until the next runner has the program, and how much later than without a fault the run has ended."""
     adopted, late = [], []
@@ -77,7 +68,7 @@ def measure_runner(service: Service, runs: int, figures: Figures) -> None:
         rank = _rank_of(service, run_id)
         owner = _row(service, "rank", rank)["lease_owner"]
         began = _kill(service, "-m runner")
-        adopted.append(_since(began, lambda o=owner, r=rank: _row(service, "rank", r)["lease_owner"] != o))  # type: ignore[misc]
+        adopted.append(_until(service, began, "rank", rank, partial(_has_another, owner)))
         run = service.run_of(pushed, _PATIENCE_S)
         assert run["state"] == "succeeded", run
         row = _row(service, "rank", rank)
@@ -93,8 +84,8 @@ def measure_builder(service: Service, runs: int, figures: Figures) -> None:
     for _ in range(runs):
         pushed, build_id = _begin(service, _BUILD, "builds")
         began = _kill(service, "-m builder")
-        again.append(_since(began, lambda b=build_id: _row(service, "build", b)["attempt"] == 2))  # type: ignore[misc]
-        built.append(_since(began, lambda b=build_id: _row(service, "build", b)["state"] == "built"))  # type: ignore[misc]
+        again.append(_until(service, began, "build", build_id, lambda row: row["attempt"] == 2))
+        built.append(_until(service, began, "build", build_id, lambda row: row["state"] == "built"))
         service.run_of(pushed, _PATIENCE_S)
     figures.median("builder_killed_until_it_builds_again", again)
     figures.median("builder_killed_until_built", built)
@@ -106,7 +97,7 @@ def measure_web(service: Service, runs: int, figures: Figures) -> None:
     for _ in range(runs):
         pushed, _ = _begin(service, _LONG, "runs")
         began = _kill(service, "-m hermes.serve")
-        answers.append(_since(began, lambda: _answers(service)))
+        answers.append(_since(began, service.answers))
         assert service.run_of(pushed, _PATIENCE_S)["state"] == "succeeded"
     figures.median("web_killed_until_it_answers", answers)
 
@@ -122,7 +113,8 @@ def measure_redis(service: Service, runs: int, figures: Figures) -> None:
             pushed = service.push(_SHORT)
             assert pushed.code == 0, pushed.output
             times.append(time.monotonic() - began)
-        time.sleep(3)
+        with service.client() as client:  # Redis is back before the next one begins
+            wait_for(lambda: client.get("/healthz").json()["redis"], _PATIENCE_S)
     figures.median("push_to_end_with_redis", with_redis)
     figures.median("push_to_end_redis_killed", without)
     extra = [slow - fast for slow, fast in zip(without, with_redis, strict=True)]
@@ -135,9 +127,9 @@ def measure_lease(service: Service, runs: int, figures: Figures) -> None:
     for _ in range(runs):
         pushed, run_id = _begin(service, shell("echo begun; sleep 5"), "runs")
         rank = _rank_of(service, run_id)
-        pid = _pid(service, "-m runner")
+        pid = the_process(service, "-m runner")
         began = _kill(service, "-m runner", signal.SIGSTOP)
-        queued.append(_since(began, lambda r=rank: _row(service, "rank", r)["faults"] == 1))  # type: ignore[misc]
+        queued.append(_until(service, began, "rank", rank, lambda row: row["faults"] == 1))
         os.kill(pid, signal.SIGKILL)
         assert service.run_of(pushed, _PATIENCE_S)["state"] == "succeeded"
     figures.median("lease_lost_until_queued_again", queued, most=65.0)

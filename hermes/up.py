@@ -60,7 +60,7 @@ class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
 
     def run(self, events: Any = None, ignore_signals: bool = False) -> None:
         threading.Thread(target=self._end_child, daemon=True).start()
-        while not self._is_over():
+        while not self._mine.is_set():
             super().run(events, ignore_signals)
             if not self._mine.wait(_AGAIN_AFTER_S):
                 self._send_message(
@@ -70,9 +70,6 @@ class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
             self._end.one_has_drained()
             self._end.stopping.wait()
         super()._send_message({"returncode": 0}, type="stop")
-
-    def _is_over(self) -> bool:
-        return bool(self._end.stopping.is_set() or self._mine.is_set())
 
     def _send_message(self, data: Any, type: str = "line") -> None:
         if type != "stop":  # sent once, at the real end

@@ -1,16 +1,45 @@
-"""What lies about after a service has done its work: of the machine, not of Hermes, asked."""
+"""What there is of an instance, and what lies about when its work is done; Hermes is not asked."""
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hermes.executors import instance_label
 from hermes.executors.engine import connect
 from hermes.executors.warm import WARM
+from hermes.redis_server import socket_path
 from hermes.settings import Settings
 from tests.programs import command_lines
-from tests.service import Service
+from tests.service import Service, wait_for
 
 _MOST_WARM = Settings().warm
+
+
+def processes(service: Service, word: str = "") -> list[int]:
+    """The processes of this instance (Redis wipes its environment, but names its socket)."""
+    mark = f"HERMES_DATA={service.data}\0".encode()
+    redis = f"unixsocket:{socket_path(service.data)}"
+    found = []
+    for pid, line in command_lines().items():
+        with suppress(OSError):
+            ours = redis in line or mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
+            found += [pid] if ours and word in line else []
+    return found
+
+
+def the_process(service: Service, word: str) -> int:
+    """The one process with this on its command line."""
+    return wait_for(lambda: processes(service, word))[0]
+
+
+def containers(service: Service, *, all_of_them: bool = True) -> list[str]:
+    """The ids of all containers of this instance, or of those that run."""
+    return [str(each["Id"]) for each in _containers(service, all_of_them=all_of_them)]
+
+
+def mounts(service: Service) -> list[str]:
+    """The disks of this instance that are mounted."""
+    return [line for line in Path("/proc/mounts").read_text().splitlines() if str(service.data) in line]
 
 
 def leftovers(service: Service) -> dict[str, list[str]]:
@@ -20,11 +49,10 @@ def leftovers(service: Service) -> dict[str, list[str]]:
     folders = [path.name for path in (data / "spool" / "boxes").glob("*")]
     quarantines = [str(path) for path in (data / "repos").glob("*.git/objects/*incoming*")]
     checkpoints = [str(path) for path in (data / "checkpoints").glob("*")]
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(data) in line]
-    containers = _containers(data)
-    waiting = [name for name, state in containers.items() if f"-{WARM}-" in name and state == "created"]
+    names = {str(each["Names"][0]).lstrip("/"): str(each["State"]) for each in _containers(service)}
+    waiting = [name for name, state in names.items() if f"-{WARM}-" in name and state == "created"]
     mine = waiting[:_MOST_WARM]  # they are meant to be there, and nothing has run in them
-    found = {"spool": spool, "boxes": folders, "mounts": mounts, "containers": list(containers)}
+    found = {"spool": spool, "boxes": folders, "mounts": mounts(service), "containers": list(names)}
     found = {
         what: [each for each in some if not any(name in each for name in mine)]
         for what, some in found.items()
@@ -32,25 +60,14 @@ def leftovers(service: Service) -> dict[str, list[str]]:
     return found | {"git": quarantines, "checkpoints": checkpoints, "programs": _programs(service)}
 
 
-def _containers(data: Path) -> dict[str, str]:
-    """{name: state}"""
-    label = f"hermes.instance={instance_label(Settings(data=data))}"
+def _containers(service: Service, *, all_of_them: bool = True) -> list[dict[str, Any]]:
+    label = f"hermes.instance={instance_label(Settings(data=service.data))}"
     api = connect(10)
     try:
-        found = api.containers(all=True, filters={"label": label})
-        return {str(each["Names"][0]).lstrip("/"): str(each["State"]) for each in found}
+        found: list[dict[str, Any]] = api.containers(all=all_of_them, filters={"label": label})
+        return found
     finally:
         api.close()
-
-
-def of_instance(data: Path) -> list[int]:
-    """The processes of this instance, by what they have in their environment."""
-    mark = f"HERMES_DATA={data}\0".encode()
-    found = []
-    for pid in command_lines():
-        with suppress(OSError):
-            found += [pid] if mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0" else []
-    return found
 
 
 def _programs(service: Service) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from hermes.paths import Paths
 from hermes.states import TERMINAL, State, run_state
 from tests import postgres
-from tests.leftovers import leftovers, of_instance
+from tests.leftovers import leftovers, processes
 from tests.service import Pushed, Service, wait_for
 
 #: What of one process of ours stays resident after hours of work, Python and its libraries with it.
@@ -240,7 +240,7 @@ def _is_calm(look: _Look) -> Iterator[str]:
     """No fault of ours was a surprise, and nobody has grown."""
     if "Traceback" in (log := look.service.log):
         yield log[log.index("Traceback") - 500 :][:4000]
-    for pid in of_instance(look.service.data):
+    for pid in processes(look.service):
         with suppress(OSError):
             status = Path(f"/proc/{pid}/status").read_text()
             if (rss := re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)) and (

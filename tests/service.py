@@ -174,6 +174,13 @@ class Service:
             raise
         return self
 
+    def answers(self) -> bool:
+        """Whether its web process serves."""
+        try:
+            return httpx.get(f"{self.url}/healthz", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
     def _is_up(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]
         try:

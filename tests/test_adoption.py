@@ -13,9 +13,10 @@ import pytest
 from hermes.executors.base import Limits, Seen, Task
 from hermes.executors.docker import DockerExecutor
 from hermes.logs import STDERR, STDOUT
+from tests.leftovers import containers, the_process
 from tests.programs import begin_push, end_of, shell
 from tests.service import Pushed, Service, living, wait_for
-from tests.test_faults import containers, has, the_process
+from tests.test_faults import has
 
 COUNTER = """
 i=0

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from hermes.executors.engine import connect
+from tests.leftovers import containers, mounts, the_process
 from tests.programs import shell
 from tests.service import Pushed, Service, wait_for
-from tests.test_faults import containers, mounts, the_process
 
 HOLDER = shell("echo begun; sleep 600")
 WHERE = shell("cat /etc/hostname")  # the engine's name for its container

@@ -15,7 +15,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 from click.testing import CliRunner, Result
 
@@ -281,14 +280,6 @@ def test_a_port_that_belongs_to_somebody_else(fresh: Service, stranger: int) -> 
     assert f"ss -ltnp 'sport = :{stranger}'" in report["service"]["step"]
 
 
-def answers(service: Service) -> bool:
-    """Whether its web process serves."""
-    try:
-        return httpx.get(f"{service.url}/healthz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
-
-
 @pytest.fixture
 def alone(used: Service) -> Iterator[Service]:
     """The web process, with neither builder nor runner, and too slow to put anything right."""
@@ -296,7 +287,7 @@ def alone(used: Service) -> Iterator[Service]:
     command = [sys.executable, "-m", "hermes.serve"]
     with (used.data / "log").open("wb") as log:
         process = subprocess.Popen(command, env=used.environment(), stdout=log, stderr=log)
-    wait_for(lambda: answers(used))
+    wait_for(used.answers)
     yield used
     process.terminate()
     assert process.wait(20) == 0

@@ -24,10 +24,11 @@ from hermes.repos import get_or_make_writable
 from hermes.settings import Settings
 from hermes.tables import Push
 from tests.conftest import missing
+from tests.leftovers import the_process
 from tests.oracle import Side, run
 from tests.race_tools import ZEROS, begin, children, crowded, history, table
 from tests.service import Service
-from tests.test_faults import rows, the_process
+from tests.test_faults import rows
 
 CALLS = "fsync,fdatasync,rename,renameat,renameat2,link,linkat,write,sendto,sendmsg,unlink,unlinkat"
 WAL = r"^f(data)?sync\(\d+<.*/hermes\.db-wal>"

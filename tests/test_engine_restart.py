@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.leftovers import of_instance
+from tests.leftovers import processes
 from tests.own_engine import Engine, own_engine
 from tests.programs import shell
 from tests.promises import Told, all_is_kept
@@ -97,7 +97,7 @@ def test_power_cut_of_all_of_it_leaves_nothing_and_the_next_attempt_succeeds(
     assert house.process is not None
     own.cut()
     house.process.kill()
-    for pid in of_instance(house.data):
+    for pid in processes(house):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     house.process.wait(20)

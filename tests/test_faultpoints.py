@@ -70,17 +70,10 @@ def push_until_taken(service: Service, files: dict[str, Any], repo: str) -> list
     tree = service.worktree(files, repo)
     pushed = [service.push(tree, repo=repo)]
     while pushed[-1].code:
-        wait_for(lambda: _answers(service))
+        wait_for(service.answers)
         pushed.append(service.push(tree, repo=repo))
         assert len(pushed) < 5, pushed[-1].output
     return pushed
-
-
-def _answers(service: Service) -> bool:
-    try:
-        return httpx.get(f"{service.url}/healthz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 @pytest.mark.fault(1, 5, 6, 8, 9)
@@ -123,7 +116,7 @@ def test_a_call_that_is_made_again_with_its_key_is_one_run(
         with pytest.raises(httpx.TransportError):
             client.post(echo, content=b"hello ", headers=headers)
         assert has_struck()
-        wait_for(lambda: _answers(frail))
+        wait_for(frail.answers)
         answer = client.post(echo, content=b"hello ", headers=headers)
         again = client.post(echo, content=b"hello ", headers=headers)
     assert answer.status_code in (200, 202) and answer.json()["id"] == again.json()["id"]
@@ -149,7 +142,7 @@ def test_a_callback_is_sent_again_by_the_next_server(
         assert {headers["X-Hermes-Delivery"] for headers, _ in receiver.taken} == {f"run-{run['id']}"}
         assert {json.loads(body)["state"] for _, body in receiver.taken} == {"succeeded"}
         receiver.shutdown()
-    wait_for(lambda: _answers(frail))
+    wait_for(frail.answers)
     all_is_kept(frail, told)
 
 

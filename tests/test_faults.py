@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from hermes import pushes
 from hermes.accounts import add_user
 from hermes.at_once import ask_in
 from hermes.commit_facts import Tree
-from hermes.executors import instance_label
 from hermes.executors.engine import connect
 from hermes.git import init_bare
 from hermes.images import DEFAULT_TABLE, load_images
@@ -31,7 +29,8 @@ from hermes.redis_server import socket_path
 from hermes.repos import get_or_make_writable
 from hermes.settings import Settings
 from hermes.tables import Push
-from tests.programs import arrivals, begin_push, command_lines, shell
+from tests.leftovers import containers, mounts, processes, the_process
+from tests.programs import arrivals, begin_push, shell
 from tests.service import PATIENCE_S, Service, WorkTree, living, wait_for
 
 SLOW = shell("echo begun; sleep 2; echo finished")
@@ -44,38 +43,6 @@ def frail(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     env = {"HERMES_EXECUTOR": "docker", "HERMES_LEASE": "8s", "HERMES_POLL": "1s", "HERMES_CPUS": "8"}
     with living(Service(tmp_path_factory.mktemp("frail"), env)) as one:
         yield one
-
-
-def processes(service: Service, word: str = "") -> list[int]:
-    """The processes of this instance (Redis wipes its environment, but names its socket)."""
-    mark = f"HERMES_DATA={service.data}\0".encode()
-    redis = f"unixsocket:{socket_path(service.data)}"
-    found = []
-    for pid, line in command_lines().items():
-        with suppress(OSError):
-            ours = redis in line or mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
-            found += [pid] if ours and word in line else []
-    return found
-
-
-def the_process(service: Service, word: str) -> int:
-    """The one process with this on its command line."""
-    return wait_for(lambda: processes(service, word))[0]
-
-
-def containers(service: Service, *, all_of_them: bool = True) -> list[str]:
-    """The ids of all containers of this instance, or of those that run."""
-    label = f"hermes.instance={instance_label(Settings(data=service.data))}"
-    api = connect(10)
-    try:
-        return [str(each["Id"]) for each in api.containers(all=all_of_them, filters={"label": label})]
-    finally:
-        api.close()
-
-
-def mounts(service: Service) -> list[str]:
-    """The disks of this instance that are mounted."""
-    return [line for line in Path("/proc/mounts").read_text().splitlines() if str(service.data) in line]
 
 
 def ends(service: Service, kind: str, row_id: int) -> list[str]:

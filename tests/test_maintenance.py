@@ -11,10 +11,10 @@ import pytest
 
 from gitserver.maintenance import State, clear, look, maintain
 from hermes.git import GitLimits, init_bare
+from tests.leftovers import the_process
 from tests.oracle import ours, run
 from tests.race_tools import Racer, Upkeep, begin, children, crowded, history, make_old
 from tests.service import Service, WorkTree, wait_for
-from tests.test_faults import the_process
 
 MAIN = "refs/heads/main"
 LIMITS = GitLimits()

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-import httpx
 import pytest
 
+from tests.leftovers import the_process
 from tests.oracle import Side, ours, run
 from tests.programs import command_lines
 from tests.race_tools import (
@@ -33,7 +33,6 @@ from tests.race_tools import (
     table,
 )
 from tests.service import Service, WorkTree, wait_for
-from tests.test_faults import the_process
 
 MAIN = "refs/heads/main"
 
@@ -299,7 +298,7 @@ def kill_amid_pushes(mortal: Service, tree: WorkTree, chance: Random) -> list[Ra
             for _ in range(5):
                 time.sleep(chance.random())
                 os.kill(the_process(mortal, "-m hermes.serve"), signal.SIGKILL)
-                wait_for(lambda: healthy(mortal))
+                wait_for(mortal.answers)
             time.sleep(chance.random())
         finally:
             stop.set()
@@ -324,10 +323,3 @@ def test_services_that_are_killed_ten_times_amid_pushes_lose_none(tmp_path: Path
         both = [threads.submit(kill_and_compare, tmp_path / f"var-{n}", tree, Random(n)) for n in range(2)]
         for each in both:
             each.result()
-
-
-def healthy(service: Service) -> bool:
-    """Whether it answers again."""
-    with suppress(httpx.TransportError):
-        return httpx.get(f"{service.url}/healthz", timeout=5).status_code == 200
-    return False

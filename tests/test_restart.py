@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from tests.leftovers import containers, mounts
 from tests.service import Service
 from tests.test_adoption import COUNTER, begin, check_whole, rank_of, wait_until_printed
-from tests.test_faults import containers, mounts
 
 ENV = {"HERMES_STOP": "leave", "HERMES_CPUS": "8", "HERMES_POLL": "1s", "HERMES_LEASE": "3s"}
 #: Without an end in its first attempt only, which it has noted when it says so.

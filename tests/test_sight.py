@@ -20,12 +20,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from bench._tools import serving
 from tests.cable import Cable
 from tests.gpus import FakeDriver, gpu
+from tests.leftovers import the_process
 from tests.programs import shell
 from tests.reach import TABLE
 from tests.service import Service, living, wait_for
 from tests.test_engine_away import cable as cable
 from tests.test_engine_away import cabled as cabled
-from tests.test_faults import the_process
 
 ROOT = Path(__file__).parent.parent
 ALERTS = ROOT / "docs/prometheus/alerts.yml"
@@ -123,15 +123,8 @@ def test_counters_outlive_a_killed_service(seen: Service) -> None:
     names = ("hermes_runs_total", "hermes_pushes_total", "hermes_rank_run_seconds_count")
     before = {name: now(seen)[name] for name in names}
     os.kill(the_process(seen, "-m hermes.serve"), signal.SIGKILL)
-    wait_for(lambda: answers(seen), 30)
+    wait_for(seen.answers, 30)
     wait_for(lambda: {name: scraped(seen)[name] for name in names} == before, 30)
-
-
-def answers(service: Service) -> bool:
-    try:
-        return httpx.get(f"{service.url}/healthz", timeout=5).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_what_waits_and_what_runs_is_there_with_its_gpu(seen: Service, driver: FakeDriver) -> None:
@@ -275,7 +268,7 @@ def test_not_ready_while_a_process_hangs_and_ready_when_it_goes_on(seen: Service
         rows(seen, f"UPDATE process SET seen_at = seen_at - 100 WHERE kind = '{kind}'")
         words = wait_for(lambda: ready(seen)[1].get(name), 10)
         assert re.fullmatch(rf"the {name} last showed itself 1 m \d\d s ago", words)
-        assert answers(seen)  # pushes are taken all the same
+        assert seen.answers()  # pushes are taken all the same
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: ready(seen) == (200, {}), 40)

@@ -12,13 +12,9 @@ from dataclasses import dataclass, field
 
 from docker.errors import DockerException
 
-from hermes.executors import instance_label
 from hermes.executors.engine import connect
 from hermes.faultpoint import POINTS
-from hermes.redis_server import socket_path
-from hermes.settings import Settings
-from tests.leftovers import of_instance
-from tests.programs import command_lines
+from tests.leftovers import containers, processes
 from tests.redis_faults import empty_redis
 from tests.service import Service
 
@@ -89,7 +85,7 @@ class Faults:
 
     def sleep_runner(self) -> None:
         """Longer than its lease: others take its work, and it wakes as a zombie."""
-        pids = self._pids("-m runner")
+        pids = processes(self.service, "-m runner")
         self._signal("-m runner", signal.SIGSTOP)
         self.ended.wait(max(_SLEEP_S, self.lease_s + 2))
         for pid in pids:
@@ -110,10 +106,9 @@ class Faults:
 
     def remove_container(self) -> None:
         """One of this instance, by somebody who tidies up."""
-        label = f"hermes.instance={instance_label(Settings(data=self.service.data))}"
         with suppress(DockerException, OSError), closing(connect(10)) as api:
-            if found := api.containers(all=True, filters={"label": label}):
-                api.remove_container(self.dice.choice(found)["Id"], force=True)
+            if found := containers(self.service):
+                api.remove_container(self.dice.choice(found), force=True)
 
     def restart(self) -> None:
         """As for an upgrade: SIGTERM, and a new start."""
@@ -124,14 +119,5 @@ class Faults:
         self.service.start()
 
     def _signal(self, word: str, number: signal.Signals) -> None:
-        for pid in self._pids(word):
+        for pid in processes(self.service, word):
             os.kill(pid, number)
-
-    def _pids(self, word: str) -> list[int]:
-        mine = set(of_instance(self.service.data))
-        redis = str(socket_path(self.service.data))
-        return [
-            pid
-            for pid, line in command_lines().items()
-            if word in line and (pid in mine or redis in line) and "honcho" not in line
-        ]

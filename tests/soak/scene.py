@@ -10,9 +10,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
-
-from tests.leftovers import leftovers, of_instance
+from tests.leftovers import leftovers, processes
 from tests.promises import verdict
 from tests.service import Service, wait_for
 from tests.soak.faults import Faults
@@ -111,18 +109,12 @@ class Scene:
         (self.data / "faultpoints" / "now").unlink(missing_ok=True)
         say("no more faults; waiting until everything has ended")
         with suppress(AssertionError):  # the oracle says what has not
-            wait_for(self._is_up)
+            wait_for(self.service.answers)
             wait_for(self._is_settled, _CALM_S)
             wait_for(lambda: not any(leftovers(self.service).values()), _CALM_S)
         with closing(self._database()) as rows:
             states = rows.execute("SELECT state, count(*) FROM run GROUP BY 1 ORDER BY 1").fetchall()
         say("runs: " + ", ".join(f"{state} {count}" for state, count in states))
-
-    def _is_up(self) -> bool:
-        try:
-            return httpx.get(f"{self.service.url}/healthz", timeout=5).status_code == 200
-        except httpx.TransportError:
-            return False
 
     def _is_settled(self) -> bool:
         with closing(self._database()) as rows:
@@ -146,5 +138,5 @@ class Scene:
             process.terminate()
             with suppress(Exception):
                 process.wait(60)
-        if left := of_instance(self.data):
+        if left := processes(self.service):
             self.story.surprises.append(f"processes left: {left}")
