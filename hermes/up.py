@@ -2,11 +2,13 @@
 
 honcho alone ends everything when one process ends; a killed runner must not take the pages with it."""
 
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,29 +27,52 @@ from hermes.settings import Settings
 ROOT = Path(__file__).parent.parent
 _AGAIN_AFTER_S = 1.0
 _ORPHAN_LOOK_S = 2.0
+_LOOK_S = 0.1
 _WORKERS = ("builder", "runner")
 _KILL_WAIT_S = 17  # longer than a runner needs to end its boxes, shorter than what is promised (20 s)
+
+
+class _Flag:
+    """Raised once, seen by all processes. Python's own event waits in `set` until all who wait have woken,
+    for ever if one of them has ended meanwhile, and its lock is not to be taken twice by a signal."""
+
+    def __init__(self) -> None:
+        self._value = multiprocessing.RawValue("b", 0)
+
+    def set(self) -> None:
+        """From now on."""
+        self._value.value = 1
+
+    def is_set(self) -> bool:
+        """Whether it was."""
+        return bool(self._value.value)
+
+    def wait(self, timeout_s: float = math.inf) -> bool:
+        """Whether it is raised within the time."""
+        until = time.monotonic() + timeout_s
+        while not self.is_set() and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+        return self.is_set()
 
 
 @dataclass(frozen=True)
 class _End:
     """What all are told: `draining`, workers end when their work has; `stopping`, everybody ends."""
 
-    draining: Any = field(default_factory=multiprocessing.Event)
-    stopping: Any = field(default_factory=multiprocessing.Event)
-    at_work: Any = field(default_factory=lambda: multiprocessing.Value("i", len(_WORKERS)))
+    draining: _Flag = field(default_factory=_Flag)
+    stopping: _Flag = field(default_factory=_Flag)
+    drained: dict[str, _Flag] = field(default_factory=lambda: {name: _Flag() for name in _WORKERS})
 
     def at_once(self) -> None:
         """No work is waited for."""
         self.stopping.set()
         self.draining.set()
 
-    def one_has_drained(self) -> None:
+    def has_drained(self, worker: str) -> None:
         """The last one ends the rest."""
-        with self.at_work.get_lock():
-            self.at_work.value -= 1
-            if self.at_work.value == 0:
-                self.stopping.set()
+        self.drained[worker].set()
+        if all(each.is_set() for each in self.drained.values()):
+            self.stopping.set()
 
 
 class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
@@ -67,7 +92,7 @@ class _KeptProcess(Process):  # type: ignore[misc]  # honcho has no types
                     f"{self.name} ended with {self._child.returncode}; starting it again\n".encode()
                 )
         if not self._end.stopping.is_set():
-            self._end.one_has_drained()
+            self._end.has_drained(self.name)
             self._end.stopping.wait()
         super()._send_message({"returncode": 0}, type="stop")
 
@@ -114,7 +139,7 @@ class _KeepingManager(Manager):  # type: ignore[misc]
     def __init__(self, *, drains: bool) -> None:
         super().__init__(Printer(_Words(), colour=sys.stdout.isatty()))
         self._end = _End()
-        self._drains, self._ending = drains, False
+        self._drains = drains
         self._process_ctor = self._keep
 
     def _keep(self, *args: Any, **kwargs: Any) -> _KeptProcess:
@@ -125,9 +150,6 @@ class _KeepingManager(Manager):  # type: ignore[misc]
             self._drains = False
             self._end.draining.set()
             return
-        if self._ending:  # a second signal amid the first: the event's lock is not re-entrant
-            return
-        self._ending = True
         self._end.at_once()
         super().terminate()
 
