@@ -27,7 +27,8 @@ class Sealed(Base):
 
 
 async def seal(session: AsyncSession, key: Path, name: str, value: str) -> None:
-    """Keep it, in place of what had this name. `key`: the file, made with the first value. Raises Unavailable."""
+    """Keep it, in place of what had this name. `key`: the file, made with the first value; raises Unavailable
+    when it is gone."""
     if not await in_thread(key.exists):
         await _need_new_key(session, key)
     ciphertext = await in_thread(encrypt, key, value)
