@@ -110,8 +110,8 @@ def secret_rotate_key() -> None:
         add_key(key)
         async with database.write() as session:
             rows: list[Secret | Sealed] = []
-            for table in (Secret, Sealed):
-                rows += (await session.scalars(select(table).with_for_update())).all()
+            rows += (await session.scalars(select(Secret).with_for_update())).all()
+            rows += (await session.scalars(select(Sealed).with_for_update())).all()
             for row in rows:
                 row.ciphertext = encrypt_anew(key, row.name, row.ciphertext)
             write_down(session, OPERATOR, "secret key rotated", str(key), f"{len(rows)} secrets")
