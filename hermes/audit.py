@@ -30,6 +30,8 @@ ACTS = (
     "user enabled",
     "GPU released",
     "old data removed",
+    "upload refused",
+    "folder watched",
 )
 _MAX_WORDS = 500
 

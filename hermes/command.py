@@ -41,6 +41,7 @@ def rank_env(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[st
         "HERMES_RUN": str(run.id),
         "HERMES_COMMIT": commit,
         "HERMES_URL": f"{url}/runs/{run.id}",
+        **({"HERMES_INPUT_PATH": plan.input_file} if plan.input_file else {}),
         "RANK": str(rank.number),
         "WORLD_SIZE": str(plan.world_size),
         "MASTER_ADDR": "127.0.0.1",

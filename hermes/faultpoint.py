@@ -42,6 +42,10 @@ POINTS = {
     "rank.removed": "its box is gone; what it kept between attempts is there",
     "invoke.stored": "the input of a call is on disk; its run does not exist",
     "invoke.queued": "the run of a call is committed; the caller has heard nothing",
+    "upload.received": "a part of an upload is on disk; the sender has heard nothing",
+    "upload.stored": "an uploaded file is whole and on disk; its run does not exist",
+    "upload.recorded": "an upload and its run are committed; nobody has heard",
+    "upload.delivered": "outputs of a watched file lie beside its folder; the row does not say so",
     "callback.sending": "a callback is taken from the outbox, not sent",
     "callback.sent": "the receiver has it; the outbox does not say so",
 }

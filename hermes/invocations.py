@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.again import change, grid_of
 from hermes.at_once import Ask
-from hermes.cause import Sender
+from hermes.cause import Cause, Sender
 from hermes.columns import Base
 from hermes.errors import UserError
 from hermes.fairness import check_room
@@ -55,12 +55,16 @@ class Invocation:
     callback_url: str = ""
     key: str = ""  # Idempotency-Key
     unread: Mapping[str, str] = field(default_factory=dict)  # what is wrong with it, as for hermes.again
+    trigger: str = TRIGGER
+    cause: Cause = Cause()
+    input_file: str = ""  # as in Plan
 
     def digest(self, function: Function) -> str:
         """Of all that makes it this request; of files their names and sizes."""
         files = sorted((each.name, each.size_bytes) for each in self.inputs)
         more = [dict(self.values), dict(self.env), dict(self.parameters)]
         asked = [function.repo.id, function.what, more, files, self.callback_url]
+        asked += [self.trigger] * (self.trigger != TRIGGER)
         return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -95,14 +99,16 @@ def invoke(
     ask: Ask, settings: Settings, user: User, function: Function, asked: Invocation, here: Instance
 ) -> Queued:
     """Queue it; its build may still be under way. Raises Wrong, Refused, Conflict."""
-    plan = Plan.model_validate(function.build.plan).model_copy(update={"runs": True, "keeps_result": True})
+    own = {"runs": True, "keeps_result": True, "input_file": asked.input_file}
+    plan = Plan.model_validate(function.build.plan).model_copy(update=own)
     if (
         before := _earlier(ask, user, function, asked)
     ) is not None:  # whatever this instance has become since
         return Queued(before, plan, time.time(), is_new=False)
     plan = change(plan, _values(plan, asked), here, asked.unread)
     check_room(ask, settings, user.id, len(plan.ranks), "this run")
-    run_id = queue(ask, function.build, plan, Sender(user.id, TRIGGER), callback=asked.callback_url)
+    sender = Sender(user.id, asked.trigger, asked.cause)
+    run_id = queue(ask, function.build, plan, sender, callback=asked.callback_url)
     for each in asked.inputs:
         ask(_BRING, run_id=run_id, name=each.name, token=each.token, size_bytes=each.size_bytes)
     if asked.key:

@@ -53,6 +53,10 @@ def _environment(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
+def _patterns(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _to_text(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -73,6 +77,16 @@ Size = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=1 << 20), With
 Text = Annotated[str, BeforeValidator(_to_text), Field(max_length=4096), WithJsonSchema(_TEXT_SCHEMA)]
 Path = Annotated[str, AfterValidator(_inside), Field(min_length=1, max_length=1024)]
 Capability = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^\d{1,2}\.\d$")]
+
+
+_PATTERN = {"type": "string", "minLength": 1, "maxLength": 256}
+_PATTERNS_SCHEMA = {"anyOf": [_PATTERN, {"type": "array", "items": _PATTERN, "minItems": 1, "maxItems": 64}]}
+Patterns = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=256)]],
+    BeforeValidator(_patterns),
+    Field(min_length=1, max_length=64),
+    WithJsonSchema(_PATTERNS_SCHEMA),
+]
 
 
 class Part(BaseModel):
@@ -132,7 +146,7 @@ class OnPart(Part):
 
     push: list[str] | None = None
     schedule: str | None = None
-    upload: str | None = None
+    upload: Patterns | None = None
 
 
 class Manifest(Part):
@@ -155,7 +169,6 @@ NOT_YET: dict[tuple[str, str], Any] = {
     ("ranks", "parallel"): False,
     ("ranks", "same_host"): True,
     ("on", "schedule"): None,
-    ("on", "upload"): None,
 }
 
 #: What the message of a failed pattern says instead of the pattern.

@@ -54,6 +54,8 @@ class Plan(BaseModel):
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
     keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
+    uploads: list[str] = []  # patterns: such a file starts a run when it is uploaded
+    input_file: str = ""  # the one that started this run, below its input directory
 
     @property
     def world_size(self) -> int:
@@ -138,6 +140,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         ranks=_rank_parameters(manifest.ranks, tree.parameters),
         warnings=warnings,
         runs=runs,
+        uploads=manifest.on.upload or [],
     )
 
 

@@ -18,6 +18,8 @@ from hermes.remains import GpuSample as GpuSample
 from hermes.remains import Metric as Metric
 from hermes.remains import Removal as Removal
 from hermes.states import State
+from hermes.uploaded import Upload as Upload
+from hermes.uploaded import Watch as Watch
 from hermes.watched import Counted as Counted
 from hermes.watched import Process as Process
 

@@ -59,6 +59,7 @@ def task_of(context: Context, rank: Rank, order: Order) -> Task:
         checkpoint=paths.checkpoint(run.id, rank.number),
         stdin=stdin,
         inputs=tuple(files.items()),
+        input_file=plan.input_file if plan.input_file in files else "",
         recipe=recipe,
         apart=True,
     )

@@ -14,6 +14,9 @@ MASK = "••••••••"
 def variables(plan: Plan, run: Run, rank: Rank, commit: str, url: str) -> dict[str, str]:
     """By name, without its secrets. Before a rank has a slot nobody knows its GPUs."""
     seen = rank_env(plan, run, rank, commit, url)
+    if plan.input_file:
+        seen |= {"HERMES_INPUT_FILE": f"$HERMES_INPUT_DIR/{plan.input_file}"}
+        seen |= {"INPUT_FILE_PATH": "$HERMES_INPUT_FILE", "TMP_OUTPUT_DIR": "$HERMES_OUTPUT_DIR"}
     for name in rank.secrets or ():  # it goes before what the manifest says
         seen.pop(name, None)
     if rank.slot:

@@ -6,30 +6,25 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hermes.accounts import Identity
 from hermes.again import Wrong
-from hermes.at_once import Ask
-from hermes.errors import NotFound, Refused, UserError
+from hermes.errors import NotFound, UserError
 from hermes.faultpoint import faultpoint
-from hermes.functions import Function, FunctionName, find_function, parse_function
+from hermes.functions import Function, FunctionName, parse_function
 from hermes.inputs import Intake
 from hermes.instance import Outlook
-from hermes.invocations import Conflict, Invocation, Queued, invoke
+from hermes.invocations import Invocation, Queued
+from hermes.invoker import Invoker
 from hermes.options import PARAMETER
 from hermes.outward import check_url, parse_networks
 from hermes.plan import Plan
 from hermes.pools import load_pools
 from hermes.queue import RANKS
-from hermes.ready import find_ready
 from hermes.removals import Data, refuse_removed
-from hermes.repos import may_write
 from hermes.tables import Run, User
-from hermes.trust import NEXT_STEP, distrust
 from web.answers import RunAnswer
 from web.intake import read_body
 from web.lookup import find_rank, find_run
@@ -61,7 +56,8 @@ class Invoke:
     def __init__(self, site: Site) -> None:
         self.site, self.context = site, site.context
         pools = load_pools(self.context.settings.pools)
-        self.outlook = Outlook(self.context.database, self.context.settings, site.images, pools)
+        outlook = Outlook(self.context.database, self.context.settings, site.images, pools)
+        self.invoker = Invoker(site.context, outlook)
         self.outcomes = Outcomes(site.context)
 
     async def answer(self, request: Request, identity: Identity) -> Response:
@@ -98,7 +94,7 @@ class Invoke:
 
     async def start_as(self, user: User, name: FunctionName, read: Read) -> Started:
         """Queue what `read` finds in a request. Raises UserError."""
-        function = await self._function(user, name)  # before its input is read
+        function = await self.invoker.function(user, name)  # before its input is read
         check_rate(self.site, user)
         settings = self.context.settings
         intake = Intake(self.context.paths, settings.input_size, settings.input_files)
@@ -106,7 +102,7 @@ class Invoke:
         try:
             asked = await read(function, intake)
             faultpoint("invoke.stored")
-            queued = await self._queue(user, function, asked)
+            queued = await self.invoker.queue(user, function, asked)
             faultpoint("invoke.queued")
             is_taken = queued.is_new
         finally:
@@ -114,40 +110,6 @@ class Invoke:
                 await intake.discard()
         await self.context.doorbell.ring(RANKS)
         return Started(function, queued)
-
-    async def _function(self, user: User, name: FunctionName) -> Function:
-        """Raises NotFound, Refused. Mostly one visit to the database."""
-        settings = self.context.settings
-        is_unfenced = (await self.outlook.here()).is_unfenced
-
-        def look(ask: Ask) -> tuple[Function | None, str]:
-            return find_ready(ask, user, name), distrust(ask, settings, user.id) if is_unfenced else ""
-
-        ready, why = await self.context.database.read_at_once(look)
-        if why:
-            raise Refused(why, NEXT_STEP)
-        if ready is not None:
-            return ready
-        async with self.context.database.read() as session:
-            function = await find_function(session, user, name, self.context.paths)
-            await self._check(session, user, function)
-        return function
-
-    async def _check(self, session: AsyncSession, user: User, function: Function) -> None:
-        if not (function.repo.public or await may_write(session, user, function.repo)):
-            raise Refused(
-                f"you may read {function.owner}/{function.repo.name}, but not run it",
-                f"ask {function.owner} to make you a collaborator who may write",
-            )
-
-    async def _queue(self, user: User, function: Function, asked: Invocation) -> Queued:
-        settings, here = self.context.settings, (await self.outlook.here()).as_seen_by(user.name)
-        try:
-            return await self.context.database.write_at_once(
-                lambda ask: invoke(ask, settings, user, function, asked, here)
-            )
-        except IntegrityError:  # where writers are not one after another: the same key at this moment
-            raise Conflict("a request with this Idempotency-Key is being taken", "ask again") from None
 
 
 async def check_invoked(site: Site, user: User, run_id: int) -> None:

@@ -52,6 +52,7 @@ class Task:
     checkpoint: Path | None = None  # kept across the attempts of a rank, likewise
     stdin: Path | None = None
     inputs: tuple[tuple[str, Path], ...] = ()  # (name below its input directory, file), not to be changed
+    input_file: str = ""  # of these, the one that it is run for
     recipe: Recipe | None = field(default=None, compare=False, repr=False)  # of `image`
     apart: bool = False  # its streams are told apart, which may cost their order where no engine does it
 

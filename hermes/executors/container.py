@@ -132,6 +132,15 @@ def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:
         yield task.checkpoint, task.limits.disk_bytes, CHECKPOINT
 
 
+def file_env(task: Task, inputs: str, output: str) -> dict[str, str]:
+    """Where the file is that it is run for, also by the names that SCAR and OSCAR have for that; `inputs` and
+    `output`: how these directories are called there."""
+    if not task.input_file:
+        return {}
+    path = f"{inputs}/{task.input_file}"
+    return {"HERMES_INPUT_FILE": path, "INPUT_FILE_PATH": path, "TMP_OUTPUT_DIR": output}
+
+
 def box_env(task: Task, places: Collection[str]) -> dict[str, str]:
     """What the program sees; the NVIDIA variables of the image itself would win if we left them out."""
     return {
@@ -141,6 +150,7 @@ def box_env(task: Task, places: Collection[str]) -> dict[str, str]:
         "HERMES_OUTPUT_DIR": FOLDERS["output"],
         **({"HERMES_CHECKPOINT_DIR": CHECKPOINT} if CHECKPOINT in places else {}),
         **({"HERMES_INPUT_DIR": INPUT} if INPUT in places else {}),
+        **file_env(task, INPUT, FOLDERS["output"]),
         **({"CCACHE_DIR": CACHE} if CACHE in places else {"CCACHE_DISABLE": "1"}),
         "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
         "NVIDIA_VISIBLE_DEVICES": ",".join(task.gpus) or "void",

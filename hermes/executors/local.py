@@ -16,7 +16,7 @@ from hermes.errors import Unavailable
 from hermes.executors import disks
 from hermes.executors.base import KILL_WAIT_S, Box, Dockerfiles, Exit, Folder, Layers, Seen, Sink, Task, Usage
 from hermes.executors.bubblewrap import CUDA, CUDA_INSIDE, Fence, environment_file, find_fence
-from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS, INPUT
+from hermes.executors.container import CACHE, CHECKPOINT, FOLDERS, INPUT, file_env
 from hermes.executors.cores import Cores
 from hermes.executors.groups import Parents, find_parents, group_of
 from hermes.executors.installed import Installed, NoDockerfiles
@@ -223,6 +223,7 @@ def _variables(task: Task, places: dict[str, str], cuda: Path) -> dict[str, str]
         **({"CCACHE_DIR": places[CACHE]} if CACHE in places else {"CCACHE_DISABLE": "1"}),
         **({"HERMES_CHECKPOINT_DIR": places[CHECKPOINT]} if CHECKPOINT in places else {}),
         **({"HERMES_INPUT_DIR": places[INPUT]} if INPUT in places else {}),
+        **file_env(task, places.get(INPUT, ""), places[FOLDERS["output"]]),
         "CUDA_VISIBLE_DEVICES": ",".join(task.gpus),
     }
 

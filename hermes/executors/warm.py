@@ -12,9 +12,8 @@ WARM = "warm"  # in the names of these boxes
 
 def kind_of(task: Task) -> Task:
     """Without what a box can be given after it was made: its name, what is started, what that reads."""
-    return replace(
-        task, name="", command=(), env={}, secrets={}, checkpoint=None, stdin=None, inputs=(), apart=False
-    )
+    given = replace(task, stdin=None, inputs=(), input_file="")
+    return replace(given, name="", command=(), env={}, secrets={}, checkpoint=None, apart=False)
 
 
 @dataclass(frozen=True, eq=False)
