@@ -49,9 +49,10 @@ class Stored:
 
 def check_input_name(name: str) -> str:
     """As a path below the input directory. Raises UserError."""
-    parts = name.split("/")
+    parts = name.encode("utf-8", "replace").decode().split("/")
     is_bad = any(part in ("", ".", "..") or len(part.encode()) > _MOST_PART_BYTES for part in parts)
-    if is_bad or len(name.encode()) > _MOST_NAME_BYTES or re.search(r"[\x00-\x1f\x7f\\]", name):
+    is_bad = is_bad or len("/".join(parts).encode()) > _MOST_NAME_BYTES
+    if is_bad or re.search(r"[\x00-\x1f\x7f\\\ud800-\udfff]", name):
         raise UserError(
             f"{name[:80]!r} cannot be the name of an input file",
             "use a relative path without `..`, as in data/a.txt",

@@ -56,7 +56,7 @@ class Invocation:
     key: str = ""  # Idempotency-Key
     unread: Mapping[str, str] = field(default_factory=dict)  # what is wrong with it, as for hermes.again
     trigger: str = TRIGGER
-    cause: Cause = Cause()
+    cause: Cause = field(default_factory=Cause)
     input_file: str = ""  # as in Plan
 
     def digest(self, function: Function) -> str:

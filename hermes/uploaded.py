@@ -1,4 +1,4 @@
-"""The rows of files that start runs when they arrive, and of folders that are watched; part of `hermes.tables`."""
+"""The rows of files that start runs when they arrive, and of watched folders; part of `hermes.tables`."""
 
 from sqlalchemy import ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column

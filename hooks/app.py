@@ -5,14 +5,22 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
+from hermes.images import load_images
+from hermes.instance import Outlook
+from hermes.invoker import Invoker
+from hermes.pools import load_pools
 from hermes.process import Context
+from hermes.uploads import Uploads
+from hooks.arrivals import keep_tidy
 
 
 class Hooks:
     """Mounted by `hermes.serve`."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, settings = context, context.settings
+        images, pools = load_images(settings.images), load_pools(settings.pools)
+        self._uploads = Uploads(context, Invoker(context, Outlook(context.database, settings, images, pools)))
 
     def routes(self) -> list[BaseRoute]:
         """Before the pages: their addresses are fixed."""
@@ -20,4 +28,4 @@ class Hooks:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return []
+        return [keep_tidy(self._uploads)]

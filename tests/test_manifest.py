@@ -91,6 +91,8 @@ ACCEPTED: list[tuple[str, str, Any]] = [
     ("[ranks]\nmatrix = { n = [1000, 2000] }", "ranks.matrix", {"n": ["1000", "2000"]}),
     ('[on]\npush = ["main"]', "on.push", ["main"]),
     ("on.push = []", "on.push", []),
+    ('[on]\nupload = "*.png"', "on.upload", ["*.png"]),
+    ('on.upload = ["*.png", "raw/*.tif"]', "on.upload", ["*.png", "raw/*.tif"]),
     ("\ufeff# a byte order mark\npublic = true", "public", True),
     ('"name" = "quoted"', "name", "quoted"),
 ]
@@ -144,6 +146,9 @@ REFUSED: list[tuple[str, str]] = [
     ("[ranks]\nrepeat = 0", "2:1: ranks.repeat: "),
     ("[ranks]\nrepeat = 10001", "2:1: ranks.repeat: "),
     ("[ranks]\nmatrix = { n = [] }", "2:1: ranks.matrix"),
+    ("[on]\nupload = []", "2:1: on.upload: "),
+    ('[on]\nupload = ""', "2:1: on.upload"),
+    ("[on]\nupload = 5", "2:1: on.upload: "),
     ("run = 5", "1:1: run: "),
 ]
 
@@ -162,7 +167,6 @@ NOT_YET = [
     ("[ranks]\nparallel = true", "ranks.parallel"),
     ("[ranks]\nsame_host = false", "ranks.same_host"),
     ('[on]\nschedule = "0 3 * * *"', "on.schedule"),
-    ('[on]\nupload = "*.png"', "on.upload"),
 ]
 
 

@@ -20,12 +20,15 @@ ERRORS = {
     403: "you may see this, and not do that",
     404: "it does not exist, or you may not know that it does",
     405: "this address does not take that method",
-    409: "it contradicts an earlier request with the same Idempotency-Key",
+    409: "it contradicts an earlier request: with the same Idempotency-Key, or of the same upload",
+    412: "another version of the protocol than ours",
     413: "the body is too large",
     415: "the body is not of a type that is read here",
     416: "the range begins after the end",
+    423: "another request does this now",
     429: "too often; `Retry-After` says when again",
     500: "a mistake of ours, which was written down",
+    507: "no room on the disk of the service; `Retry-After` says when again",
     503: "a part of the service does not answer; `Retry-After` says when again",
 }
 #: What an answer leads on to: names in paths, from its fields.
