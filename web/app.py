@@ -46,6 +46,7 @@ from web import (
     signin,
     source,
     tokens,
+    uploads,
 )
 from web.exporter import Exporter
 from web.failures import Failures
@@ -73,13 +74,14 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, readiness, scrape, signin, dashboard, gpus, queue, functions, tokens, keys, secrets)
+        fixed = (health, readiness, scrape, signin, dashboard, gpus, queue, functions, uploads)
+        settings = (tokens, keys, secrets)
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
         of_repos = (repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
-        for module in (*fixed, *work, *admins, *of_repos):
+        for module in (*fixed, *settings, *work, *admins, *of_repos):
             mine += module.routes(self.site)
         return mine
 

@@ -58,29 +58,34 @@ class Inbox:
             function = await self.uploads.function(user, where.function, where.path)
             check_rate(self.site, user)
             check_size(self.site, int(request.headers.get("content-length", "0")))
-            intake = self.intake()
-            is_taken = False
+            intake, paths = self.intake(), self.site.context.paths
             try:
                 await fill(intake, where.path, request.stream())
-                recorded = await self._record(request, user, function, intake, digest)
-                is_taken = recorded.is_new
-            finally:
-                if not is_taken:
-                    await intake.discard()
-        return recorded
+                await check_digest(paths.input(intake.stored[0].token), digest)
+            except BaseException:
+                await intake.discard()
+                raise
+            key = request.headers.get("idempotency-key", "")
+            return await self.settle(user, function, intake, digest, key)
 
     def intake(self) -> Intake:
         """For one file."""
         return Intake(self.site.context.paths, self.site.context.settings.input_size, 1)
 
-    async def _record(
-        self, request: Request, user: User, function: Function, intake: Intake, digest: str
+    async def settle(
+        self, user: User, function: Function, intake: Intake, digest: str = "", key: str = ""
     ) -> Recorded:
-        file = intake.stored[0]
-        await check_digest(self.site.context.paths.input(file.token), digest)
-        key = request.headers.get("idempotency-key", "")
-        arrival = Arrival(file, f"uploaded by {user.name}", digest, key)
-        return await self.uploads.record(user, function, arrival)
+        """The run of a file that is here, or nothing of it stays. Where nobody knows, as we end amid it, it
+        stays until the sweep of inputs has looked for its run."""
+        arrival = Arrival(intake.stored[0], f"uploaded by {user.name}", digest, key)
+        try:
+            recorded = await self.uploads.record(user, function, arrival)
+        except UserError:
+            await intake.discard()
+            raise
+        if not recorded.is_new:
+            await intake.discard()
+        return recorded
 
 
 async def fill(intake: Intake, name: str, pieces: AsyncIterator[bytes]) -> None:
