@@ -24,6 +24,7 @@ from web.upload_shapes import upload_answer
 
 _FILE = Content(("application/octet-stream",), "the file, byte for byte")
 _PART = Content(("application/offset+octet-stream",), "the bytes from `Upload-Offset` on")
+_JSON = "application/json"
 _TUS = {"Tus-Resumable": "`1.0.0`"}
 
 
@@ -55,19 +56,21 @@ class UploadsApi:
         answer = await self._record(asked, recorded.upload_id)
         headers = {"Location": self._address(recorded.upload_id), "X-Hermes-Run": str(recorded.run_id)}
         status = 201 if recorded.is_new else 200
-        return Response(answer.model_dump_json(), status, headers, "application/json")
+        return Response(answer.model_dump_json(), status, headers, _JSON)
 
     async def announce_file(self, asked: Asked, owner: Name, function: FunctionAddress) -> Response:
         """Announce a file that is sent in parts, and resumed where it broke off: tus 1.0.
 
         `Upload-Metadata: path BASE64` is its name. What is not finished is kept for a day."""
-        return await self.parts.begin(asked, parse_function(f"{owner}/{function}"))
+        number = await self.parts.begin(asked, parse_function(f"{owner}/{function}"))
+        headers = self.parts.headers(Location=self._address(number))
+        return Response((await self._record(asked, number)).model_dump_json(), 201, headers, _JSON)
 
     async def get_upload(self, asked: Asked, upload: Id) -> Response:
         """One upload. With HEAD, as tus 1.0 has it, `Upload-Offset` says where its sender goes on."""
         if asked.request.method == "HEAD":
             return await self.parts.look(asked, upload)
-        return Response((await self._record(asked, upload)).model_dump_json(), 200, {}, "application/json")
+        return Response((await self._record(asked, upload)).model_dump_json(), 200, {}, _JSON)
 
     async def send_part(self, asked: Asked, upload: Id) -> Response:
         """More of a file that was announced; the last of it starts the run."""
@@ -139,7 +142,13 @@ def endpoints(site: Site) -> list[Endpoint]:
             headers=key | digest,
         ),
         Endpoint(
-            "POST", f"{one}/inbox", api.announce_file, 201, (*refused, 412), headers=_TUS | announced | digest
+            "POST",
+            f"{one}/inbox",
+            api.announce_file,
+            201,
+            (*refused, 412),
+            model=UploadAnswer,
+            headers=_TUS | announced | digest,
         ),
         Endpoint("GET", "/uploads/{upload}", api.get_upload, model=UploadAnswer),
         Endpoint(

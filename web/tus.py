@@ -20,7 +20,7 @@ from hermes.invocations import Conflict
 from hermes.tables import Upload, User
 from hermes.threads import in_thread
 from hermes.uploads import Uploads
-from web.endpoint import PREFIX, Asked
+from web.endpoint import Asked
 from web.inbox import Named, check_size
 from web.rates import check_rate
 from web.reading import UnsupportedType
@@ -52,8 +52,8 @@ class Parts:
         named = {name.replace("_", "-"): value for name, value in more.items()}
         return {"Tus-Resumable": VERSION, "Cache-Control": "no-store", **about, **limit, **named}
 
-    async def begin(self, asked: Asked, function: FunctionName) -> Response:
-        """A file is announced."""
+    async def begin(self, asked: Asked, function: FunctionName) -> int:
+        """A file is announced; returns its number."""
         request, user = asked.request, asked.user
         _check_version(request)
         where = Named(function, _path_of(request.headers.get("upload-metadata", "")))
@@ -68,8 +68,7 @@ class Parts:
             number = await self.uploads.announce(user, found, file, digest)
             if not size_bytes:
                 await self._finish(asked, await self._find(user, number))
-        location = f"{self.context.settings.public_url}{PREFIX}/uploads/{number}"
-        return Response(status_code=201, headers=self.headers(Location=location))
+        return number
 
     async def look(self, asked: Asked, number: int) -> Response:
         """How much of it is here."""

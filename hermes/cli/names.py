@@ -11,7 +11,7 @@ hermes --help: all commands.  hermes COMMAND --help: one of them."""
 
 #: For `hermes --help`.
 GROUPS = {
-    "Use": ("init", "login", "logout", "whoami", "run", "logs", "artifacts"),
+    "Use": ("init", "login", "logout", "whoami", "run", "put", "logs", "artifacts"),
     "Look": ("executions", "functions", "templates", "images", "gpus"),
     "Operate": ("up", "demo", "doctor", "admin", "completion"),
 }
@@ -26,6 +26,7 @@ PLACES = {
     "whoami": "login:whoami",
     "git-credential": "login:git_credential",
     "run": "run:run",
+    "put": "put:put",
     "logs": "logs:logs",
     "artifacts": "artifacts:artifacts",
     "executions": "executions:executions",
