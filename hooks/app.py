@@ -12,6 +12,7 @@ from hermes.pools import load_pools
 from hermes.process import Context
 from hermes.uploads import Uploads
 from hooks.arrivals import keep_tidy
+from hooks.watching import Watcher
 
 
 class Hooks:
@@ -28,4 +29,5 @@ class Hooks:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return [keep_tidy(self._uploads)]
+        watcher = Watcher(self._context, self._uploads)
+        return [keep_tidy(self._uploads), watcher.keep_watching()]

@@ -14,13 +14,14 @@ from hermes.cli.admin_repos import repo
 from hermes.cli.admin_retention import retention
 from hermes.cli.admin_secrets import secret
 from hermes.cli.admin_tokens import token
+from hermes.cli.admin_watch import watch
 from hermes.database import Database
 from hermes.tables import Repo, User
 
 
 @click.group()
 def admin() -> None:
-    """Users, tokens, keys, secrets, repositories, GPUs in quarantine, old data, backups, programs left."""
+    """Users, tokens, keys, secrets, repositories, GPUs in quarantine, old data, backups, watched folders."""
 
 
 @admin.group()
@@ -105,3 +106,4 @@ admin.add_command(end)
 admin.add_command(backup)
 admin.add_command(restore)
 admin.add_command(retention)
+admin.add_command(watch)
