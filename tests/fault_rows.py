@@ -95,4 +95,8 @@ ROWS = {
         "`kill -9` of the server amid a call, and amid its callback",
         "the same key makes one run; the record is sent again",
     ),
+    49: Row(
+        "`kill -9` of the server amid an upload, in one request, in parts, or from a watched folder",
+        "a file is whole and has its one run, or it has none; what came in parts goes on",
+    ),
 }

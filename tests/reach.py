@@ -105,6 +105,8 @@ TABLE = {
     "GET /queue": account(200),
     "GET /functions": account(200),
     "GET /functions/{owner}/{function}": shown(200),
+    "GET /functions/{owner}/{function}/uploads": shown(200),
+    "POST /functions/{owner}/{function}/uploads": again(400)._replace(parts={"text": "no file"}),
     "GET /admin": of_admins(200),
     "POST /admin": of_admins(303, do="enable", user="alice"),
     "GET /admin/audit": of_admins(200),
@@ -183,6 +185,14 @@ TABLE = {
     "GET /api/v1/runs/{run}/output": of_members(404),  # it was not invoked
     "GET /api/v1/runs/{run}/result": of_members(404),
     "POST /api/v1/functions/{owner}/{function:path}/runs": again(202),
+    "PUT /api/v1/functions/{owner}/{function}/inbox/{path:path}": again(201)._replace(body=b"words"),
+    "POST /api/v1/functions/{owner}/{function}/inbox": account(412),  # without the name of the protocol
+    "GET /api/v1/functions/{owner}/{function}/uploads": of_members(200),
+    "GET /api/v1/functions/{owner}/{function}/outbox": of_members(200),
+    "GET /api/v1/functions/{owner}/{function}/outbox/{path:path}": of_members(200),
+    "GET /api/v1/uploads/{upload}": of_members(200),
+    "PATCH /api/v1/uploads/{upload}": account(412),
+    "DELETE /api/v1/uploads/{upload}": mine(409),  # it is whole
     "GET /api/v1/builds/{build}": of_members(200),
     "GET /api/v1/builds/{build}/log": of_members(200),
     "GET /api/v1/builds/{build}/events": of_members(200),

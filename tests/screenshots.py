@@ -22,7 +22,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 FOLDER = DOCS / "screenshots"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"wide": (1280, 900), "phone": (360, 740)}
-MOST_BYTES = 4_000_000  # 24 pages, four looks each
+MOST_BYTES = 4_200_000  # 25 pages, four looks each
 _COLOURS = 256
 _ADMIN = "root"
 _GOES_ON = """
@@ -83,6 +83,12 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
             "A function",
             f"/functions/{house.user}/mandelbrot",
             "Text, JSON or a file in, the result out.",
+        ),
+        Shown(
+            "uploads",
+            "Uploads",
+            f"/functions/{house.user}/thumbnails/uploads",
+            "Files and folders dropped here start runs; which file became what.",
         ),
         Shown("api", "API", "/api", "All that programs can ask for."),
         Shown("gpus", "GPUs and machines", "/gpus", "Who holds what, who waits, and why."),
@@ -151,6 +157,7 @@ def push_samples(house: Service, root: str) -> dict[str, Pushed]:
     for loss, speed in ((0.4, 230), (0.25, 180), (0.22, 320)):
         descent.tree.write({"main.sh": _DESCENDS.format(loss, speed)}).commit(f"loss {loss}")
         house.push(descent.tree, repo="descent")
+    upload_some(house)
     training = house.push(shell(_GOES_ON, "[run]\ncpus = 1\n"), "detach", repo="training")
     live = wait_for(lambda: house.commit_page(training)["runs"])[0]
     wait_for(lambda: house.api(f"/runs/{live['id']}")["ranks"][0]["progress"])
@@ -158,6 +165,18 @@ def push_samples(house: Service, root: str) -> dict[str, Pushed]:
     for repo, user, token in (("sweep", house.user, house.token), ("evaluation", _ADMIN, root)):
         house.push(large, "detach", repo=f"{user}/{repo}", user=user, token=token)
     return pushed | {"training": training}
+
+
+def upload_some(house: Service) -> None:
+    """Pictures, of which smaller ones are made; one is none."""
+    copies = 'cp "$HERMES_INPUT_FILE" "$HERMES_OUTPUT_DIR/small.png"'
+    program = f'test "$HERMES_INPUT_PATH" != holiday/broken.png && {copies}'
+    house.settled(house.push(shell(program, '[on]\nupload = "*.png"\n'), "build-only", repo="thumbnails"))
+    with house.client() as client:
+        for name in ("cat.png", "holiday/beach.png", "holiday/broken.png"):
+            place = f"/api/v1/functions/{house.user}/thumbnails/inbox/{name}"
+            run = client.put(place, content=b"no picture").raise_for_status().json()["run"]
+            wait_for(lambda run=run: house.api(f"/runs/{run}")["ended_at"])  # type: ignore[misc]
 
 
 def set_secrets(house: Service) -> None:

@@ -20,7 +20,7 @@ LOOK = """async () => (await axe.run(document, {resultTypes: ["violations"]})).v
 WIDTHS = (1280, 360)
 COLOURS = "for c in $(seq 30 37) $(seq 90 97); do printf '\\033[%sm%s\\033[0m ' $c $c; done"
 LEAVES = f"{COLOURS}; cp picture.ppm notes.txt table.csv $HERMES_OUTPUT_DIR; sleep 1; exit $RANK"
-MATRIX = 'public = true\n[run]\nenv = { A = "b" }\n[ranks]\nrepeat = 3\n'
+MATRIX = 'public = true\non.upload = "*.txt"\n[run]\nenv = { A = "b" }\n[ranks]\nrepeat = 3\n'
 FILES: dict[str, str | bytes] = {
     "picture.ppm": "P3 1 1 255 0 0 0\n",
     "notes.txt": "words\n",
@@ -74,6 +74,9 @@ def paths(house: Service, root: str) -> dict[str, str]:
     build, source = house.settled(failed)["builds"][0], f"/alice/several/source/{done.sha}"
     live = waiting(house, root)
     with house.client() as client:
+        for name in ("notes.txt", "deep/folder/with/a/long/name-of-a-file.txt"):
+            uploaded = client.put(f"/api/v1/functions/alice/several/inbox/{name}", content=b"words")
+            assert uploaded.status_code == 201
         for whose in ("user", "repos/alice/several"):
             body = {"value": "long enough", "branches": ["release/*"]}
             assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
@@ -85,6 +88,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "no function of that name": "/functions?q=nothing",
         "a function": "/functions/alice/several",
         "a function that was not built": "/functions/alice/broken",
+        "uploads": "/functions/alice/several/uploads",
+        "no uploads": "/functions/alice/broken/uploads",
         "the API": "/api",
         "tokens": "/settings/tokens",
         "keys": "/settings/keys",

@@ -52,12 +52,15 @@ def secrets(house: Service) -> dict[str, str]:
 
 def objects_of(house: Service, name: str, manifest: str) -> Objects:
     """A repository with all that there can be of one, and what its addresses are made of."""
-    pushed = house.push(shell(LEAVES, manifest), repo=f"alice/{name}")
+    pushed = house.push(shell(LEAVES, f'{manifest}[on]\nupload = "*.txt"\n'), repo=f"alice/{name}")
     run = house.run_of(pushed)
     assert run["state"] == "succeeded", run
     artifact = httpx.URL(run["artifacts"][0]["url"]).path.split("/")[2]
     found = {"owner": "alice", "repo": name, "sha": pushed.sha, "run": run["id"], "build": run["build"]}
-    known = {key: str(value) for key, value in found.items()}
+    with house.client() as client:
+        upload = client.put(f"/api/v1/functions/alice/{name}/inbox/out.txt", content=b"words").json()
+    house.settled(pushed)
+    known = {key: str(value) for key, value in found.items()} | {"upload": str(upload["id"])}
     return known | {"artifact": artifact, "rank": "0", "function": name}
 
 
@@ -82,7 +85,8 @@ def objects(
             "token_id": tokens[1],
             "key": re.findall(r"/keys/(\d+)/remove", owner.get("/settings/keys").text)[0],
         }
-    numbers = dict.fromkeys(("run", "build", "artifact", "token", "token_id", "key"), "999999")
+    ids = ("run", "build", "artifact", "upload", "token", "token_id", "key")
+    numbers = dict.fromkeys(ids, "999999")
     names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0"}
     missing = names | {"sha": "f" * 40} | numbers
     return {"private": private | rows, "public": opened | rows, "missing": missing}

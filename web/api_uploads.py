@@ -67,7 +67,9 @@ class UploadsApi:
         return Response((await self._record(asked, number)).model_dump_json(), 201, headers, _JSON)
 
     async def get_upload(self, asked: Asked, upload: Id) -> Response:
-        """One upload. With HEAD, as tus 1.0 has it, `Upload-Offset` says where its sender goes on."""
+        """One upload: how much of it is here, and its run.
+
+        With HEAD, as tus 1.0 has it, `Upload-Offset` says where its sender goes on."""
         if asked.request.method == "HEAD":
             return await self.parts.look(asked, upload)
         return Response((await self._record(asked, upload)).model_dump_json(), 200, {}, _JSON)
