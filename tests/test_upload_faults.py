@@ -23,10 +23,14 @@ COPY = shell(
     '[on]\nupload = "*"\n',
 )
 FUNCTION = "/api/v1/functions/alice/copy"
-POINTS_HERE = [point for point in POINTS if point.startswith("upload.")]
 DATA = random.Random(9).randbytes(200_000)
 
 pytestmark = pytest.mark.fault(49)
+
+
+def but(*steps: str) -> list[str]:
+    """All points of an upload, without those that this way of it does not come by."""
+    return [point for point in POINTS if point.startswith("upload.") and point.partition(".")[2] not in steps]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,7 @@ def the_one(service: Service, name: str) -> dict[str, Any]:
     return upload
 
 
-@pytest.mark.parametrize("point", ["upload.stored", "upload.recorded"])
+@pytest.mark.parametrize("point", but("received", "delivered"))
 def test_a_file_that_is_sent_again_with_its_key_has_one_run(frail: Service, point: str) -> None:
     name, has_struck = f"put-{point}", strike(frail, point)
     with frail.client() as client:
@@ -89,7 +93,7 @@ def test_a_file_that_is_sent_again_with_its_key_has_one_run(frail: Service, poin
     the_one(frail, name)
 
 
-@pytest.mark.parametrize("point", ["upload.received", "upload.stored", "upload.recorded"])
+@pytest.mark.parametrize("point", but("delivered"))
 def test_a_file_in_parts_is_finished_also_when_its_sender_is_gone(frail: Service, point: str) -> None:
     name = f"parts-{point}"
     half, part = len(DATA) // 2, {"Content-Type": "application/offset+octet-stream"}
@@ -107,7 +111,7 @@ def test_a_file_in_parts_is_finished_also_when_its_sender_is_gone(frail: Service
     the_one(frail, name)
 
 
-@pytest.mark.parametrize("point", ["upload.stored", "upload.recorded", "upload.delivered"])
+@pytest.mark.parametrize("point", but("received"))
 def test_a_file_of_a_watched_folder_is_taken_once(frail: Service, place: Path, point: str) -> None:
     name, has_struck = f"watched-{point}", strike(frail, point)
     (place / name).write_bytes(DATA)
@@ -116,7 +120,3 @@ def test_a_file_of_a_watched_folder_is_taken_once(frail: Service, place: Path, p
     out = Path(f"{place}.out") / name
     wait_for((out / ".hermes.json").exists)
     assert (out / "copy").read_bytes() == DATA
-
-
-def test_each_point_is_struck() -> None:
-    assert POINTS_HERE == ["upload.received", "upload.stored", "upload.recorded", "upload.delivered"]
