@@ -20,6 +20,7 @@ import httpx
 
 from hermes.samples import FOLDER
 from hermes.states import LIVE, State
+from tests.operator_fork import operate
 from tests.redis_faults import VARIABLE, plague_redis
 
 T = TypeVar("T")
@@ -214,9 +215,15 @@ class Service:
         assert not check or done.returncode == 0, done.stderr
         return done
 
+    def admin(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """What its operator types: `hermes admin` with these words."""
+        done = operate(words, self.environment(), PATIENCE_S)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
     def add_user(self, name: str) -> str:
         """Make an account; returns its token."""
-        return self.hermes("admin", "user", "add", name).stdout.strip()
+        return self.admin("user", "add", name).stdout.strip()
 
     def client(self, token: str | None = None) -> httpx.Client:
         """An HTTP client with a bearer token (`""`: without)."""

@@ -226,7 +226,7 @@ def test_public_repository_is_cloned_without_a_question_and_pushed_to_with_one(
 ) -> None:
     alice.do("push -q -o skip origin main")
     assert servers.hermes.service is not None
-    servers.hermes.service.hermes("admin", "repo", "public", "--yes", f"alice/{alice.repo}")
+    servers.hermes.service.admin("repo", "public", "--yes", f"alice/{alice.repo}")
     code, words, asked = ask(alice, alice.url, "clone", answers=("alice", "wrong"))
     assert (code, asked) == (0, []), words
     alice.write("hermes.toml", "[on]\npush = []\n")

@@ -229,7 +229,7 @@ def test_metrics_are_for_near_networks_and_for_admins(
     env = {"HERMES_REDIS_URL": "none", "HERMES_SSH_PORT": "0"}
     one = Service(tmp_path / "var", env | settings)
     one.token = one.add_user("alice")
-    admin = one.hermes("admin", "user", "add", "root", "--admin").stdout.strip()
+    admin = one.admin("user", "add", "root", "--admin").stdout.strip()
     with serving(one):
         for header, status in statuses.items():
             name, _, value = header.partition(": ")
