@@ -23,7 +23,7 @@ from tests.gpus import FakeDriver, gpu
 from tests.leftovers import the_process
 from tests.programs import shell
 from tests.reach import TABLE
-from tests.service import Service, living, wait_for
+from tests.service import TRUST, Service, living, wait_for
 from tests.test_engine_away import cable as cable
 from tests.test_engine_away import cabled as cabled
 
@@ -50,7 +50,7 @@ def seen(driver: FakeDriver, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def scraped(service: Service) -> Samples:
     """All samples, as Prometheus reads them: {name: {labels: value}}."""
-    answer = httpx.get(f"{service.url}/metrics", timeout=30)
+    answer = httpx.get(f"{service.url}/metrics", timeout=30, verify=TRUST)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     found: Samples = {}
@@ -248,7 +248,7 @@ def test_metrics_are_for_near_networks_and_for_admins(
 
 def ready(service: Service) -> tuple[int, dict[str, str]]:
     """The status, and what is found by its name."""
-    answer = httpx.get(f"{service.url}/readyz", timeout=30)
+    answer = httpx.get(f"{service.url}/readyz", timeout=30, verify=TRUST)
     reasons = answer.json().get("reasons", [])
     assert all(each["step"] for each in reasons)
     assert (answer.status_code == 503) == bool(reasons) == ("retry-after" in answer.headers)
