@@ -121,10 +121,11 @@ def test_counters_and_durations_say_what_the_rows_say(seen: Service) -> None:
 def test_counters_outlive_a_killed_service(seen: Service) -> None:
     assert seen.push(shell("echo once"), repo="once").code == 0
     names = ("hermes_runs_total", "hermes_pushes_total", "hermes_rank_run_seconds_count")
-    before = {name: now(seen)[name] for name in names}
+    found = now(seen)
+    before = {name: found[name] for name in names}
     os.kill(the_process(seen, "-m hermes.serve"), signal.SIGKILL)
     wait_for(seen.answers, 30)
-    wait_for(lambda: {name: scraped(seen)[name] for name in names} == before, 30)
+    wait_for(lambda: (found := scraped(seen)) and {name: found[name] for name in names} == before, 30)
 
 
 def test_what_waits_and_what_runs_is_there_with_its_gpu(seen: Service, driver: FakeDriver) -> None:
