@@ -44,7 +44,7 @@ def pack(folder: Path, target: Path, limit_bytes: int, user_id: int | None = Non
         raise Refused(
             f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more"
         )
-    if done.returncode > 1:  # 1: a file changed meanwhile
+    if done.returncode not in (0, 1):  # 1: a file changed meanwhile; below 0: somebody killed it
         raise Unavailable(f"the folder cannot be saved: {_words(done)}")
 
 
