@@ -42,7 +42,7 @@ class Disk:
 
     @contextmanager
     def cut(self) -> Iterator[Path]:
-        """The disk as it would be found if the power had gone now. It is another file each time: `mount` takes
+        """The disk as it would be found if the power had gone now. Another file each time: `mount` takes
         the device that a file has already, with all that was read of it before, and one that anybody on this
         machine just looks at stays when it is unmounted."""
         self._cuts += 1
