@@ -15,6 +15,7 @@ import pytest
 from hermes import pushes
 from hermes.accounts import add_user
 from hermes.at_once import ask_in
+from hermes.cause import Sender
 from hermes.disk import sync
 from hermes.git import init_bare
 from hermes.process import Context, open_context
@@ -233,7 +234,7 @@ async def received(context: Context, update: RefUpdate) -> Push:
         user = await add_user(session, "ada")
         repo = await get_or_make_writable(session, user, "ada", "half")
         push = await session.run_sync(
-            lambda plain: pushes.receive(ask_in(plain), repo.id, user.id, update, None, "subject")
+            lambda plain: pushes.receive(ask_in(plain), repo.id, Sender(user.id), update, None, "subject")
         )
     init_bare(context.paths.repo(repo.id))
     return push

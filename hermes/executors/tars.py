@@ -63,8 +63,7 @@ def write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> No
 def _tar(
     command: list[str], folder: Path, user_id: int | None, **streams: Any
 ) -> "subprocess.CompletedProcess[bytes]":
-    """In a group of its own: who ends our group, as `hermes up` does, asks us to end, and what is at work here
-    is brought to its end first."""
+    """In a group of its own: who ends ours, as `hermes up` does, means us, and we end when this is done."""
     try:
         return subprocess.run(
             [*_become(user_id), *command],
