@@ -13,6 +13,7 @@ from gitserver.policy import Change, PushPolicy
 from gitserver.quarantine import ObjectLimits
 from hermes import pushes
 from hermes.at_once import Ask, ask_in
+from hermes.cause import Sender
 from hermes.errors import HermesError, Refused, UserError
 from hermes.fairness import check_queue
 from hermes.faultpoint import faultpoint
@@ -119,11 +120,12 @@ class Judge:
     async def _record(self, changes: list[Change]) -> None:
         ranks = sum(len(change.plan.ranks) for change in changes if change.plan and change.plan.runs)
         repo_id, user_id, database = self._case.repo.id, self._case.user.id, self._context.database
+        sender = Sender(user_id)
         changes = sorted(changes, key=lambda change: change.update.ref not in pushes.USUAL)
 
         def record(ask: Ask) -> list[tuple[Change, Push]]:
             return [
-                (each, pushes.receive(ask, repo_id, user_id, each.update, each.plan, each.subject))
+                (each, pushes.receive(ask, repo_id, sender, each.update, each.plan, each.subject))
                 for each in changes
             ]
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.again import change, grid_of
 from hermes.at_once import Ask
+from hermes.cause import Sender
 from hermes.columns import Base
 from hermes.errors import UserError
 from hermes.fairness import check_room
@@ -101,7 +102,7 @@ def invoke(
         return Queued(before, plan, time.time(), is_new=False)
     plan = change(plan, _values(plan, asked), here, asked.unread)
     check_room(ask, settings, user.id, len(plan.ranks), "this run")
-    run_id = queue(ask, function.build, plan, user.id, TRIGGER, callback=asked.callback_url)
+    run_id = queue(ask, function.build, plan, Sender(user.id, TRIGGER), callback=asked.callback_url)
     for each in asked.inputs:
         ask(_BRING, run_id=run_id, name=each.name, token=each.token, size_bytes=each.size_bytes)
     if asked.key:

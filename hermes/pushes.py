@@ -13,6 +13,7 @@ from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import set_committed_value
 
 from hermes.at_once import Ask, ask_in
+from hermes.cause import Sender, read_cause
 from hermes.columns import Base
 from hermes.plan import Plan
 from hermes.queueing import queue_run
@@ -59,12 +60,15 @@ class RefUpdate:
         return self.ref.removeprefix(BRANCHES).removeprefix(TAGS)
 
 
-def receive(ask: Ask, repo_id: int, user_id: int, change: RefUpdate, plan: Plan | None, subject: str) -> Push:
+def receive(
+    ask: Ask, repo_id: int, sender: Sender, change: RefUpdate, plan: Plan | None, subject: str
+) -> Push:
     """Record a push whose objects are in quarantine."""
     values = {
         "repo_id": repo_id,
-        "user_id": user_id,
-        "trigger": "push",
+        "user_id": sender.user_id,
+        "trigger": sender.trigger,
+        "cause": sender.cause.row(),
         "ref": change.ref,
         "old_sha": change.old_sha,
         "new_sha": change.new_sha,
@@ -102,7 +106,10 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     if is_first:
         await propose(session, repo, push.user_id, plan)
     build = await _build_for(session, push, plan)
-    return await queue_run(session, build, plan, push.user_id, "push", push.id) if plan.runs else None
+    if not plan.runs:
+        return None
+    sender = Sender(push.user_id, push.trigger, read_cause(push.cause))
+    return await queue_run(session, build, plan, sender, push.id)
 
 
 async def abandon(session: AsyncSession, push: Push, reason: str) -> None:

@@ -7,6 +7,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.at_once import Ask, ask_in
+from hermes.cause import Sender
 from hermes.columns import Base
 from hermes.fairness import TURN_S, queue_key
 from hermes.plan import Plan
@@ -33,17 +34,17 @@ def queue(
     ask: Ask,
     build: Build,
     plan: Plan,
-    user_id: int,
-    trigger: str,
+    sender: Sender,
     *,
     push_id: int | None = None,
     callback: str = "",
 ) -> int:
     """One run of a build, with a rank for each set of parameters; returns its number."""
-    now = time.time()
+    now, user_id = time.time(), sender.user_id
     first_key, shape = queue_key(ask, user_id, now), plan.shape()
     who = {"repo_id": build.repo_id, "build_id": build.id, "push_id": push_id, "user_id": user_id}
-    what = {"trigger": trigger, "plan": plan.model_dump(), "callback_url": callback, "cancelled_by": ""}
+    what = {"trigger": sender.trigger, "cause": sender.cause.row(), "plan": plan.model_dump()}
+    what |= {"callback_url": callback, "cancelled_by": ""}
     made = ask(_NEW_RUN, **who, **what, **_FRESH, queue_key=first_key, created_at=now)
     run_id = int(made[0][0])
     for position, (number, parameters) in enumerate(plan.numbered()):
@@ -55,16 +56,14 @@ def queue(
             **_FRESH,
             **_UNTRIED,
         )
-    note_at_once(ask, "run", run_id, ("", State.QUEUED), trigger)
+    note_at_once(ask, "run", run_id, ("", State.QUEUED), sender.cause.words or sender.trigger)
     return run_id
 
 
 async def queue_run(
-    session: AsyncSession, build: Build, plan: Plan, user_id: int, trigger: str, push_id: int | None = None
+    session: AsyncSession, build: Build, plan: Plan, sender: Sender, push_id: int | None = None
 ) -> Run:
     """The same in a transaction of more."""
     await session.flush()
-    run_id = await session.run_sync(
-        lambda plain: queue(ask_in(plain), build, plan, user_id, trigger, push_id=push_id)
-    )
+    run_id = await session.run_sync(lambda plain: queue(ask_in(plain), build, plan, sender, push_id=push_id))
     return await session.get_one(Run, run_id)

@@ -5,6 +5,7 @@ import time
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.cause import Cause, Sender
 from hermes.errors import Refused
 from hermes.invocations import inputs_again
 from hermes.plan import Plan
@@ -48,8 +49,8 @@ async def run_again(session: AsyncSession, run: Run, by: User, plan: Plan, which
         raise Refused(
             f"build {build.id} {bad_end(build)}", "there is nothing to run: push a commit that builds"
         )
-    fresh = await queue_run(session, build, plan, by.id, "retry")
-    words = f"again: {which} of run {run.id}" if which else f"again: run {run.id}"
-    note(session, "run", fresh.id, (State.QUEUED, State.QUEUED), words)
+    words = f"{which} of run {run.id}" if which else f"run {run.id}"
+    cause = Cause(f"{words} again, by {by.name}", f"/runs/{run.id}")
+    fresh = await queue_run(session, build, plan, Sender(by.id, "retry", cause))
     await inputs_again(session, run, fresh)
     return fresh

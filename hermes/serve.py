@@ -33,6 +33,7 @@ with uncollected():
     from hermes.retention import keep_sweeping_old
     from hermes.settings import Settings, load_settings
     from hermes.throttle import Throttle
+    from hooks.app import Hooks
     from web.app import Pages
 
 _OPEN_FILES = 8192
@@ -57,7 +58,7 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     """Everything that answers on the port."""
     context = door.context
     git = GitServer(door, closing)
-    pages = Pages(context, door.images, closing)
+    pages, hooks = Pages(context, door.images, closing), Hooks(context)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -67,6 +68,7 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
             keep_maintaining(context, door.git),
             sweeping,
             keep_sweeping_old(context),
+            *hooks.always(),
             *pages.always(),
         ]
         tasks = [asyncio.create_task(each) for each in always]
@@ -77,7 +79,7 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
             task.cancel()
 
     return Starlette(
-        routes=[*git.routes(), *pages.routes()],
+        routes=[*git.routes(), *hooks.routes(), *pages.routes()],
         exception_handlers=pages.exception_handlers(),
         middleware=pages.middleware(),
         lifespan=lifespan,

@@ -71,6 +71,7 @@ class Push(Base):
     repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     trigger: Mapped[str] = mapped_column(default="push")
+    cause: Mapped[Json] = mapped_column(JSON, default=dict)  # hermes.cause.Cause
     ref: Mapped[str]
     old_sha: Mapped[str]
     new_sha: Mapped[str]
@@ -137,6 +138,7 @@ class Run(Base):
     push_id: Mapped[int | None] = mapped_column(ForeignKey("push.id"))
     user_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
     trigger: Mapped[str]
+    cause: Mapped[Json] = mapped_column(JSON, default=dict)  # hermes.cause.Cause
     state: Mapped[State] = mapped_column(default=State.QUEUED, index=True)
     reason: Mapped[str] = mapped_column(default="")
     plan: Mapped[Json] = mapped_column(JSON)

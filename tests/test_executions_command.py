@@ -83,7 +83,7 @@ def test_inspect_says_it_all(ada: Person, ran: dict[str, Any]) -> None:
     for words in (
         f"run {ran['id']}  succeeded in",
         "alice/seen:2.0.0",
-        "started by alice (push)",
+        "pushed by alice (push)",
         "waited",
         "ran",
     ):

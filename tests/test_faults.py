@@ -16,6 +16,7 @@ import pytest
 from hermes import pushes
 from hermes.accounts import add_user
 from hermes.at_once import ask_in
+from hermes.cause import Sender
 from hermes.commit_facts import Tree
 from hermes.executors.engine import connect
 from hermes.git import init_bare
@@ -278,7 +279,7 @@ async def half_push(context: Context, tree: WorkTree) -> Push:
         repo = await get_or_make_writable(session, user, "ada", "half")
         update = RefUpdate("refs/heads/main", "0" * 40, sha)
         push = await session.run_sync(
-            lambda plain: pushes.receive(ask_in(plain), repo.id, user.id, update, plan, "subject")
+            lambda plain: pushes.receive(ask_in(plain), repo.id, Sender(user.id), update, plan, "subject")
         )
     bare = context.paths.repo(repo.id)
     init_bare(bare)

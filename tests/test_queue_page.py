@@ -6,6 +6,7 @@ from pathlib import Path
 from sqlalchemy import select, update
 
 from hermes.accounts import add_user
+from hermes.cause import Sender
 from hermes.order import Order, read_order
 from hermes.queueing import queue_run
 from hermes.repos import get_or_make_writable
@@ -38,9 +39,9 @@ async def crowd(world: World) -> tuple[User, User]:  # noqa: F811
         )  # fmt: skip
         session.add(theirs)
         await session.flush()
-        await queue_run(session, build, GPU_PLAN, world.user.id, "api")
-        await queue_run(session, theirs, GPU_PLAN.model_copy(update={"ranks": [{}]}), bob.id, "api")
-        await queue_run(session, build, PLAN, world.user.id, "api")
+        await queue_run(session, build, GPU_PLAN, Sender(world.user.id, "api"))
+        await queue_run(session, theirs, GPU_PLAN.model_copy(update={"ranks": [{}]}), Sender(bob.id, "api"))
+        await queue_run(session, build, PLAN, Sender(world.user.id, "api"))
         gpu = {"uuid": "GPU-1", "index": 0, "model": "H200", "memory_bytes": 1 << 40, "capability": "9.0"}
         session.add(
             Runner(name="vm", executor="local", cpus=1, memory_bytes=1, gpus=[gpu], seen_at=time.time())
@@ -113,7 +114,7 @@ async def test_the_dashboard_and_the_figures_read_both_databases(world: World) -
     many = GPU_PLAN.model_copy(update={"ranks": [{}] * 2001})
     async with world.database.write() as session:
         build = (await session.scalars(select(Build).where(Build.repo_id == world.repo.id))).one()
-        big = await queue_run(session, build, many, alice.id, "api")
+        big = await queue_run(session, build, many, Sender(alice.id, "api"))
     async with world.database.read() as session:
         ranks = await look_at_ranks(session, Rank(run_id=big.id, number=2000, position=2000))
     assert [block.counts for block in ranks.blocks] == [{State.QUEUED: n} for n in (1000, 1000, 1)]

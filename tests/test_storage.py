@@ -14,6 +14,7 @@ from sqlalchemy import func, select, text, update
 from hermes import pushes
 from hermes.accounts import Identity, add_token, add_user, identify, revoke
 from hermes.at_once import Ask, ask_in
+from hermes.cause import Sender
 from hermes.columns import Base
 from hermes.database import Database
 from hermes.errors import SettingsError, Unavailable, UserError
@@ -87,7 +88,7 @@ async def pushed(
     """A push whose ref has moved."""
     change = pushes.RefUpdate(ref, "0" * 40, sha)
     push = await world.database.write_at_once(
-        lambda ask: pushes.receive(ask, world.repo.id, world.user.id, change, plan, "subject")
+        lambda ask: pushes.receive(ask, world.repo.id, Sender(world.user.id), change, plan, "subject")
     )
     async with world.database.write() as session:
         await pushes.apply(session, await session.get_one(Push, push.id))
@@ -275,7 +276,7 @@ async def test_a_flood_waits_behind_everybody_elses_first_run(world: World) -> N
     async with world.database.write() as session:
         bob = await add_user(session, "bob")
         build = (await session.scalars(select(Build))).one()
-        await queue_run(session, build, PLAN, bob.id, "api")
+        await queue_run(session, build, PLAN, Sender(bob.id, "api"))
     async with world.database.read() as session:
         order = (await session.execute(select(Run.user_id).order_by(Run.queue_key))).scalars().all()
     assert order.index(bob.id) == 1  # only the one that was first is before him
@@ -319,7 +320,7 @@ async def test_what_is_done_at_once_is_done_whole_or_not_at_all(world: World) ->
     change = pushes.RefUpdate("refs/heads/main", "0" * 40, SHA)
 
     def receive(ask: Ask) -> Push:
-        return pushes.receive(ask, world.repo.id, world.user.id, change, PLAN, "subject")
+        return pushes.receive(ask, world.repo.id, Sender(world.user.id), change, PLAN, "subject")
 
     def fail(ask: Ask) -> None:
         receive(ask)

@@ -8,9 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from hermes.cause import read_cause, why
 from hermes.instance import gpu_names
 from hermes.states import TERMINAL, State
-from hermes.tables import Build, Rank, Run
+from hermes.tables import Build, Rank, Run, User
 from hermes.words import placed
 from web.lookup import Place, places, subjects
 
@@ -29,6 +30,8 @@ class Line:
     where: str
     took_s: float | None
     created_at: float
+    why: str = ""
+    why_url: str = ""
 
     @property
     def url(self) -> str:
@@ -53,22 +56,24 @@ async def run_lines(session: AsyncSession, ids: Collection[int]) -> list[Line]:
     if not ids:
         return []
     rows = await session.execute(
-        select(Run, Build.commit_sha)
+        select(Run, Build.commit_sha, User.name)
         .join(Build, Build.id == Run.build_id)
+        .join(User, User.id == Run.user_id)
         .where(Run.id.in_(ids))
         .order_by(Run.id.desc())
         .options(defer(Run.plan, raiseload=True))
     )
     runs = list(rows.all())
-    where = await _where(session, [run.id for run, _ in runs])
-    repos = await places(session, {run.repo_id for run, _ in runs})
-    named = await subjects(session, set(repos), {sha for _, sha in runs})
+    where = await _where(session, [run.id for run, *_ in runs])
+    repos = await places(session, {run.repo_id for run, *_ in runs})
+    named = await subjects(session, set(repos), {sha for _, sha, _ in runs})
     return [
         Line(
             "run", run.id, run.state, run.reason, repos[run.repo_id], sha,
             named.get((run.repo_id, sha), ""), where.get(run.id, ""), took_s(run), run.created_at,
+            why(run.trigger, run.cause, user), read_cause(run.cause).url,
         )
-        for run, sha in runs
+        for run, sha, user in runs
     ]  # fmt: skip
 
 

@@ -103,6 +103,8 @@ class RunAnswer(Times):
     reason: str
     words: str
     trigger: str
+    why: str  # in words
+    why_url: str  # where that can be looked at, or nothing
     repo: str
     commit: str
     build: int
@@ -151,6 +153,8 @@ class PushAnswer(BaseModel):
     new_sha: str
     user: str
     trigger: str
+    why: str  # in words
+    why_url: str  # where that can be looked at, or nothing
     created_at: float
     created: str
 

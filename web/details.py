@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import defer
 
+from hermes.cause import read_cause, why
 from hermes.command import substitute
 from hermes.plan import Plan
 from hermes.removals import OF_BUILDS, Data, hint, removals_of, words
@@ -70,10 +71,12 @@ class RunDetails:
     @property
     def trigger_words(self) -> str:
         """Why it exists: `pushed by alice`."""
-        verb = {"push": "pushed", "retry": "run again", "api": "asked for"}.get(
-            self.run.trigger, self.run.trigger
-        )
-        return f"{verb} by {self.user}"
+        return why(self.run.trigger, self.run.cause, self.user)
+
+    @property
+    def trigger_url(self) -> str:
+        """Where that can be looked at, or nothing."""
+        return read_cause(self.run.cause).url
 
     @property
     def rank_count(self) -> int:

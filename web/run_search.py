@@ -62,7 +62,12 @@ class RunsQuery(Query):
         Field(pattern=rf"^{_NAME}/{_NAME}(:\d+\.\d+\.\d+)?$", description="`owner/name[:1.0.0]`"),
     ] = ""
     repo: Annotated[str, Field(pattern=rf"^{_NAME}/{_NAME}$", description="`owner/name`")] = ""
-    trigger: Annotated[str, Field(pattern=r"^[a-z]{1,20}$", description="`push`, `retry`, `api`")] = ""
+    trigger: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z]{1,20}$", description="`push`, `retry`, `api`, `webhook`, `schedule`, `upload`"
+        ),
+    ] = ""
     user: Annotated[str, Field(pattern=rf"^{_NAME}$", description="who asked for it")] = ""
     commit: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{4,40}$", description="its beginning")] = ""
     since: Annotated[Moment | None, Field(description="asked for at this time or later")] = None

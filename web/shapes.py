@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hermes.cause import read_cause, why
 from hermes.functions import Function
 from hermes.invocations import TRIGGER, Queued
 from hermes.removals import Data
@@ -43,6 +44,8 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
         reason=run.reason,
         words=details.words,
         trigger=run.trigger,
+        why=details.trigger_words,
+        why_url=details.trigger_url,
         repo=details.place.name,
         commit=details.build.commit_sha,
         build=run.build_id,
@@ -84,6 +87,8 @@ def queued_answer(queued: Queued, function: Function, user: User, base: str) -> 
         id=queued.run_id,
         words="queued" if build.state is State.BUILT else f"queued: waits for build {build.id}",
         trigger=TRIGGER,
+        why=why(TRIGGER, {}, user.name),
+        why_url="",
         repo=f"{function.owner}/{function.repo.name}",
         commit=build.commit_sha,
         build=build.id,
@@ -172,6 +177,8 @@ def push_answer(push: Push, user: str) -> PushAnswer:
         new_sha=push.new_sha,
         user=user,
         trigger=push.trigger,
+        why=why(push.trigger, push.cause, user),
+        why_url=read_cause(push.cause).url,
         created_at=push.created_at,
         created=iso(push.created_at),
     )

@@ -12,6 +12,7 @@ from hermes.audit import OPERATOR, write_down
 from hermes.cli.act import Row, as_json, day, fields_of, say, with_database
 from hermes.cli.admin_repos import find
 from hermes.database import Database
+from hermes.sealed import Sealed
 from hermes.secret_keys import add_key, encrypt_anew, forget_keys, key_file
 from hermes.secret_store import Keeping, NewSecret, Secret, list_secrets, remove_secret, set_secret
 from hermes.settings import load_settings
@@ -108,7 +109,9 @@ def secret_rotate_key() -> None:
     async def act(database: Database) -> int:
         add_key(key)
         async with database.write() as session:
-            rows = (await session.scalars(select(Secret).with_for_update())).all()
+            rows: list[Secret | Sealed] = []
+            rows += (await session.scalars(select(Secret).with_for_update())).all()
+            rows += (await session.scalars(select(Sealed).with_for_update())).all()
             for row in rows:
                 row.ciphertext = encrypt_anew(key, row.name, row.ciphertext)
             write_down(session, OPERATOR, "secret key rotated", str(key), f"{len(rows)} secrets")

@@ -24,7 +24,7 @@ def executions() -> None:
 @click.option("--function", metavar="NAME", help="Only of OWNER/NAME or OWNER/NAME:VERSION.")
 @click.option("--since", metavar="TIME", help="Begun since: 2h, 3d, 2026-11-21, Unix seconds.")
 @click.option("--until", metavar="TIME", help="Begun before.")
-@click.option("--trigger", metavar="WORD", help="Only started so: push, api, retry, ….")
+@click.option("--trigger", metavar="WORD", help="Only started so: push, api, retry, webhook, ….")
 @click.option("--user", metavar="NAME", help="Only of this user.")
 @click.option("--commit", metavar="SHA", help="Only of commits that begin so.")
 @click.option(

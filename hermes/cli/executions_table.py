@@ -75,7 +75,7 @@ def inspection(run: Run, build: Build) -> str:
 def _facts(run: Run, build: Build) -> Iterator[str]:
     version = f":{build['version']}" if build["version"] else ""
     yield f"  function   {run['repo']}{version}  commit {run['commit'][:12]}"
-    yield f"  started by {run['user']} ({run['trigger']}) at {_at(run['created_at'])}"
+    yield f"  {run['why']} ({run['trigger']}) at {_at(run['created_at'])}"
     yield f"  build {build['id']:<5}{build['words'] or build['state']}{_when_built(run, build)}"
     if run["started_at"]:
         start = f" ({_start(run)} start)" if _start(run) else ""

@@ -68,6 +68,8 @@ class Run(Times):
     reason: str
     words: str
     trigger: str
+    why: str
+    why_url: str
     repo: str
     commit: str
     build: int
