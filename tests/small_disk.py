@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hermes.executors.disks import can_mount
 from tests.conftest import missing
+from tests.service import wait_for
 
 _STEPS = (16 << 20, 1 << 20, 64 << 10, 4 << 10)  # bytes
 
@@ -83,8 +84,10 @@ class SmallDisk:
         trigger.write_text("a test")
 
     def mend(self) -> None:
-        """Check and mount it anew; nobody may have it open."""
+        """Check and mount it anew; nobody may have it open. Its device stays while anybody looks at it,
+        as each `mount` of this machine does, and would be mounted again with what was read of it before."""
         self._unmount()
+        wait_for(lambda: not _devices_of(self.image))
         call("e2fsck", "-f", "-y", self.image, check=False)  # 1: mended
         self._mount()
 
@@ -101,3 +104,8 @@ class SmallDisk:
                 return
             time.sleep(0.1)
         call("umount", "--lazy", self.point)
+
+
+def _devices_of(image: Path) -> bytes:
+    done = subprocess.run(["losetup", "--associated", image], check=True, capture_output=True)
+    return done.stdout
