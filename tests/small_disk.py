@@ -84,11 +84,15 @@ class SmallDisk:
         trigger.write_text("a test")
 
     def mend(self) -> None:
-        """Check and mount it anew; nobody may have it open. As long as a box of somebody still has it among
-        its mounts, what is mounted is the old one, which cannot be written."""
+        """Check and mount it anew; nobody may have it open. Its device stays while anybody looks at it, as each
+        `mount` of this machine does, or a box has it among its mounts; what would be mounted then is the old
+        one, with what was read of it before, and cannot be written."""
 
         def is_mended() -> bool:
-            self._unmount()
+            if self.point.is_mount():
+                self._unmount()
+            if _devices_of(self.image):
+                return False
             call("e2fsck", "-f", "-y", self.image, check=False)  # 1: mended
             self._mount()
             return self._can_be_written()
@@ -115,3 +119,8 @@ class SmallDisk:
                 return
             time.sleep(0.1)
         call("umount", "--lazy", self.point)
+
+
+def _devices_of(image: Path) -> bytes:
+    done = subprocess.run(["losetup", "--associated", image], check=True, capture_output=True)
+    return done.stdout
