@@ -1,4 +1,4 @@
-"""Uploads: many files against as many calls with the same bytes, one against a warm call, and a watched folder."""
+"""Uploads: many files against as many calls of the same bytes, one against a warm call; a watched folder."""
 
 import http.client
 import os

@@ -25,8 +25,6 @@ COPY = shell(
 FUNCTION = "/api/v1/functions/alice/copy"
 DATA = random.Random(9).randbytes(200_000)
 
-pytestmark = pytest.mark.fault(49)
-
 
 def but(*steps: str) -> list[str]:
     """All points of an upload, without those that this way of it does not come by."""
@@ -77,6 +75,7 @@ def the_one(service: Service, name: str) -> dict[str, Any]:
     return upload
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("point", but("received", "delivered"))
 def test_a_file_that_is_sent_again_with_its_key_has_one_run(frail: Service, point: str) -> None:
     name, has_struck = f"put-{point}", strike(frail, point)
@@ -93,6 +92,7 @@ def test_a_file_that_is_sent_again_with_its_key_has_one_run(frail: Service, poin
     the_one(frail, name)
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("point", but("delivered"))
 def test_a_file_in_parts_is_finished_also_when_its_sender_is_gone(frail: Service, point: str) -> None:
     name = f"parts-{point}"
@@ -111,6 +111,7 @@ def test_a_file_in_parts_is_finished_also_when_its_sender_is_gone(frail: Service
     the_one(frail, name)
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("point", but("received"))
 def test_a_file_of_a_watched_folder_is_taken_once(frail: Service, place: Path, point: str) -> None:
     name, has_struck = f"watched-{point}", strike(frail, point)

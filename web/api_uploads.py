@@ -25,6 +25,9 @@ from web.upload_shapes import upload_answer
 _FILE = Content(("application/octet-stream",), "the file, byte for byte")
 _PART = Content(("application/offset+octet-stream",), "the bytes from `Upload-Offset` on")
 _JSON = "application/json"
+_REFUSED = (400, 403, 409, 413, 507)
+_KEY = {"Idempotency-Key": "the same key and file again within a day: no second run"}
+_DIGEST = {"Repr-Digest": "`sha-256=:BASE64:`: only this file is taken", "X-Checksum-Sha256": "or in hex"}
 _TUS = {"Tus-Resumable": "`1.0.0`"}
 
 
@@ -126,42 +129,34 @@ class UploadsApi:
 
 def endpoints(site: Site) -> list[Endpoint]:
     """In the order of the documents."""
-    api, one = UploadsApi(site), "/functions/{owner}/{function}"
-    refused = (400, 403, 409, 413, 507)
-    key = {"Idempotency-Key": "the same key and file again within a day: no second run"}
-    digest = {"Repr-Digest": "`sha-256=:BASE64:`: only this file is taken", "X-Checksum-Sha256": "or in hex"}
-    announced = {"Upload-Length": "how many bytes it has", "Upload-Metadata": "`path BASE64`"}
+    api = UploadsApi(site)
+    one, upload = "/functions/{owner}/{function}", "/uploads/{upload}"
+    announced = _TUS | _DIGEST | {"Upload-Length": "its size in bytes", "Upload-Metadata": "`path BASE64`"}
+    went_on = _TUS | {"Upload-Offset": "how many bytes are here"}
+    again = {200: Also("this key was asked with before", UploadAnswer)}
     return [
         Endpoint(
             "PUT",
             f"{one}/inbox/{{path:path}}",
             api.put_file,
             status=201,
-            errors=refused,
+            errors=_REFUSED,
             model=UploadAnswer,
             raw_body=_FILE,
-            others={200: Also("this key was asked with before", UploadAnswer)},
-            headers=key | digest,
+            others=again,
+            headers=_KEY | _DIGEST,
         ),
         Endpoint(
             "POST",
             f"{one}/inbox",
             api.announce_file,
-            201,
-            (*refused, 412),
+            status=201,
+            errors=(*_REFUSED, 412),
             model=UploadAnswer,
-            headers=_TUS | announced | digest,
+            headers=announced,
         ),
-        Endpoint("GET", "/uploads/{upload}", api.get_upload, model=UploadAnswer),
-        Endpoint(
-            "PATCH",
-            "/uploads/{upload}",
-            api.send_part,
-            204,
-            (*refused, 412, 415, 423),
-            raw_body=_PART,
-            headers=_TUS | {"Upload-Offset": "how many bytes are here"},
-        ),
-        Endpoint("DELETE", "/uploads/{upload}", api.drop_upload, 204, (409,)),
+        Endpoint("GET", upload, api.get_upload, model=UploadAnswer),
+        Endpoint("PATCH", upload, api.send_part, 204, (*_REFUSED, 412, 423), raw_body=_PART, headers=went_on),
+        Endpoint("DELETE", upload, api.drop_upload, 204, (409,)),
         Endpoint("GET", f"{one}/uploads", api.list_uploads),
     ]
