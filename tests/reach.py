@@ -191,7 +191,7 @@ TABLE = {
     "GET /api/v1/functions/{owner}/{function}/outbox": of_members(200),
     "GET /api/v1/functions/{owner}/{function}/outbox/{path:path}": of_members(200),
     "GET /api/v1/uploads/{upload}": of_members(200),
-    "PATCH /api/v1/uploads/{upload}": account(412),
+    "PATCH /api/v1/uploads/{upload}": mine(412),
     "DELETE /api/v1/uploads/{upload}": mine(409),  # it is whole
     "GET /api/v1/builds/{build}": of_members(200),
     "GET /api/v1/builds/{build}/log": of_members(200),

@@ -17,7 +17,7 @@ from hermes.process import Context, open_context
 from hermes.settings import Settings, load_settings
 from web.app import Pages
 
-_GROWING = ("push", "build", "run", "rank", "event", "artifact", "metric", "gpu_sample")
+_GROWING = ("push", "build", "run", "rank", "event", "artifact", "metric", "gpu_sample", "upload")
 _WHOLE_TABLE = re.compile(rf"SCAN ({'|'.join(_GROWING)})\b")
 _MOST_STATEMENTS = 25
 _PAGES = {
@@ -31,6 +31,11 @@ _PAGES = {
     "badge of a metric": "/{repo}/badge.svg?metric=loss",
     "latest": "/{repo}/latest?branch=main",
     "latest artifact": "/{repo}/latest/artifacts/result.csv",
+    "uploads": "/functions/{repo}/uploads",
+    "uploads of a name": "/functions/{repo}/uploads?name=a.png",
+    "api uploads": "/api/v1/functions/{repo}/uploads",
+    "outbox": "/api/v1/functions/{repo}/outbox/img?after=img/a.png",
+    "a file of the outbox": "/api/v1/functions/{repo}/outbox",
     "api run": "/api/v1/runs/{wide_run_id}",
     "api commit": "/api/v1/repos/{repo}/commits/{sha}",
 }

@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.access_tools import open_house
+from tests.cable import Cable
 from tests.programs import shell
 from tests.service import Service, wait_for
 
@@ -94,18 +95,25 @@ def test_what_goes_wrong_is_said(house: Service, files: Path) -> None:
 
 
 def test_a_big_file_survives_a_restart_of_the_service(house: Service, tmp_path: Path) -> None:
-    data = random.Random(2).randbytes(60 << 20)
+    data = random.Random(2).randbytes(24 << 20)
     (tmp_path / "big.bin").write_bytes(data)
     done: list[CompletedProcess[str]] = []
-    sending = threading.Thread(
-        target=lambda: done.append(put(house, str(tmp_path / "big.bin"), "--to", "alice/look"))
-    )
+    cable = Cable(0, house.port)
+    cable.plug_in()
+    cable.delay_s = 0.02
+    words = ("--to", "alice/look", "--server", f"http://127.0.0.1:{cable.here}")
+    sending = threading.Thread(target=lambda: done.append(put(house, str(tmp_path / "big.bin"), *words)))
     sending.start()
     inputs = house.data / "inputs"
     wait_for(lambda: any(each.stat().st_size > 4 << 20 for each in inputs.glob("*/*")))
+    cable.pull_out()
     house.stop()
     house.start()
+    assert not house.api("/functions/alice/look/uploads?name=big.bin")["uploads"][0]["run"]
+    cable.delay_s = 0.0
+    cable.plug_in()
     sending.join()
+    cable.end()
     assert done[0].returncode == 0, done[0].stderr
     upload = house.api("/functions/alice/look/uploads?name=big.bin")["uploads"]
     assert len(upload) == 1

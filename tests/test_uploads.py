@@ -26,6 +26,7 @@ LOOK = shell(
 )
 FUNCTION = "/api/v1/functions/alice/look"
 INBOX = f"{FUNCTION}/inbox"
+_MANY = 120
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +208,30 @@ def test_lists_come_in_pages_and_say_the_patterns(house: Service, alice: httpx.C
     names = [each["name"] for each in outbox["uploads"]]
     outbox = alice.get(httpx.URL(outbox["next"]).raw_path.decode()).json()
     assert names + [each["name"] for each in outbox["uploads"]] == [f"p/{number}.png" for number in range(5)]
+
+
+def test_hundreds_of_files_are_hundreds_of_runs(house: Service) -> None:
+    left, numbers = list(range(_MANY)), list[int]()
+
+    def send() -> None:
+        with house.client() as client:
+            while left:
+                number = left.pop()
+                answer = put(client, f"many/{number}.png", b"%d" % number)
+                assert answer.status_code == 201, answer.text
+                numbers.append(answer.json()["run"])
+
+    threads = [threading.Thread(target=send) for _ in range(6)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    assert len(set(numbers)) == _MANY
+
+    def outbox() -> list[dict[str, Any]] | None:
+        found = house.api("/functions/alice/look/outbox/many?limit=1000")["uploads"]
+        return found if all(each["ended_at"] for each in found) else None
+
+    found = wait_for(outbox, 600)
+    assert {each["run"] for each in found} == set(numbers)
+    assert {(each["state"], each["artifacts"]) for each in found} == {("succeeded", 1)}

@@ -21,9 +21,7 @@ from web.upload_answers import OutboxPage, OutputAnswer
 from web.upload_rows import newest_names, of_function, read_rows, rows_query
 from web.upload_shapes import outbox_address, upload_answer
 
-_OUTPUT = Content(
-    ("application/octet-stream", "application/json"), "the file; or what lies at this path, as at `…/outbox`"
-)
+_OUTPUT = Content(("application/octet-stream",), "the file; or what lies at this path")
 
 
 class OutboxQuery(Query):
@@ -110,6 +108,7 @@ def endpoints(site: Site) -> list[Endpoint]:
             f"{one}/outbox/{{path:path}}",
             api.get_outbox,
             errors=(416,),
+            model=OutboxPage,
             content=_OUTPUT,
             others=others,
         ),

@@ -23,7 +23,9 @@ from web.upload_rows import of_function, read_rows, rows_query
 from web.upload_shapes import upload_answer
 
 _FILE = Content(("application/octet-stream",), "the file, byte for byte")
-_PART = Content(("application/offset+octet-stream",), "the bytes from `Upload-Offset` on")
+_PART = Content(
+    ("application/offset+octet-stream", "application/octet-stream"), "the bytes from `Upload-Offset` on"
+)
 _JSON = "application/json"
 _REFUSED = (400, 403, 409, 413, 507)
 _KEY = {"Idempotency-Key": "the same key and file again within a day: no second run"}

@@ -27,7 +27,7 @@ from web.reading import UnsupportedType
 from web.site import Site, as_number
 
 VERSION = "1.0.0"
-_TYPE = "application/offset+octet-stream"
+_TYPES = ("application/offset+octet-stream", "application/octet-stream")
 _MOST_DIGITS = 16
 
 
@@ -82,12 +82,11 @@ class Parts:
 
     async def go_on(self, asked: Asked, number: int) -> Response:
         """More of it."""
-        request = asked.request
+        request, upload = asked.request, await self._find(asked.user, number)
         _check_version(request)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _TYPE:
-            raise UnsupportedType(f"a part of an upload is sent as {_TYPE}", "as tus 1.0 says it")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _TYPES:
+            raise UnsupportedType(f"a part of an upload is sent as {_TYPES[0]}", "as tus 1.0 says it")
         offset = _number(request, "Upload-Offset")
-        upload = await self._find(asked.user, number)
         received = upload.size_bytes
         if upload.run_id is None:
             await self._take_over(upload.id)
