@@ -327,6 +327,22 @@ async def test_it_reads_its_stdin_and_its_input_files_and_changes_no_others(benc
     assert bench.output.split() == [b"0", b"none"]
 
 
+async def test_it_finds_the_file_that_it_is_run_for_by_all_its_names(bench: Bench) -> None:
+    given = bench.folder / "given"
+    given.write_bytes(b"a picture")
+    given.chmod(0o444)
+    script = (
+        'cat "$HERMES_INPUT_FILE"; test "$HERMES_INPUT_FILE" = "$HERMES_INPUT_DIR/img/a b.png" && '
+        'test "$INPUT_FILE_PATH" = "$HERMES_INPUT_FILE" && test "$TMP_OUTPUT_DIR" = "$HERMES_OUTPUT_DIR"'
+    )
+    inputs = (("img/a b.png", given), ("other", given))
+    assert (await bench.run(script, inputs=inputs, input_file="img/a b.png")).code == 0
+    assert bench.output == b"a picture"
+    names = "${HERMES_INPUT_FILE-none} ${INPUT_FILE_PATH-none} ${TMP_OUTPUT_DIR-none}"
+    assert (await bench.run(f'echo "{names}"', inputs=inputs)).code == 0
+    assert bench.output == b"none none none\n"
+
+
 async def test_its_streams_are_told_apart_for_who_asks(bench: Bench) -> None:
     box = await bench.start("echo out; echo err >&2; echo more", apart=True)
     found: dict[int, bytes] = {}

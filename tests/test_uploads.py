@@ -26,7 +26,7 @@ LOOK = shell(
 )
 FUNCTION = "/api/v1/functions/alice/look"
 INBOX = f"{FUNCTION}/inbox"
-_MANY = 120
+_MANY = 80
 
 
 @pytest.fixture(scope="module")
