@@ -56,11 +56,14 @@ class Arrival:
 
 
 class Recorded(NamedTuple):
-    """What came of it; not `is_new`: it was recorded before, and this file is nobody's."""
+    """What came of it; not `is_new`: it was recorded before, and this file is nobody's. `row`: as it was made
+    now, of this function."""
 
     upload_id: int
     run_id: int
     is_new: bool
+    row: Upload | None
+    function: Function
 
 
 def check_wanted(function: Function, name: str) -> None:
@@ -119,7 +122,7 @@ class Uploads:
     async def record(self, user: User, function: Function, arrival: Arrival) -> Recorded:
         """Its row, if it has none yet, and its run. Raises Refused, Conflict."""
         faultpoint("upload.stored")
-        name, found = arrival.file.name, list[int]()
+        name, found, values = arrival.file.name, list[int](), _values(user, function, arrival)
 
         def around(ask: Ask, call: Callable[[], Queued]) -> Queued:
             if known := _known(ask, arrival):
@@ -129,7 +132,6 @@ class Uploads:
             if not queued.is_new:  # by its key
                 found.extend(row[0] for row in ask(_BY_RUN, run=queued.run_id))
             elif arrival.row_id is None:
-                values = _values(user, function, arrival)
                 found.append(int(ask(_NEW, **values, run_id=queued.run_id)[0][0]))
             else:
                 ask(_BEGIN, row=arrival.row_id, run=queued.run_id)
@@ -148,7 +150,10 @@ class Uploads:
         queued = await self.invoker.queue(user, function, asked, around)
         faultpoint("upload.recorded")
         await self.context.doorbell.ring(RANKS)
-        return Recorded(found[0], queued.run_id, queued.is_new)
+        row = None
+        if queued.is_new and arrival.row_id is None:
+            row = Upload(id=found[0], run_id=queued.run_id, **values)
+        return Recorded(found[0], queued.run_id, queued.is_new, row, function)
 
     async def finish(self, by: Actor, user: User, upload: Upload) -> None:
         """A file that came in parts is all here: its run. Raises UserError."""

@@ -20,20 +20,28 @@ from hooks.watch import BY
 
 RECORD = ".hermes.json"  # written last: when it is there, all is
 _AT_ONCE = 50
+_WAITS = (Upload.watch_id.is_not(None), Upload.delivered_at.is_(None))
 #: Something of somebody's lies in the way: that does not pass by itself.
 _FOR_GOOD = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EEXIST}
 
 
 async def deliver_all(context: Context) -> bool:
-    """What has ended; returns whether more is to come. Raises OSError."""
+    """All that has ended; returns whether more is to come. Raises OSError."""
+    while await _deliver_some(context) == _AT_ONCE:
+        pass
     async with context.database.read() as session:
-        waits = select(Upload).where(Upload.watch_id.is_not(None), Upload.delivered_at.is_(None))
-        ended = waits.join(Run, Run.id == Upload.run_id).where(Run.state.in_(TERMINAL))
+        query = select(Upload.id).where(*_WAITS).limit(1)
+        return (await session.scalars(query)).first() is not None
+
+
+async def _deliver_some(context: Context) -> int:
+    async with context.database.read() as session:
+        ended = select(Upload).join(Run, Run.id == Upload.run_id)
+        ended = ended.where(*_WAITS, Run.state.in_(TERMINAL))
         uploads = (await session.scalars(ended.order_by(Upload.id).limit(_AT_ONCE))).all()
-        more = (await session.scalars(waits.with_only_columns(Upload.id).limit(1))).first() is not None
     for upload in uploads:
         await _deliver(context, upload)
-    return more
+    return len(uploads)
 
 
 async def _deliver(context: Context, upload: Upload) -> None:

@@ -33,12 +33,15 @@ class Watching:
     _since: dict[str, tuple[str, float]] = field(default_factory=dict)  # as it is since when
     _unwanted: set[tuple[str, str]] = field(default_factory=set)
     _cleared_at: float = 0.0
+    scanned_s: float = 0.0  # what the last look at all of it took, without what was taken
 
     async def look(self) -> int:
         """Take what is new and whole; returns how many. Raises UserError, OSError: for none of it now."""
         if self._known is None:
             self._known = await self._remembered()
+        began = time.monotonic()
         found = await in_thread(scan, Path(self.watch.folder))
+        self.scanned_s = time.monotonic() - began
         ready = [
             each for each in found if (each.name, each.mark) not in self._known and self._is_settled(each)
         ]

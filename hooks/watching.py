@@ -32,20 +32,21 @@ class Watcher:
         """For ever; where no folder is watched, only that is looked at now and then."""
         read_at = float("-inf")
         while True:
-            began = time.monotonic()
+            began, scanned_s = time.monotonic(), 0.0
             try:
                 if began - read_at >= self._context.settings.poll:
                     await self._read()
                     read_at = began
                 for each in list(self._folders.values()):
                     await self._look(each)
+                    scanned_s += each.scanned_s
                 if self._is_owed:
                     self._is_owed = await deliver_all(self._context)
             except (Unavailable, OSError) as error:
                 log.warning("watched folders not looked at", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
             idle_s = _LOOK_S if self._folders or self._is_owed else self._context.settings.poll
-            await asyncio.sleep(max(idle_s, (time.monotonic() - began) * _SHARE))
+            await asyncio.sleep(max(idle_s, scanned_s * _SHARE))
 
     async def _read(self) -> None:
         async with self._context.database.read() as session:

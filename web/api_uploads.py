@@ -20,7 +20,7 @@ from web.site import Site
 from web.tus import Parts
 from web.upload_answers import UploadAnswer, UploadPage
 from web.upload_rows import of_function, read_rows, rows_query
-from web.upload_shapes import upload_answer
+from web.upload_shapes import fresh_answer, upload_answer
 
 _FILE = Content(("application/octet-stream",), "the file, byte for byte")
 _PART = Content(
@@ -58,7 +58,10 @@ class UploadsApi:
         The name has to match `on.upload` of the function's manifest. The program finds the file at
         `$HERMES_INPUT_FILE`. Each upload has a run of its own, also of a name that was uploaded before."""
         recorded = await self.inbox.take(asked.request, asked.user, named(asked.request, path))
-        answer = await self._record(asked, recorded.upload_id)
+        if recorded.row is not None:  # all that can be known of it
+            answer = fresh_answer(recorded.row, recorded.function, asked.user, self.base)
+        else:
+            answer = await self._record(asked, recorded.upload_id)
         headers = {"Location": self._address(recorded.upload_id), "X-Hermes-Run": str(recorded.run_id)}
         status = 201 if recorded.is_new else 200
         return Response(answer.model_dump_json(), status, headers, _JSON)

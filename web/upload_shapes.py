@@ -2,6 +2,9 @@
 
 from urllib.parse import quote
 
+from hermes.functions import Function
+from hermes.states import State
+from hermes.tables import Upload, User
 from hermes.uploads import page_address
 from web.endpoint import PREFIX
 from web.upload_answers import UploadAnswer
@@ -12,6 +15,14 @@ def outbox_address(base: str, owner: str, name: str, path: str = "") -> str:
     """Where what came of uploads lies; `base` is what addresses start with."""
     inside = f"/{quote(path)}" if path else ""
     return f"{base}{PREFIX}/functions/{owner}/{name}/outbox{inside}"
+
+
+def fresh_answer(upload: Upload, function: Function, user: User, base: str) -> UploadAnswer:
+    """One whose run was queued this moment: nothing more can be known of it."""
+    place = (function.owner, function.repo.name)
+    return upload_answer(
+        Row(upload, user.name, *place, State.QUEUED.value, "", None, upload.size_bytes), base
+    )
 
 
 def upload_answer(row: Row, base: str) -> UploadAnswer:
