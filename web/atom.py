@@ -1,7 +1,7 @@
 """`/{owner}/{repo}/atom.xml`: the runs that ended last, for feed readers (RFC 4287).
 
-They can sign in by HTTP Basic, or by a token of the scope `read` in the address, which is good for no more than
-reading if the address is told on."""
+They can sign in by HTTP Basic, or by a token of the scope `read` in the address, which is good for no more
+than reading if the address is told on."""
 
 import base64
 import binascii

@@ -147,7 +147,7 @@ def endpoints(site: Site) -> list[Endpoint]:
         Endpoint("DELETE", mine + one, api.delete_notification, 204),
         Endpoint("GET", f"{mine}{one}/attempts", api.list_attempts),
         Endpoint("POST", f"{mine}{one}/test", api.test_notification),
-        Endpoint("POST", mine + again, api.send_again, 202, errors=(403,)),
+        Endpoint("POST", mine + again, api.send_again, 204, errors=(403,)),
         Endpoint("GET", of_repo, api.list_repo_notifications, errors=(403,)),
         Endpoint("POST", of_repo, api.add_repo_notification, 201, errors=(403,)),
         Endpoint("GET", of_repo + one, api.get_repo_notification, errors=(403,)),
@@ -155,5 +155,5 @@ def endpoints(site: Site) -> list[Endpoint]:
         Endpoint("DELETE", of_repo + one, api.delete_repo_notification, 204, errors=(403,)),
         Endpoint("GET", f"{of_repo}{one}/attempts", api.list_repo_attempts, errors=(403,)),
         Endpoint("POST", f"{of_repo}{one}/test", api.test_repo_notification, errors=(403,)),
-        Endpoint("POST", of_repo + again, api.send_repo_again, 202, errors=(403,)),
+        Endpoint("POST", of_repo + again, api.send_repo_again, 204, errors=(403,)),
     ]

@@ -1,4 +1,4 @@
-"""`/settings/notifications`, and the same for a repository: who is told, whether it arrives, and the end of it."""
+"""`/settings/notifications`, and the same of a repository: who is told, whether it arrives, and its end."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
