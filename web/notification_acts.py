@@ -31,7 +31,7 @@ from hermes.throttle import Throttle
 from web.notices import Notices
 from web.site import Site
 
-_TESTS, _WINDOW_S = 10, 60.0
+_TESTS, _WINDOW_S = 30, 60.0
 
 
 @dataclass(frozen=True)
