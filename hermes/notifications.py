@@ -85,7 +85,7 @@ async def find_notification(session: AsyncSession, whose: Whose, notification_id
     found = select(Notification).where(Notification.id == notification_id, whose.rows)
     row = (await session.scalars(found)).first()
     if row is None:
-        raise NotFound(f"there is no notification {notification_id} there")
+        raise NotFound("there is no such notification there")
     return row
 
 
@@ -170,7 +170,7 @@ async def send_again(session: AsyncSession, row: Notification, attempt_id: int) 
     """What this attempt told is told once more. Raises NotFound, Refused."""
     attempt = await session.get(NoticeAttempt, attempt_id)
     if attempt is None or attempt.notification_id != row.id:
-        raise NotFound(f"there is no attempt {attempt_id} in its log")
+        raise NotFound("there is no such attempt in its log")
     if row.paused_at is not None:
         raise Refused("it is paused, so nothing is sent", "resume it first")
     if attempt.run_id is None:

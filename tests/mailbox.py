@@ -58,6 +58,10 @@ class _Handler(socketserver.StreamRequestHandler):
             else:
                 self.say("221 bye" if word == "QUIT" else "250 yes")
 
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()
+
     def setup_again(self) -> None:
         self.rfile = self.connection.makefile("rb")
         self.wfile = socketserver._SocketWriter(self.connection)  # type: ignore[attr-defined]

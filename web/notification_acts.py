@@ -92,7 +92,7 @@ class NotificationActs:
         """With who made it. Raises NotFound."""
         found = [each for each in await self.all(asker) if each[0].id == notification_id]
         if not found:
-            raise NotFound(f"there is no notification {notification_id} there")
+            raise NotFound("there is no such notification there")
         return found[0]
 
     async def attempts(self, asker: Asker, notification_id: int) -> Sequence[NoticeAttempt]:
