@@ -65,7 +65,7 @@ def list_(client: Client, repo: str, as_json: bool) -> None:
 
 def _row(one: dict[str, Any], repo: str) -> tuple[str, ...]:
     branches = " ".join(one["branches"]) or ("the default" if repo else "all")
-    state = "well" if one["taken_at"] else "nothing sent yet"
+    state = "well" if one["taken_at"] else "nothing taken yet"
     if one["error"]:
         state = f"not taken: {one['error']}"
     if one["paused_at"]:
