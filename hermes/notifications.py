@@ -38,6 +38,7 @@ POLICIES = {
 }
 MOST = 20  # of one repository, and of one user
 KEPT_ATTEMPTS = 50  # of each
+STOPPED = "its receiver has asked for no more mail"
 TARGET, SECRET = "target", "secret"  # what is sealed of each
 _TOPIC_NAME = re.compile(r"/[A-Za-z0-9_-]{1,64}/?")
 
@@ -134,8 +135,15 @@ async def pause(session: AsyncSession, row: Notification, why: str) -> None:
     await drop_waiting(session, row)
 
 
+def check_not_stopped(row: Notification) -> None:
+    """Raises Refused where its receiver wants no mail, not even a test."""
+    if row.paused_why == STOPPED:
+        raise Refused(STOPPED, "ask them; then remove it, and add it anew")
+
+
 def resume(row: Notification) -> None:
-    """Of the next run that ends it is told again."""
+    """Of the next run that ends it is told again. Raises Refused."""
+    check_not_stopped(row)
     row.paused_at, row.paused_why, row.error = None, "", ""
 
 

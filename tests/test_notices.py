@@ -272,6 +272,10 @@ def test_mail_threads_and_says_why_and_how_to_end_it(house: Service, post: Mailb
         ended = stranger.post(stop, data={"List-Unsubscribe": "One-Click"})
     assert ended.status_code == 200 and "ada@example.org gets no more" in ended.text
     assert "no more mail" in mailed.one(number)["paused_why"]
+    with house.client() as client:
+        assert client.patch(f"{mailed.base}/{number}", json={"paused": False}).status_code == 403
+        assert client.post(f"{mailed.base}/{number}/test").status_code == 403
+    assert len(_mails(post, "ada@example.org")) == 2
 
 
 def _mails(post: Mailbox, receiver: str) -> list[EmailMessage]:

@@ -31,8 +31,8 @@ def as_mail(message: Message, envelope: Envelope) -> EmailMessage:
     mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Hermes-Event"] = str(message.body["event"])
-    mail.set_content(_text(message, envelope))
-    mail.add_alternative(_html(message, envelope), subtype="html")
+    mail.set_content(_text(message, envelope), cte="quoted-printable")  # every server takes seven bits
+    mail.add_alternative(_html(message, envelope), subtype="html", cte="quoted-printable")
     return mail
 
 

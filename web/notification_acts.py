@@ -11,10 +11,12 @@ from hermes.branch_patterns import check_branches
 from hermes.errors import NotFound, Refused, TooMany
 from hermes.notifications import (
     MAIL,
+    STOPPED,
     Whose,
     Wish,
     add_notification,
     check_events,
+    check_not_stopped,
     find_notification,
     list_attempts,
     list_notifications,
@@ -111,9 +113,11 @@ class NotificationActs:
         return row, secret
 
     async def change(self, asker: Asker, notification_id: int, change: Change) -> None:
-        """Raises NotFound, UserError."""
+        """Raises NotFound, UserError, Refused."""
         async with self._database.write() as session:
             row = await find_notification(session, asker.whose, notification_id)
+            if not change.words:
+                return
             if change.events is not None:
                 check_events(change.events)
                 row.events = change.events
@@ -136,9 +140,10 @@ class NotificationActs:
             write_down(session, asker.by, "notification removed", asker.subject, detail)
 
     async def test(self, asker: Asker, notification_id: int) -> NoticeAttempt:
-        """A test message, now. Raises NotFound, TooMany."""
+        """A test message, now. Raises NotFound, Refused, TooMany."""
         async with self._database.read() as session:
             row = await find_notification(session, asker.whose, notification_id)
+        check_not_stopped(row)
         key = asker.whose.user.name
         if wait_s := self._tests.wait_s(key):
             raise TooMany(f"{_TESTS} tests a minute are the most", wait_s)
@@ -170,7 +175,7 @@ class NotificationActs:
             if row is None or row.kind != MAIL:
                 raise NotFound("there is no such mail, or no more", "the address in the mail has to be whole")
             if row.paused_at is None:
-                await pause(session, row, "its receiver has asked for no more mail")
+                await pause(session, row, STOPPED)
                 detail = f"{row.id}: paused by its receiver"
                 write_down(session, Actor("", address), "notification changed", row.shown, detail)
             return row.shown
