@@ -72,7 +72,7 @@ def tell(client: httpx.Client, path: str) -> None:
 @pytest.fixture(scope="module")
 def root(house: Service) -> str:
     """The token of an admin."""
-    return house.hermes("admin", "user", "add", "--admin", "root").stdout.strip()
+    return house.admin("user", "add", "--admin", "root").stdout.strip()
 
 
 @pytest.fixture(scope="module")
