@@ -44,6 +44,8 @@ POINTS = {
     "invoke.queued": "the run of a call is committed; the caller has heard nothing",
     "callback.sending": "a callback is taken from the outbox, not sent",
     "callback.sent": "the receiver has it; the outbox does not say so",
+    "notice.sending": "a message about a run is taken from the outbox, not sent",
+    "notice.sent": "its receiver has it; the outbox does not say so",
 }
 _ROOT = Path(__file__).parent.parent
 

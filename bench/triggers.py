@@ -1,0 +1,26 @@
+"""Triggers: what starts runs besides pushes, and how others hear how they went.
+
+notices  so many runs, and how long after the end of each a webhook has its message: alone, and beside a
+         receiver that answers nothing
+
+    make bench NAME=triggers [ARGS="--only notices --runs 20"]
+"""
+
+from bench import _tools
+from bench._tools import Figures
+from bench._triggers_notices import measure_notices
+
+_CASES = {"notices": 50}
+_MEASURES = {"notices": measure_notices}
+
+
+def measure() -> Figures:
+    """The whole measurement, as the command line asks for it."""
+    figures = Figures()
+    for name, runs in _tools.wanted(__doc__, _CASES).items():
+        _MEASURES[name](runs, figures)
+    return figures
+
+
+if __name__ == "__main__":
+    _tools.main(measure)
