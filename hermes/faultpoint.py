@@ -42,6 +42,9 @@ POINTS = {
     "rank.removed": "its box is gone; what it kept between attempts is there",
     "invoke.stored": "the input of a call is on disk; its run does not exist",
     "invoke.queued": "the run of a call is committed; the caller has heard nothing",
+    "schedule.due": "a schedule is due; its tick is not claimed",
+    "schedule.claimed": "its tick is claimed and its run is not queued, in one transaction",
+    "schedule.fired": "the run of a schedule is committed; no bell was rung",
     "callback.sending": "a callback is taken from the outbox, not sent",
     "callback.sent": "the receiver has it; the outbox does not say so",
 }

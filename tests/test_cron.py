@@ -1,4 +1,4 @@
-"""Cron expressions against a clock that is looked at minute by minute, and what is said of those that are none."""
+"""Cron expressions against a clock that is looked at minute by minute, and what is said of what is none."""
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -25,9 +25,21 @@ SPANS = [
     ("Asia/Kathmandu", "2026-06-01", 2),
 ]
 EXPRESSIONS = [
-    "30 2 * * *", "0 0 * * *", "15 1,2,3 * * *", "1 0 * * *", "45 1 * * 0", "0 12 * * *", "0,30 0-3 * * *",
-    "*/15 * * * *", "0 * * * *", "0 */6 * * *", "*/20 1-3 * * *", "10 */2 * * *", "* 2 * * *", "*/30 1 * * *",
-]  # fmt: skip
+    "30 2 * * *",
+    "0 0 * * *",
+    "15 1,2,3 * * *",
+    "1 0 * * *",
+    "45 1 * * 0",
+    "0 12 * * *",
+    "0,30 0-3 * * *",
+    "*/15 * * * *",
+    "0 * * * *",
+    "0 */6 * * *",
+    "*/20 1-3 * * *",
+    "10 */2 * * *",
+    "* 2 * * *",
+    "*/30 1 * * *",
+]
 
 
 def _numbers(field: str, low: int, high: int) -> set[int]:
@@ -181,10 +193,16 @@ def test_names_are_expressions_of_their_own() -> None:
 @pytest.mark.parametrize(
     ("name", "near"),
     [
-        ("Berlin", "Europe/Berlin"), ("america/sao paulo", "America/Sao_Paulo"), ("Europe/Berln", "Europe/Berlin"),
-        ("localtime", ""), ("../../etc/passwd", ""), ("CEST", ""), ("", ""), ("posix/Europe/Berlin", "Europe/Berlin"),
+        ("Berlin", "Europe/Berlin"),
+        ("america/sao paulo", "America/Sao_Paulo"),
+        ("Europe/Berln", "Europe/Berlin"),
+        ("localtime", ""),
+        ("../../etc/passwd", ""),
+        ("CEST", ""),
+        ("", ""),
+        ("posix/Europe/Berlin", "Europe/Berlin"),
     ],
-)  # fmt: skip
+)
 def test_a_zone_that_is_none_is_refused_with_the_nearest_that_is(name: str, near: str) -> None:
     with pytest.raises(ValueError, match=f"did you mean '{near}'" if near else "write it as in"):
         check_zone(name)
@@ -211,18 +229,36 @@ def test_a_manifest_has_one_schedule_or_several_in_each_form() -> None:
     [
         ('[on]\nschedule = "0 3 * *"', "2:1: on.schedule: '0 3 * *' has 4 fields, not five"),
         ('[on]\nschedule = "0 0 30 2 *"', "2:1: on.schedule: '0 0 30 2 *' never comes: no such month"),
-        ('[on]\nschedule = [\n  "@daily",\n  "61 * * * *",\n]', "4:3: on.schedule.cron: '61 * * * *' is no cron"),
-        ('[[on.schedule]]\ncron = "@daily"\n[[on.schedule]]\ncron = "@dayly"', "4:8: on.schedule.cron: '@dayly'"),
-        ('[on]\nschedule = { cron = "@daily", timezone = "Berlin" }', "2:42: on.schedule.timezone: there is no"),
-        ('[on]\nschedule = { cron = "@daily", overlap = "wait" }', "2:41: on.schedule.overlap = 'wait': must be"),
+        (
+            '[on]\nschedule = [\n  "@daily",\n  "61 * * * *",\n]',
+            "4:3: on.schedule.cron: '61 * * * *' is no cron",
+        ),
+        (
+            '[[on.schedule]]\ncron = "@daily"\n[[on.schedule]]\ncron = "@dayly"',
+            "4:8: on.schedule.cron: '@dayly'",
+        ),
+        (
+            '[on]\nschedule = { cron = "@daily", timezone = "Berlin" }',
+            "2:42: on.schedule.timezone: there is no",
+        ),
+        (
+            '[on]\nschedule = { cron = "@daily", overlap = "wait" }',
+            "2:41: on.schedule.overlap = 'wait': must be",
+        ),
         ('[on]\nschedule = { crom = "@daily" }', "2:1: unknown key 'crom', did you mean 'cron'?"),
         ('[on]\nschedule = ["@daily", "@daily"]', "2:1: on.schedule: '@daily' is there twice"),
         ("[on]\nschedule = 3", "2:1: on.schedule: must be a cron expression"),
         ('[on]\nschedule = ["@daily", 3]', "2:1: on.schedule: must be a cron expression"),
-        (f"[on]\nschedule = {['%d * * * *' % each for each in range(21)]}", "2:1: on.schedule: 21 schedules, 20"),
-        ('[on]\nschedule = { cron = "@daily", args = ["a\\u0000"] }', "2:31: on.schedule.args: must not hold"),
+        (
+            f"[on]\nschedule = {[f'{each} * * * *' for each in range(21)]}",
+            "2:1: on.schedule: 21 schedules, 20",
+        ),
+        (
+            '[on]\nschedule = { cron = "@daily", args = ["a\\u0000"] }',
+            "2:31: on.schedule.args: must not hold",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_schedule_that_is_wrong_is_told_with_its_place(text: str, words: str) -> None:
     assert refusal(text).startswith(f"hermes.toml:{words}")
 
