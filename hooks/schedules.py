@@ -14,9 +14,10 @@ from sqlalchemy import bindparam, func, select, update
 from hermes.at_once import Ask, ask_in
 from hermes.columns import Base
 from hermes.cron import NotCron, next_time
+from hermes.due import earlier, know, newest, usable
 from hermes.errors import Unavailable
 from hermes.faultpoint import faultpoint
-from hermes.firing import Due, Fired, earlier, fire, know, newest, usable
+from hermes.firing import Due, Fired, fire
 from hermes.journal import log
 from hermes.process import Context
 from hermes.pushes import build_for
