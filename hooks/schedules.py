@@ -80,7 +80,7 @@ class Firing:
 
     def __init__(self, context: Context, clock: Clock) -> None:
         self._context, self._database, self._clock = context, context.database, clock
-        self._next_at = self._looked_at = float("-inf")
+        self.next_at = self._looked_at = float("-inf")
         self._seen_at = float("inf")  # so that all is planned at first
 
     async def turn(self, rang: bool) -> float:
@@ -90,18 +90,18 @@ class Firing:
             await self._plan_anew(now)
             rang = True
         self._seen_at = now
-        if not rang and now < min(self._next_at, self._looked_at + _LOOK_S):
+        if not rang and now < min(self.next_at, self._looked_at + _LOOK_S):
             return self._wait_s(now)
         if self._context.room.trouble():  # nothing is claimed that could not be taken
             return _AGAIN_S
         while due := await self._database.read_at_once(lambda ask: [Due(*row) for row in ask(_DUE, now=now)]):
             await self._fire_all(due, now)
-        self._next_at = await self._database.read_at_once(lambda ask: ask(_NEXT)[0][0]) or float("inf")
+        self.next_at = await self._database.read_at_once(lambda ask: ask(_NEXT)[0][0]) or float("inf")
         self._looked_at = now
         return self._wait_s(self._clock.now())
 
     def _wait_s(self, now: float) -> float:
-        return min(max(self._next_at - now, 0.0), self._looked_at + _LOOK_S - now, _GLANCE_S)
+        return min(max(self.next_at - now, 0.0), self._looked_at + _LOOK_S - now, _GLANCE_S)
 
     async def _fire_all(self, due: list[Due], now: float) -> None:
         faultpoint("schedule.due")
