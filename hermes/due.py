@@ -76,6 +76,11 @@ class Known(NamedTuple):
         return f"{self.owner}/{self.repo}"
 
     @property
+    def page(self) -> str:
+        """Where its schedules stand."""
+        return f"/{self.name}#schedules"
+
+    @property
     def why_not(self) -> str:
         """Why nobody runs it any more; "" mostly."""
         if self.disabled_at is not None:

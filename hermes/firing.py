@@ -6,21 +6,23 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
 from sqlalchemy import bindparam, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.at_once import Ask
+from hermes.at_once import Ask, ask_in
 from hermes.audit import Actor, write_down_at_once
 from hermes.cause import Cause, Sender
 from hermes.columns import Base
 from hermes.cron import NotCron, next_time, show_time
 from hermes.due import Known, earlier, know, newest, usable
-from hermes.errors import Refused
+from hermes.errors import NotFound, Refused
 from hermes.fairness import check_room
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.plan import Plan
+from hermes.pushes import build_for
 from hermes.queueing import queue
 from hermes.settings import Settings
-from hermes.tables import Build
+from hermes.tables import Build, Push, User
 from hermes.trust import check_trusted_at_once
 
 TRIGGER = "schedule"
@@ -120,6 +122,29 @@ def _look(ask: Ask, known: Known) -> _Able:
     return _Able(build, what.plan, is_later=build is None or bool(before and known.overlap == "cancel"))
 
 
+async def make_usable(session: AsyncSession, known: Known) -> tuple[Build, Plan]:
+    """What it runs, whose build is queued if it has no image: as a push would. Raises Refused."""
+    what = await session.run_sync(lambda plain: newest(ask_in(plain), known))
+    build = await session.run_sync(lambda plain: usable(ask_in(plain), known, what))
+    if build is None:
+        push = await session.get_one(Push, what.push_id)
+        build = await build_for(session, push, what.plan, f"the schedule {known.cron} needs it")
+    await session.flush()
+    return build, what.plan
+
+
+async def start_now(session: AsyncSession, settings: Settings, schedule_id: int, by: User) -> int:
+    """A person does not want to wait for the next time: a run of theirs, whatever runs and whether it is
+    paused or not. Raises NotFound, Refused."""
+    known = await session.run_sync(lambda plain: know(ask_in(plain), schedule_id))
+    if known is None:
+        raise NotFound("there is no such schedule any more", "load the page again: somebody has pushed")
+    build, plan = await make_usable(session, known)
+    cause = Cause(f"schedule {known.cron}, started now by {by.name}", known.page)
+    sender = Sender(by.id, TRIGGER, cause)
+    return await session.run_sync(lambda plain: start(ask_in(plain), settings, known, build, plan, sender))
+
+
 def _following(known: Known, now: float) -> tuple[float, int]:
     """When it is due after now; and how many times it was since, besides this one."""
     following, missed = next_time(known.cron, known.timezone, now), 0
@@ -133,7 +158,7 @@ def _cause(known: Known, missed: int, now: float) -> Cause:
     words = f"schedule {known.cron}, due {show_time(known.next_at, known.timezone, now)}"
     if missed:
         words += f", {'at least ' * (missed >= MOST_COUNTED)}{missed} more missed"
-    return Cause(words, f"/{known.name}#schedules")
+    return Cause(words, known.page)
 
 
 def _pause(ask: Ask, known: Known, why: str) -> Fired:

@@ -14,16 +14,15 @@ from sqlalchemy import bindparam, func, select, update
 from hermes.at_once import Ask, ask_in
 from hermes.columns import Base
 from hermes.cron import NotCron, next_time
-from hermes.due import earlier, know, newest, usable
+from hermes.due import earlier, know
 from hermes.errors import Unavailable
 from hermes.faultpoint import faultpoint
-from hermes.firing import Due, Fired, fire
+from hermes.firing import Due, Fired, fire, make_usable
 from hermes.journal import log
 from hermes.process import Context
-from hermes.pushes import build_for
 from hermes.queue import BUILDS, CHANGED, RANKS, SCHEDULES, Bell
 from hermes.requests import cancel_run
-from hermes.tables import Push, Run, User
+from hermes.tables import Run, User
 from hermes.transitions import note
 
 AT_ONCE = 25  # in one transaction: others write meanwhile
@@ -133,10 +132,7 @@ class Firing:
             known = await session.run_sync(lambda plain: know(ask_in(plain), due.id))
             if known is None or known.next_at != due.at:
                 return
-            what = await session.run_sync(lambda plain: newest(ask_in(plain), known))
-            if await session.run_sync(lambda plain: usable(ask_in(plain), known, what)) is None:
-                push = await session.get_one(Push, what.push_id)
-                await build_for(session, push, what.plan, f"schedule {known.cron} needs it")
+            await make_usable(session, known)
             before = await session.run_sync(lambda plain: earlier(ask_in(plain), known))
             if before and known.overlap == "cancel":
                 run, user = await session.get_one(Run, before), await session.get_one(User, known.user_id)
