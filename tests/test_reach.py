@@ -69,7 +69,10 @@ def objects(
     house: Service, secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Objects]:
     """What is private, what is public, and names and numbers of what does not exist."""
-    private, opened = objects_of(house, "hidden-one", RARELY), objects_of(house, "open-one", "public = true\n" + RARELY)
+    private, opened = (
+        objects_of(house, "hidden-one", RARELY),
+        objects_of(house, "open-one", "public = true\n" + RARELY),
+    )
     key = public(make_key(tmp_path_factory.mktemp("key")))
     with browsing(house, house.token) as owner:
         for repo in ("hidden-one", "open-one"):
@@ -86,7 +89,14 @@ def objects(
             "key": re.findall(r"/keys/(\d+)/remove", owner.get("/settings/keys").text)[0],
         }
     numbers = dict.fromkeys(("run", "build", "artifact", "token", "token_id", "key"), "999999")
-    names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0", "number": "1", "act": "pause"}
+    names = {
+        "owner": "alice",
+        "repo": "no-such-one",
+        "function": "no-such-one",
+        "rank": "0",
+        "number": "1",
+        "act": "pause",
+    }
     missing = names | {"sha": "f" * 40} | numbers
     return {"private": private | rows, "public": opened | rows, "missing": missing}
 
