@@ -146,5 +146,5 @@ def endpoints(site: Site) -> list[Endpoint]:
         Endpoint("GET", all_, api.list_repo_schedules),
         Endpoint("POST", f"{one}/pause", api.pause_schedule, errors=(403,)),
         Endpoint("POST", f"{one}/resume", api.resume_schedule, errors=(403,)),
-        Endpoint("POST", f"{one}/run", api.run_schedule, 201, errors=(403, 429, 507), location="/runs/{run}"),
+        Endpoint("POST", f"{one}/run", api.run_schedule, 201, errors=(403, 429), location="/runs/{run}"),
     ]
