@@ -46,8 +46,13 @@ POINTS = {
     "upload.stored": "an uploaded file is whole and on disk; its run does not exist",
     "upload.recorded": "an upload and its run are committed; nobody has heard",
     "upload.delivered": "outputs of a watched file lie beside its folder; the row does not say so",
+    "schedule.due": "a schedule is due; its tick is not claimed",
+    "schedule.claimed": "its tick is claimed and its run is not queued, in one transaction",
+    "schedule.fired": "the run of a schedule is committed; no bell was rung",
     "callback.sending": "a callback is taken from the outbox, not sent",
     "callback.sent": "the receiver has it; the outbox does not say so",
+    "notice.sending": "a message about a run is taken from the outbox, not sent",
+    "notice.sent": "its receiver has it; the outbox does not say so",
 }
 _ROOT = Path(__file__).parent.parent
 

@@ -11,6 +11,8 @@ from hermes.credentials import Token as Token
 from hermes.invoked import STDIN as STDIN
 from hermes.invoked import IdempotencyKey as IdempotencyKey
 from hermes.invoked import Input as Input
+from hermes.messages import NoticeAttempt as NoticeAttempt
+from hermes.messages import Notification as Notification
 from hermes.messages import Outbox as Outbox
 from hermes.messages import WebhookDelivery as WebhookDelivery
 from hermes.remains import Artifact as Artifact
@@ -80,6 +82,9 @@ class Push(Base):
     subject: Mapped[str] = mapped_column(default="")
     state: Mapped[str] = mapped_column(default="received", index=True)
     plan: Mapped[Json | None] = mapped_column(JSON)  # None: nothing is to be built
+    schedules: Mapped[list[Json] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # None: it says nothing of any
     created_at: Mapped[float]
 
 

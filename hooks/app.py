@@ -12,6 +12,7 @@ from hermes.pools import load_pools
 from hermes.process import Context
 from hermes.uploads import Uploads
 from hooks.arrivals import keep_tidy
+from hooks.schedules import keep_firing
 from hooks.watching import Watcher
 
 
@@ -30,4 +31,4 @@ class Hooks:
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
         watcher = Watcher(self._context, self._uploads)
-        return [keep_tidy(self._uploads), watcher.keep_watching()]
+        return [keep_firing(self._context), keep_tidy(self._uploads), watcher.keep_watching()]

@@ -29,6 +29,9 @@ _GOES_ON = """
 echo '::hermes progress 0.42 epoch 5 of 12'
 for step in $(seq 100 900); do echo "step $step  loss 0.$((1000 - step))"; sleep 1; done
 """
+_NIGHTLY = """[on]
+schedule = ["0 3 * * *", { cron = "0 8 * * MON-FRI", timezone = "Europe/Berlin", overlap = "queue" }]
+"""
 _DESCENDS = "echo ::metric loss={}; echo ::metric speed={} steps/s"
 _HEAD = """# What the pages look like
 
@@ -59,6 +62,12 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
         Shown("repository", "A repository", repo, "How to push there, and what every push became."),
         Shown(
             "trends", "A repository with metrics", f"/{house.user}/descent", "How they went, push by push."
+        ),
+        Shown(
+            "schedules",
+            "A repository with schedules",
+            f"/{house.user}/nightly",
+            "What runs by itself, and when.",
         ),
         Shown("commit", "A commit", f"{repo}/commit/{pushed['mandelbrot'].sha}", "To send to a colleague."),
         Shown("run", "A run", f"/runs/{run['id']}", "Everything that is known of one run."),
@@ -98,6 +107,12 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
             "keys", "SSH keys", "/settings/keys", "Which keys sign you in, and which one the server shows."
         ),
         Shown("secrets", "Secrets", "/settings/secrets", "Variables that runs get and nobody sees again."),
+        Shown(
+            "notifications",
+            "Notifications",
+            f"{repo}/settings/notifications",
+            "Who is told that a branch broke, and whether it arrives.",
+        ),
         Shown("settings", "Settings of a repository", f"{repo}/settings", "Who may do what there."),
         Shown(
             "not-found", "Not found", f"{repo}-hidden", "The same for what is hidden and what is not there."
@@ -158,6 +173,10 @@ def push_samples(house: Service, root: str) -> dict[str, Pushed]:
         descent.tree.write({"main.sh": _DESCENDS.format(loss, speed)}).commit(f"loss {loss}")
         house.push(descent.tree, repo="descent")
     upload_some(house)
+    house.run_of(house.push(shell("echo done", _NIGHTLY), repo="nightly"))
+    with house.client() as client:
+        for act in ("1/run", "2/pause"):
+            assert client.post(f"/api/v1/repos/{house.user}/nightly/schedules/{act}").is_success
     training = house.push(shell(_GOES_ON, "[run]\ncpus = 1\n"), "detach", repo="training")
     live = wait_for(lambda: house.commit_page(training)["runs"])[0]
     wait_for(lambda: house.api(f"/runs/{live['id']}")["ranks"][0]["progress"])
@@ -191,6 +210,19 @@ def set_secrets(house: Service) -> None:
             client.put(f"/api/v1/{whose}/secrets/{name}", json=body).raise_for_status()
 
 
+def tell(house: Service) -> None:
+    """Two, of which one has not arrived."""
+    with house.client() as client:
+        for kind, target, branches in (
+            ("slack", "https://hooks.slack.invalid/services/T0/B0/xyz", []),
+            ("webhook", "https://ci.lab.invalid/hermes", ["main", "release/*"]),
+        ):
+            body = {"kind": kind, "target": target, "branches": branches}
+            path = f"/api/v1/repos/{house.user}/mandelbrot/notifications"
+            made = client.post(path, json=body).raise_for_status().json()
+        client.post(f"{path}/{made['id']}/test").raise_for_status()
+
+
 def main() -> None:
     """Starts an instance in a temporary directory, and ends it."""
     with tempfile.TemporaryDirectory(prefix="hermes-screenshots-") as folder:
@@ -202,6 +234,7 @@ def main() -> None:
         try:
             shown = pages(house, push_samples(house, root))
             set_secrets(house)
+            tell(house)
             FOLDER.mkdir(exist_ok=True)
             for old in FOLDER.glob("*.png"):
                 old.unlink()

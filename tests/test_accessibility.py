@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -27,6 +28,7 @@ FILES: dict[str, str | bytes] = {
     "table.csv": "step,loss\n1,0.5\n2,0.4\n3,0.2\n",
     "src/pi.py": "# words\ndef pi() -> float:\n    return 3.14 * int('1')\n",
 }
+TWO = '[on]\nschedule = ["@daily", { cron = "0 3 * * *", timezone = "Europe/Berlin", args = ["7"] }]\n'
 COMPLAINS = "\techo 'main.sh:1:5: error: no such thing'; echo 'main.sh:1:7: warning: odd'; false"
 ADMIN = ("", "/runners", "/images", "/settings", "/audit")
 
@@ -58,6 +60,16 @@ def waiting(house: Service, root: str) -> int:
     return int(live["id"])
 
 
+def tell(client: httpx.Client, path: str) -> None:
+    """One that fails, one that is paused."""
+    for kind in ("webhook", "ntfy"):
+        made = client.post(
+            path, json={"kind": kind, "target": "https://hermes.invalid/x", "branches": ["a/*"]}
+        )
+        assert client.post(f"{path}/{made.json()['id']}/test").json()["error"]
+    assert client.patch(f"{path}/{made.json()['id']}", json={"paused": True}).status_code == 200
+
+
 @pytest.fixture(scope="module")
 def root(house: Service) -> str:
     """The token of an admin."""
@@ -73,13 +85,19 @@ def paths(house: Service, root: str) -> dict[str, str]:
     assert run["state"] == "failed", run
     build, source = house.settled(failed)["builds"][0], f"/alice/several/source/{done.sha}"
     live = waiting(house, root)
+    house.run_of(house.push(shell("true", TWO), repo="scheduled"))
     with house.client() as client:
         for name in ("notes.txt", "deep/folder/with/a/long/name-of-a-file.txt"):
             uploaded = client.put(f"/api/v1/functions/alice/several/inbox/{name}", content=b"words")
             assert uploaded.status_code == 201
+        address = "/api/v1/repos/alice/scheduled/schedules"
+        assert client.post(f"{address}/2/pause").status_code == 200
+        assert client.post(f"{address}/1/run").status_code == 201
         for whose in ("user", "repos/alice/several"):
             body = {"value": "long enough", "branches": ["release/*"]}
             assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
+        for whose in ("", "repos/alice/several/"):
+            tell(client, f"/api/v1/{whose}notifications")
     return {
         "dashboard": "/",
         "gpus": "/gpus",
@@ -94,9 +112,13 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "tokens": "/settings/tokens",
         "keys": "/settings/keys",
         "secrets": "/settings/secrets?secret=API_TOKEN",
+        "notifications": "/settings/notifications",
+        "the end of a mail": "/settings/notifications/1/stop?key=0",
         "a repository": "/alice/several",
         "a repository with trends": "/alice/measured",
+        "a repository with schedules": "/alice/scheduled",
         "its settings": "/alice/several/settings",
+        "its notifications": "/alice/several/settings/notifications",
         "a commit": f"/alice/several/commit/{done.sha}",
         "a commit beside its parent": f"/alice/measured/commit/{figures.sha}",
         "a failed build's commit": f"/alice/broken/commit/{failed.sha}",
@@ -208,7 +230,8 @@ def test_a_log_with_everything_open(paths: dict[str, str], visitor: Page) -> Non
 def test_all_that_is_folded(paths: dict[str, str], visitor: Page) -> None:
     """Tables below plots, environments, texts of artifacts."""
     found = []
-    for name in ("a repository with trends", "a run", "artifacts", "a function", "the API"):
+    folded = ("a repository with trends", "a run", "artifacts", "a function", "the API", "its notifications")
+    for name in folded:
         visitor.goto(paths[name])
         assert visitor.locator("main details").count(), name
         visitor.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")

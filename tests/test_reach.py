@@ -35,6 +35,9 @@ RAW = re.compile(" /api/|/logs?$|/log/|/result$|/events$|zip$|^GET /artifacts/")
 Objects = dict[str, str]
 
 
+RARELY = '[on]\nschedule = "0 0 1 1 *"\nupload = "*.txt"\n'
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance of its own: its people mistake their tokens often."""
@@ -52,16 +55,27 @@ def secrets(house: Service) -> dict[str, str]:
 
 def objects_of(house: Service, name: str, manifest: str) -> Objects:
     """A repository with all that there can be of one, and what its addresses are made of."""
-    pushed = house.push(shell(LEAVES, f'{manifest}[on]\nupload = "*.txt"\n'), repo=f"alice/{name}")
+    pushed = house.push(shell(LEAVES, manifest), repo=f"alice/{name}")
     run = house.run_of(pushed)
     assert run["state"] == "succeeded", run
     artifact = httpx.URL(run["artifacts"][0]["url"]).path.split("/")[2]
+    notification = told(house, f"repos/alice/{name}/")
     found = {"owner": "alice", "repo": name, "sha": pushed.sha, "run": run["id"], "build": run["build"]}
     with house.client() as client:
         upload = client.put(f"/api/v1/functions/alice/{name}/inbox/out.txt", content=b"words").json()
     house.settled(pushed)
     known = {key: str(value) for key, value in found.items()} | {"upload": str(upload["id"])}
+    known |= {"repo_notification": notification, "attempt": "999999", "number": "1", "act": "pause"}
     return known | {"artifact": artifact, "rank": "0", "function": name}
+
+
+def told(house: Service, whose: str) -> str:
+    """The number of a notification."""
+    wish = {"kind": "webhook", "target": "https://hermes.invalid/"}
+    with house.client() as client:
+        answer = client.post(f"/api/v1/{whose}notifications", json=wish)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +83,10 @@ def objects(
     house: Service, secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Objects]:
     """What is private, what is public, and names and numbers of what does not exist."""
-    private, opened = objects_of(house, "hidden-one", ""), objects_of(house, "open-one", "public = true\n")
+    private, opened = (
+        objects_of(house, "hidden-one", RARELY),
+        objects_of(house, "open-one", "public = true\n" + RARELY),
+    )
     key = public(make_key(tmp_path_factory.mktemp("key")))
     with browsing(house, house.token) as owner:
         for repo in ("hidden-one", "open-one"):
@@ -84,10 +101,12 @@ def objects(
             "token": tokens[0],
             "token_id": tokens[1],
             "key": re.findall(r"/keys/(\d+)/remove", owner.get("/settings/keys").text)[0],
+            "notification": told(house, ""),
         }
-    ids = ("run", "build", "artifact", "upload", "token", "token_id", "key")
-    numbers = dict.fromkeys(ids, "999999")
+    kinds = ("run", "build", "artifact", "upload", "token", "token_id", "key", "notification")
+    numbers = dict.fromkeys((*kinds, "repo_notification", "attempt"), "999999")
     names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0"}
+    names |= {"number": "1", "act": "pause"}
     missing = names | {"sha": "f" * 40} | numbers
     return {"private": private | rows, "public": opened | rows, "missing": missing}
 
@@ -160,7 +179,10 @@ def address(key: str, where: Objects) -> tuple[str, str]:
     name = "API_TOKEN" if "/secrets/" in key else name
     file = "objects/batch" if GIT in key else "main.sh" if "/source/" in key else "out.txt"
     function = f"{where['function']}:9.9.9" if method == "DELETE" else where["function"]
-    values = where | {"name": name, "path": file, "function": function}
+    notification = where["repo_notification" if "/repos/" in key else "notification"]
+    if method == "DELETE" and "/repos/" in key:
+        notification = "999999"
+    values = where | {"name": name, "path": file, "function": function, "notification": notification}
     return method, re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
 
 

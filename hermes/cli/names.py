@@ -11,8 +11,8 @@ hermes --help: all commands.  hermes COMMAND --help: one of them."""
 
 #: For `hermes --help`.
 GROUPS = {
-    "Use": ("init", "login", "logout", "whoami", "run", "put", "logs", "artifacts"),
-    "Look": ("executions", "functions", "templates", "images", "gpus"),
+    "Use": ("init", "login", "logout", "whoami", "run", "put", "logs", "artifacts", "notify"),
+    "Look": ("executions", "schedules", "functions", "templates", "images", "gpus"),
     "Operate": ("up", "demo", "doctor", "admin", "completion"),
 }
 HIDDEN = ("git-credential", "execution", "function")
@@ -29,8 +29,10 @@ PLACES = {
     "put": "put:put",
     "logs": "logs:logs",
     "artifacts": "artifacts:artifacts",
+    "notify": "notify:notify",
     "executions": "executions:executions",
     "execution": "executions:executions",
+    "schedules": "schedules:schedules",
     "functions": "functions:functions",
     "function": "functions:functions",
     "gpus": "gpus:gpus",
