@@ -1,23 +1,27 @@
-"""How soon and how surely what happens elsewhere becomes a run.
+"""Triggers: how soon and how surely what happens elsewhere becomes a run, and others hear how it went.
 
-schedules: so many minutes with twenty schedules due at each, then a thousand due in the same second.
+schedules  so many minutes with twenty schedules due at each, then a thousand due in the same second
+notices    so many runs, and how long after the end of each a webhook has its message: alone, and beside a
+           receiver that answers nothing
 
-    make bench NAME=triggers [ARGS="--only schedules --runs 2"]
+    make bench NAME=triggers [ARGS="--only notices --runs 20"]
 """
 
 from bench import _tools
 from bench._tools import Figures
+from bench._triggers_notices import measure_notices
 from bench._triggers_schedules import measure_schedules
 
-#: What there is, in order, and how often: minutes.
-_CASES = {"schedules": 5}
+#: What there is, in order, and how often.
+_CASES = {"schedules": 5, "notices": 50}
+_MEASURES = {"schedules": measure_schedules, "notices": measure_notices}
 
 
 def measure() -> Figures:
-    """The whole measurement."""
-    wanted, figures = _tools.wanted(__doc__, _CASES), Figures()
-    if "schedules" in wanted:
-        measure_schedules(wanted["schedules"], figures)
+    """The whole measurement, as the command line asks for it."""
+    figures = Figures()
+    for name, runs in _tools.wanted(__doc__, _CASES).items():
+        _MEASURES[name](runs, figures)
     return figures
 
 

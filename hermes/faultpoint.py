@@ -47,6 +47,8 @@ POINTS = {
     "schedule.fired": "the run of a schedule is committed; no bell was rung",
     "callback.sending": "a callback is taken from the outbox, not sent",
     "callback.sent": "the receiver has it; the outbox does not say so",
+    "notice.sending": "a message about a run is taken from the outbox, not sent",
+    "notice.sent": "its receiver has it; the outbox does not say so",
 }
 _ROOT = Path(__file__).parent.parent
 

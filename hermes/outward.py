@@ -22,7 +22,11 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Undelivered(HermesError):
-    """It did not arrive, or was not taken; later it may."""
+    """It did not arrive, or was not taken; later it may. `wait_s`: not before then, as its receiver says;
+    `is_final`: it never will be."""
+
+    wait_s: float | None = None
+    is_final = False
 
 
 def parse_networks(text: str) -> tuple[Any, ...]:
