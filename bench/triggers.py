@@ -1,7 +1,8 @@
-"""Triggers: what starts runs besides pushes, and how others hear how they went.
+"""Triggers: how soon and how surely what happens elsewhere becomes a run, and others hear how it went.
 
-notices  so many runs, and how long after the end of each a webhook has its message: alone, and beside a
-         receiver that answers nothing
+schedules  so many minutes with twenty schedules due at each, then a thousand due in the same second
+notices    so many runs, and how long after the end of each a webhook has its message: alone, and beside a
+           receiver that answers nothing
 
     make bench NAME=triggers [ARGS="--only notices --runs 20"]
 """
@@ -9,9 +10,11 @@ notices  so many runs, and how long after the end of each a webhook has its mess
 from bench import _tools
 from bench._tools import Figures
 from bench._triggers_notices import measure_notices
+from bench._triggers_schedules import measure_schedules
 
-_CASES = {"notices": 50}
-_MEASURES = {"notices": measure_notices}
+#: What there is, in order, and how often.
+_CASES = {"schedules": 5, "notices": 50}
+_MEASURES = {"schedules": measure_schedules, "notices": measure_notices}
 
 
 def measure() -> Figures:

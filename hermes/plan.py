@@ -17,6 +17,7 @@ from hermes.images import ImageTable, choose_image
 from hermes.manifest import GpuPart, Manifest, RanksPart
 from hermes.packages import check_packages
 from hermes.pools import PoolTable, open_pools
+from hermes.timetable import ScheduleWant
 from hermes.units import show_limit, show_size
 
 MAX_RANKS = 10_000
@@ -54,6 +55,7 @@ class Plan(BaseModel):
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
     keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
+    schedules: list[ScheduleWant] = []  # of its branch, if that is the default one
 
     @property
     def world_size(self) -> int:
@@ -138,6 +140,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         ranks=_rank_parameters(manifest.ranks, tree.parameters),
         warnings=warnings,
         runs=runs,
+        schedules=manifest.on.schedule,
     )
 
 

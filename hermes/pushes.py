@@ -14,10 +14,11 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from hermes.at_once import Ask, ask_in
 from hermes.cause import Sender, read_cause
-from hermes.columns import Base
+from hermes.columns import Base, Json
 from hermes.plan import Plan
 from hermes.queueing import queue_run
 from hermes.removals import Data, removals_of
+from hermes.schedules import follow_push
 from hermes.states import TERMINAL, Event, State
 from hermes.tables import Build, Push, Repo, Run
 from hermes.transitions import move, note, note_at_once, rebuild
@@ -61,9 +62,18 @@ class RefUpdate:
 
 
 def receive(
-    ask: Ask, repo_id: int, sender: Sender, change: RefUpdate, plan: Plan | None, subject: str
+    ask: Ask,
+    repo_id: int,
+    sender: Sender,
+    change: RefUpdate,
+    plan: Plan | None,
+    subject: str,
+    *,
+    is_without_schedules: bool = False,
 ) -> Push:
-    """Record a push whose objects are in quarantine."""
+    """Record a push whose objects are in quarantine. Without a plan it may still say that its branch has no
+    schedules; one that goes has none."""
+    none: list[Json] | None = [] if is_without_schedules or change.is_delete else None
     values = {
         "repo_id": repo_id,
         "user_id": sender.user_id,
@@ -75,6 +85,7 @@ def receive(
         "subject": subject,
         "state": "received",
         "plan": None if plan is None else plan.model_dump(),
+        "schedules": none if plan is None else [each.model_dump() for each in plan.schedules],
         "created_at": time.time(),
     }
     push = Push(id=ask(_RECEIVE, **values)[0][0], **values)
@@ -100,12 +111,14 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     is_first = not repo.default_branch and push.ref.startswith(BRANCHES) and set(push.new_sha) != {"0"}
     if is_first:  # the first one that is there, as everywhere
         repo.default_branch = push.ref.removeprefix(BRANCHES)
+    await follow_push(session, repo, push)
     if push.plan is None:
         return None
     plan = Plan.model_validate(push.plan)
     if is_first:
         await propose(session, repo, push.user_id, plan)
-    build = await _build_for(session, push, plan)
+    build = await build_for(session, push, plan, f"pushed again (push {push.id})")
+    build.deleted_at = None  # what is pushed again is a function again
     if not plan.runs:
         return None
     sender = Sender(push.user_id, push.trigger, read_cause(push.cause))
@@ -121,7 +134,7 @@ async def _settle(session: AsyncSession, push: Push, state: str, reason: str = "
     return await session.run_sync(lambda plain: settle(ask_in(plain), push, state, reason))
 
 
-async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
+async def build_for(session: AsyncSession, push: Push, plan: Plan, why: str) -> Build:
     """The one build of this commit and these inputs; one that did not succeed is tried again."""
     same = select(Build).where(
         Build.repo_id == push.repo_id, Build.commit_sha == push.new_sha, Build.inputs == plan.build_inputs()
@@ -129,13 +142,12 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
     if (await session.scalars(same)).first() is None:
         await _new_build(session, push, plan)
     build = (await session.scalars(same.with_for_update())).one()
-    build.deleted_at = None  # what is pushed again is a function again
     if build.state is State.BUILT:
         if Data.IMAGES in await removals_of(session, (Data.IMAGES,), build.id):
             await rebuild(session, build)
     elif build.state in TERMINAL:
         values = {"faults": 0, "cancel_requested_at": None, "user_id": push.user_id}
-        await move(session, build, Event.RETRY, f"pushed again (push {push.id})", **values)
+        await move(session, build, Event.RETRY, why, **values)
     return build
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from hermes.process import Context
+from hooks.schedules import keep_firing
 
 
 class Hooks:
@@ -20,4 +21,4 @@ class Hooks:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return []
+        return [keep_firing(self._context)]

@@ -43,6 +43,7 @@ from web import (
     repository_settings,
     result,
     run,
+    schedules,
     scrape,
     secrets,
     signin,
@@ -93,7 +94,7 @@ class Pages:
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
-        of_repos = (repository_settings, badge, atom, latest, commit, source, repository)
+        of_repos = (repository_settings, schedules, badge, atom, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)

@@ -18,7 +18,9 @@ from hermes.threads import in_thread
 from web.addresses import addresses
 from web.badge import badge_markdown
 from web.history import Pushed, history, versions
+from web.lookup import Place
 from web.metrics import Measured, metrics_of
+from web.schedules import schedules_of
 from web.site import Site, number
 from web.trend import Plot, commits, durations, metric_plots
 
@@ -79,6 +81,7 @@ async def repository(site: Site, request: Request) -> Response:
         built = await versions(session, repo, _VERSIONS)
         writes = user is not None and await may_write(session, user, repo)
         moving = await _is_moving(session, repo)
+        timetable = await schedules_of(session, [Place(repo, owner)])
     return site.page(
         request,
         "repository.html",
@@ -94,6 +97,7 @@ async def repository(site: Site, request: Request) -> Response:
         manages=user is not None and may_manage(user, repo),
         addresses=addresses(site.context.settings, user, f"{owner}/{name}"),
         live=moving,
+        timetable=timetable,
         older=pushed[-1].id if len(pushed) == _SHOWN else 0,
         before=before,
     )
