@@ -47,7 +47,11 @@ class Upstream(Base):
     created_at: Mapped[float]
     delivered_at: Mapped[float | None]  # the last webhook that was right
     polled_at: Mapped[float | None]
-    error: Mapped[str] = mapped_column(default="")  # why the last fetch or report failed
+    error: Mapped[str] = mapped_column(default="")  # why the last fetch failed
+    report_error: Mapped[str] = mapped_column(default="")  # why the last report failed
+    denied_at: Mapped[
+        float | None
+    ]  # since then its token is no good: nothing is reported until there is a new one
 
     @property
     def url(self) -> str:

@@ -37,6 +37,7 @@ from web import (
     queue,
     rawlog,
     readiness,
+    reports,
     repository,
     repository_settings,
     result,
@@ -85,7 +86,8 @@ class Pages:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return [callbacks.keep_sending(self.site), self.site.exporter.keep_counting()]
+        sending = (callbacks.keep_sending(self.site), reports.keep_reporting(self.site))
+        return [*sending, self.site.exporter.keep_counting()]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
         """How errors look."""
