@@ -62,7 +62,7 @@ async def tell_run(session: AsyncSession, run: Run) -> None:
 
 
 async def tell_build(session: AsyncSession, build: Build) -> None:
-    """Its state has changed: the runs that wait for it stand differently, and so does a commit without one."""
+    """Its state has changed: runs that wait for it stand differently, and so does a commit without one."""
     if await _reporting(session, build.repo_id) is None:
         return
     if await _refs(session, build.repo_id, build.commit_sha):

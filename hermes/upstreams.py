@@ -104,6 +104,11 @@ def make_hook_secret() -> str:
     return secrets.token_hex(LEAST_SECRET_BYTES)
 
 
+def hook_url(public_url: str, kind: str, owner: str, name: str) -> str:
+    """Where webhooks for a repository of ours are sent; one of its own, as a forge has each address once."""
+    return f"{public_url}/webhooks/{kind}?repo={owner}/{name}"
+
+
 def sealed_name(repo_id: int, what: str) -> str:
     """Of one of its secrets, in hermes.sealed."""
     return f"upstream {repo_id} {what}"

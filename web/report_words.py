@@ -44,9 +44,9 @@ async def standing_of(
     if run is not None:
         build = await session.get_one(Build, run.build_id)
         return await _of_run(session, run, build)
-    build = await build_of(session, repo_id, sha)
-    if build is not None:
-        return _of_build(build)
+    made = await build_of(session, repo_id, sha)
+    if made is not None:
+        return _of_build(made)
     return Standing(Outcome(told["outcome"]), told["words"]) if "words" in told else None
 
 

@@ -5,6 +5,7 @@ import asyncio
 import hashlib
 import time
 from collections import defaultdict
+from functools import partial
 from typing import NamedTuple
 
 from hermes import outbox
@@ -56,7 +57,10 @@ class Reports:
                 if row.id not in self._at_work:
                     task = asyncio.create_task(self._deliver(row))
                     self._at_work[row.id] = task
-                    task.add_done_callback(lambda _, row_id=row.id: self._at_work.pop(row_id))
+                    task.add_done_callback(partial(self._done, row.id))
+
+    def _done(self, row_id: int, _: "asyncio.Task[None]") -> None:
+        del self._at_work[row_id]
 
     async def _deliver(self, row: Outbox) -> None:
         async with self._turns[row.payload["repo"]]:
@@ -151,6 +155,8 @@ class Reports:
     async def _note(self, upstream: Upstream, error: Undelivered | None) -> None:
         """Where its people see it; that a token is no good any more is told once."""
         words = "" if error is None else str(error)
+        if words == upstream.report_error:
+            return
         if isinstance(error, Denied):
             words = f"{error}; {error.hint}"
             log.warning("upstream denies", repo=upstream.repo_id, name=upstream.name, error=words)

@@ -5,8 +5,6 @@ from enum import StrEnum
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
-from hermes.forges.talk import Talk
-
 CONTEXT = "hermes"  # under which a commit's state stands there; rules for branches name it
 MOST_PAGES = 20  # of a list there: hooks, comments
 #: What webhooks are asked for; a forge has its own words for them.
@@ -61,8 +59,6 @@ class Base:
 
 class Forge(Protocol):
     """One repository of a forge. Every method raises what `Talk.ask` does."""
-
-    talk: Talk
 
     async def look(self) -> Seen:
         """The repository, and what the token may do there."""
