@@ -46,7 +46,7 @@ class Ours:
 
 @dataclass(frozen=True)
 class Wish:
-    """What to follow. `token`: None keeps the one that is here; `by_hand`: the webhook is left to a person."""
+    """What to follow. `token`: None keeps the one that is here; `by_hand`: a person makes the webhook."""
 
     place: Place
     token: str | None = field(default=None, repr=False)

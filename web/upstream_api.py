@@ -110,7 +110,12 @@ class UpstreamApi:
 
 
 def _answer(done: Connected, ours: Ours) -> ConnectedAnswer:
-    more = {"webhook": done.webhook, "lacks": done.lacks, "steps": done.steps, "secret": done.secret}
+    more: dict[str, Any] = {
+        "webhook": done.webhook,
+        "lacks": done.lacks,
+        "steps": done.steps,
+        "secret": done.secret,
+    }
     return ConnectedAnswer(**upstream_fields(done.found, ours), **more)
 
 
