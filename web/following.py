@@ -1,7 +1,8 @@
 """A repository of ours is made to follow one elsewhere: row, secrets and webhook, for pages and the API."""
 
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from dataclasses import replace
+
+from sqlalchemy import select
 
 from hermes.audit import Actor, write_down
 from hermes.errors import NotFound, TooMany, UserError
@@ -12,8 +13,16 @@ from hermes.journal import log
 from hermes.outward import Undelivered, check_url, parse_networks
 from hermes.queue import CHANGED
 from hermes.reports import tell_again
-from hermes.repos import check_takeable, find_repo, get_or_make_writable, get_readable, may_write
-from hermes.sealed import seal, unseal
+from hermes.repos import (
+    check_takeable,
+    find_repo,
+    get_or_make_writable,
+    get_readable,
+    may_write,
+    visible_to,
+    writable,
+)
+from hermes.sealed import Sealed, seal, unseal
 from hermes.secret_keys import key_file
 from hermes.tables import Repo, User
 from hermes.upstreams import (
@@ -28,49 +37,8 @@ from hermes.upstreams import (
     sealed_name,
     upstream_of,
 )
+from web.connected import Connected, Found, Ours, Wish, found_place
 from web.site import Site
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A repository here, as it is named; it may not be there yet."""
-
-    owner: str
-    name: str
-
-    @property
-    def whole(self) -> str:
-        """`owner/name`."""
-        return f"{self.owner}/{self.name}"
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What to follow. `token`: None keeps the one that is here; `by_hand`: a person makes the webhook."""
-
-    place: Place
-    token: str | None = field(default=None, repr=False)
-    by_hand: bool = False
-
-
-class Found(NamedTuple):
-    """What is followed, and whether there is a token for it."""
-
-    upstream: Upstream
-    has_token: bool
-    hook_url: str
-
-
-@dataclass(frozen=True)
-class Connected:
-    """What came of it. `webhook`: `made`, `updated`, or `by hand`: then `steps` say how; `lacks`: what its
-    token may not do, in words."""
-
-    found: Found
-    webhook: str
-    lacks: tuple[str, ...]
-    steps: tuple[str, ...]
-    secret: str = field(default="", repr=False)  # of the webhook, where a person makes it
 
 
 class Following:
@@ -95,6 +63,22 @@ class Following:
                 )
             has_token = bool(await unseal(session, self._key, sealed_name(repo.id, TOKEN)))
             return Found(upstream, has_token, self._hook_url(upstream.kind, ours))
+
+    async def all_of(self, user: User) -> list[tuple[Found, Ours]]:
+        """In repositories where this user may push, by their numbers."""
+        rows = select(Upstream, Repo, User.name).join(Repo, Repo.id == Upstream.repo_id)
+        rows = rows.join(User, User.id == Repo.owner_id).where(visible_to(user)).order_by(Repo.id)
+        sealed = select(Sealed.name).where(Sealed.name.like("upstream % token"))
+        async with self._database.read() as session:
+            found = (await session.execute(rows)).all()
+            may = await writable(session, user, [repo for _, repo, _ in found])
+            tokens = set((await session.scalars(sealed)).all())
+        made = []
+        for upstream, repo, owner in found:
+            if repo.id in may:
+                ours, has_token = Ours(owner, repo.name), sealed_name(repo.id, TOKEN) in tokens
+                made.append((Found(upstream, has_token, self._hook_url(upstream.kind, ours)), ours))
+        return made
 
     async def find_for(self, user: User | None, repo: Repo, owner: str) -> Found | None:
         """For a page that shows it to who may write."""
@@ -214,11 +198,6 @@ class Following:
         return (
             f"its webhook is removed at {forge}" if there_was else f"there was no webhook of ours at {forge}"
         )
-
-
-def found_place(upstream: Upstream) -> Place:
-    """Of one that is followed."""
-    return Place(upstream.kind, upstream.name, upstream.base_url, upstream.api_url)
 
 
 def _by_its_name(wish: Wish, seen: Seen) -> Wish:

@@ -6,8 +6,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from hermes.errors import UserError
 from hermes.upstreams import place_of
+from web.connected import Connected, Found, Ours, Wish
 from web.endpoint import Asked, Endpoint, Name
-from web.following import Connected, Following, Found, Ours, Wish
+from web.following import Following
 from web.reading import Body
 from web.site import Site
 
@@ -30,6 +31,12 @@ class UpstreamAnswer(BaseModel):
     created_at: float
     delivered_at: float | None
     polled_at: float | None
+
+
+class UpstreamList(BaseModel):
+    """All that somebody may change."""
+
+    upstreams: list[UpstreamAnswer]
 
 
 class ConnectedAnswer(UpstreamAnswer):
@@ -84,6 +91,11 @@ class UpstreamApi:
 
     def __init__(self, site: Site) -> None:
         self._following = Following(site)
+
+    async def list_upstreams(self, asked: Asked) -> UpstreamList:
+        """What the repositories follow that you may push to."""
+        found = await self._following.all_of(asked.user)
+        return UpstreamList(upstreams=[UpstreamAnswer(**upstream_fields(*each)) for each in found])
 
     async def get_upstream(self, asked: Asked, owner: Name, repo: Name) -> UpstreamAnswer:
         """The repository elsewhere that this one follows, and how that goes."""
@@ -140,6 +152,7 @@ def endpoints(site: Site) -> list[Endpoint]:
     """In the order of the documents."""
     api, address = UpstreamApi(site), "/repos/{owner}/{repo}/upstream"
     return [
+        Endpoint("GET", "/upstreams", api.list_upstreams),
         Endpoint("GET", address, api.get_upstream, errors=(403,)),
         Endpoint("PUT", address, api.connect_upstream, errors=(403,)),
         Endpoint("DELETE", address, api.disconnect_upstream, errors=(403,)),
