@@ -47,6 +47,7 @@ from web import (
     signin,
     source,
     tokens,
+    upstream_page,
 )
 from web.exporter import Exporter
 from web.failures import Failures
@@ -78,7 +79,7 @@ class Pages:
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
-        of_repos = (repository_settings, badge, latest, commit, source, repository)
+        of_repos = (upstream_page, repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
