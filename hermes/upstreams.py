@@ -105,8 +105,8 @@ def make_hook_secret() -> str:
 
 
 def hook_url(public_url: str, kind: str, owner: str, name: str) -> str:
-    """Where webhooks for a repository of ours are sent; one of its own, as a forge has each address once."""
-    return f"{public_url}/webhooks/{kind}?repo={owner}/{name}"
+    """Where webhooks for a repository of ours are sent; its own, as a forge has each address only once."""
+    return f"{public_url}/webhooks/{kind}/{owner}/{name}"
 
 
 def sealed_name(repo_id: int, what: str) -> str:

@@ -100,8 +100,7 @@ def used_up(left_s: float) -> dict[str, str]:
 def forging() -> Iterator[Forge]:
     """One that answers."""
     with Forge() as forge:
-        serve = {"target": forge.serve_forever, "args": (0.02,), "daemon": True}
-        threading.Thread(**serve).start()
+        threading.Thread(target=forge.serve_forever, args=(0.02,), daemon=True).start()
         yield forge
         forge.shutdown()
 

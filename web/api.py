@@ -13,6 +13,7 @@ from hermes.errors import NotFound
 from web import (
     api_accounts,
     api_builds,
+    api_connect,
     api_functions,
     api_instance,
     api_invoke,
@@ -20,7 +21,6 @@ from web import (
     api_runs,
     callbacks,
     secret_api,
-    upstream_api,
     visibility,
 )
 from web.api_page import page_of
@@ -34,7 +34,7 @@ _DOCUMENT = Content(("application/json",), "the OpenAPI document", {"application
 def described(site: Site) -> Document:
     """The table of all of the API, in the order of the documents, and what is said of it."""
     work = (api_invoke, api_functions, callbacks, api_runs, api_builds)
-    nouns = (*work, api_repos, visibility, secret_api, upstream_api, api_accounts, api_instance)
+    nouns = (*work, api_repos, visibility, secret_api, api_connect, api_accounts, api_instance)
     rows = [row for module in nouns for row in module.endpoints(site)]
 
     async def get_openapi(request: Request) -> Response:

@@ -13,12 +13,12 @@ from hermes.forges.open import NAMES
 from hermes.repos import get_readable, may_manage, may_write
 from hermes.tables import User
 from hermes.upstreams import place_of
+from web.api_connect import checked_token
 from web.connected import Connected, Ours, Wish
-from web.following import Following
+from web.connecting import Connecting
 from web.forms import Outcome, done, read_form
 from web.lookup import Place
 from web.site import Site
-from web.upstream_api import checked_token
 from web.visitor import actor
 
 
@@ -40,7 +40,7 @@ class UpstreamPage:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._following = Following(site)
+        self._connecting = Connecting(site)
 
     async def show(self, request: Request) -> Response:
         """How it stands."""
@@ -52,10 +52,10 @@ class UpstreamPage:
         do, by = asked.typed.get("do", ""), actor(request, asked.user)
         try:
             if do == "connect":
-                made = await self._following.connect(asked.user, by, asked.ours, _wish(asked.typed))
+                made = await self._connecting.connect(asked.user, by, asked.ours, _wish(asked.typed))
                 return await self._page(request, asked, Outcome("upstream"), made)
             if do == "disconnect":
-                words = await self._following.disconnect(asked.user, by, asked.ours)
+                words = await self._connecting.disconnect(asked.user, by, asked.ours)
                 return await self._page(request, asked, Outcome("gone", secret=words))
         except UserError as error:
             typed = {name: value for name, value in asked.typed.items() if name != "token"}
@@ -79,7 +79,7 @@ class UpstreamPage:
         self, request: Request, asked: _Asked, outcome: Outcome, made: Connected | None = None
     ) -> Response:
         place = asked.place
-        found = await self._following.find_for(asked.user, place.repo, place.owner)
+        found = await self._connecting.find_for(asked.user, place.repo, place.owner)
         values: dict[str, Any] = {
             "place": place,
             "found": found,

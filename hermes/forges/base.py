@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 CONTEXT = "hermes"  # under which a commit's state stands there; rules for branches name it
 MOST_PAGES = 20  # of a list there: hooks, comments
@@ -93,12 +93,6 @@ def row_id(row: Any) -> str:
     """Of something that was made there."""
     found = row.get("id") if isinstance(row, dict) else None
     return str(found) if isinstance(found, int | str) else ""
-
-
-def same_hook(theirs: str, ours: str) -> bool:
-    """Whether a webhook leads to us: one made by hand may lack the query."""
-    one, other = urlsplit(theirs), urlsplit(ours)
-    return one[:3] == other[:3] and one.query in ("", other.query)
 
 
 def quoted(name: str) -> str:

@@ -14,7 +14,6 @@ from hermes.forges.base import (
     Seen,
     Status,
     row_id,
-    same_hook,
     short,
     text_of,
 )
@@ -129,7 +128,7 @@ class GitHub:
 
     async def _find_hook(self, url: str) -> str:
         rows = await self._list(f"{self._at}/hooks")
-        return next((row_id(row) for row in rows if same_hook(text_of(row, "config", "url"), url)), "")
+        return next((row_id(row) for row in rows if text_of(row, "config", "url") == url), "")
 
     async def _list(self, path: str) -> list[Any]:
         """All pages, within a bound."""

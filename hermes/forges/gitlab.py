@@ -14,7 +14,6 @@ from hermes.forges.base import (
     Status,
     quoted,
     row_id,
-    same_hook,
     short,
     text_of,
 )
@@ -113,7 +112,7 @@ class GitLab:
 
     async def _find_hook(self, url: str) -> str:
         rows = await self._list(f"{self._at}/hooks")
-        return next((row_id(row) for row in rows if same_hook(text_of(row, "url"), url)), "")
+        return next((row_id(row) for row in rows if text_of(row, "url") == url), "")
 
     async def _list(self, path: str) -> list[Any]:
         rows: list[Any] = []

@@ -41,7 +41,7 @@ from web.connected import Connected, Found, Ours, Wish, found_place
 from web.site import Site
 
 
-class Following:
+class Connecting:
     """What may be done about it, by who may write."""
 
     def __init__(self, site: Site) -> None:

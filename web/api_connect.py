@@ -7,8 +7,8 @@ from pydantic import BaseModel, Field, ValidationError
 from hermes.errors import UserError
 from hermes.upstreams import place_of
 from web.connected import Connected, Found, Ours, Wish
+from web.connecting import Connecting
 from web.endpoint import Asked, Endpoint, Name
-from web.following import Following
 from web.reading import Body
 from web.site import Site
 
@@ -90,17 +90,17 @@ class UpstreamApi:
     """The handlers: for who may write."""
 
     def __init__(self, site: Site) -> None:
-        self._following = Following(site)
+        self._connecting = Connecting(site)
 
     async def list_upstreams(self, asked: Asked) -> UpstreamList:
         """What the repositories follow that you may push to."""
-        found = await self._following.all_of(asked.user)
+        found = await self._connecting.all_of(asked.user)
         return UpstreamList(upstreams=[UpstreamAnswer(**upstream_fields(*each)) for each in found])
 
     async def get_upstream(self, asked: Asked, owner: Name, repo: Name) -> UpstreamAnswer:
         """The repository elsewhere that this one follows, and how that goes."""
         ours = Ours(owner, repo)
-        return UpstreamAnswer(**upstream_fields(await self._following.find(asked.user, ours), ours))
+        return UpstreamAnswer(**upstream_fields(await self._connecting.find(asked.user, ours), ours))
 
     async def connect_upstream(
         self, asked: Asked, owner: Name, repo: Name, body: Annotated[dict[str, Any], UpstreamWish]
@@ -109,8 +109,8 @@ class UpstreamApi:
 
         It is made if it is not there. Asked for again, it is brought up to date."""
         ours = Ours(owner, repo)
-        await self._following.may(asked.user, ours)  # who may not is not told how
-        done = await self._following.connect(asked.user, asked.by, ours, _read(body))
+        await self._connecting.may(asked.user, ours)  # who may not is not told how
+        done = await self._connecting.connect(asked.user, asked.by, ours, _read(body))
         return _answer(done, ours)
 
     async def disconnect_upstream(self, asked: Asked, owner: Name, repo: Name) -> UpstreamGone:
@@ -118,7 +118,7 @@ class UpstreamApi:
 
         Its webhook is removed there, if the token may, and the token here."""
         ours = Ours(owner, repo)
-        return UpstreamGone(webhook=await self._following.disconnect(asked.user, asked.by, ours))
+        return UpstreamGone(webhook=await self._connecting.disconnect(asked.user, asked.by, ours))
 
 
 def _answer(done: Connected, ours: Ours) -> ConnectedAnswer:
