@@ -40,8 +40,8 @@ def check_commands(commands: tuple[RefUpdate, ...], most: int) -> None:
 
 
 def check_ref(ref: str, *, is_followed: bool = False) -> None:
-    """What can be refused before the pack is read; `is_followed`: it comes from a repository elsewhere. Raises
-    UserError."""
+    """What can be refused before the pack is read; `is_followed`: it comes from a repository elsewhere.
+    Raises UserError."""
     if not ref.startswith((BRANCHES, TAGS, *(FOLLOWED if is_followed else ()))):
         raise UserError(f"{ref[:80]!r} is not a branch or a tag", "push to refs/heads/… or refs/tags/…")
     check_branch(ref.split("/", 2)[2])

@@ -1,12 +1,13 @@
 """What a repository that is followed has told us, or was found there by polling, and what became of it.
 
-An arrival says "look at this ref": what is fetched is what the ref is there when somebody looks, so that two of
-them, late ones and replayed ones do no harm. Only a pull request's says which commit, and no other is taken."""
+An arrival says "look at this ref": what is fetched is what the ref is there when somebody looks, so that two
+of them, late ones and replayed ones do no harm. Only a pull request's says which commit, and no other is
+taken."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import JSON, ForeignKey, Index, Integer, select, update
+from sqlalchemy import JSON, ForeignKey, Index, Integer, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
@@ -15,7 +16,7 @@ from hermes.columns import Base, Json
 from hermes.refs import FOLLOWED, PULLS
 
 ARRIVALS = "arrival"  # a topic of the doorbell
-#: States, in words for pages. A held one waits for a collaborator, a waiting one for its turn or its next try.
+#: States, in words for pages. What waits, waits for its turn or for its next try.
 STATES = {
     "held": "waits for a collaborator",
     "waiting": "waits",
@@ -39,7 +40,7 @@ class Arrival(Base):
     repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"))
     source: Mapped[str]  # webhook, poll, asked
     event: Mapped[str] = mapped_column(default="")  # of a webhook, as the forge calls it
-    ref: Mapped[str]  # here
+    ref: Mapped[str]  # here; "": all branches
     sha: Mapped[str] = mapped_column(default="")  # what it is there, as we were told
     pull_request: Mapped[int | None] = mapped_column(Integer)
     sender: Mapped[str] = mapped_column(default="")  # who did it there
@@ -80,10 +81,12 @@ def put(session: AsyncSession, arrival: Arrival) -> None:
     session.add(arrival)
 
 
-async def waiting(session: AsyncSession, most: int) -> Sequence[Arrival]:
-    """Those whose time has come, the oldest first."""
-    due = select(Arrival).where(Arrival.state == "waiting", Arrival.next_at <= time.time())
-    return (await session.scalars(due.order_by(Arrival.id).limit(most))).all()
+async def waiting(session: AsyncSession, busy: Collection[int], most: int) -> Sequence[Arrival]:
+    """Those whose time has come: of each repository that is not `busy` the oldest."""
+    due = (Arrival.state == "waiting", Arrival.next_at <= time.time(), Arrival.repo_id.not_in(busy))
+    first = select(func.min(Arrival.id)).where(*due).group_by(Arrival.repo_id)
+    found = select(Arrival).where(Arrival.id.in_(first)).order_by(Arrival.id).limit(most)
+    return (await session.scalars(found)).all()
 
 
 async def claim(session: AsyncSession, arrival: Arrival, lease_s: float) -> bool:
@@ -99,6 +102,11 @@ async def resume(session: AsyncSession) -> None:
     await session.execute(update(Arrival).where(Arrival.state == "waiting").values(next_at=time.time()))
 
 
+def release(arrival: Arrival, by: str) -> None:
+    """It was held until somebody has said so."""
+    arrival.state, arrival.reason, arrival.next_at = "waiting", f"let run by {by}"[:100], time.time()
+
+
 def end(arrival: Arrival, state: str, reason: str = "", push_id: int | None = None) -> None:
     """It is over."""
     arrival.state, arrival.reason, arrival.ended_at = state, reason[:_MOST_REASON], time.time()
@@ -112,6 +120,14 @@ def try_again(arrival: Arrival, reason: str) -> None:
         return
     arrival.next_at, arrival.reason = time.time() + WAITS_S[arrival.tries], reason[:_MOST_REASON]
     arrival.tries += 1
+
+
+async def seen(session: AsyncSession, repo_id: int, ref: str, sha: str) -> None:
+    """A branch was looked at there; "": it is gone. Polling goes on from that."""
+    row = await session.get(UpstreamHeads, repo_id)
+    if row is not None:
+        heads = {**row.heads, ref: sha}
+        row.heads = {ref: sha for ref, sha in heads.items() if sha}
 
 
 async def recent(session: AsyncSession, repo_id: int, most: int) -> Sequence[Arrival]:

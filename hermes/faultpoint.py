@@ -42,6 +42,9 @@ POINTS = {
     "rank.removed": "its box is gone; what it kept between attempts is there",
     "invoke.stored": "the input of a call is on disk; its run does not exist",
     "invoke.queued": "the run of a call is committed; the caller has heard nothing",
+    "webhook.recorded": "a delivery and what it asks for are committed; the forge has heard nothing",
+    "webhook.fetched": "what it asks for is on disk, outside of the repository",
+    "webhook.taken": "its push is applied; the arrival does not say so",
     "callback.sending": "a callback is taken from the outbox, not sent",
     "callback.sent": "the receiver has it; the outbox does not say so",
 }

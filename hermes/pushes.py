@@ -18,8 +18,8 @@ from hermes.columns import Base
 from hermes.plan import Plan
 from hermes.queueing import queue_run
 from hermes.refs import BRANCHES as BRANCHES
-from hermes.refs import short_ref
 from hermes.refs import TAGS as TAGS
+from hermes.refs import short_ref
 from hermes.removals import Data, removals_of
 from hermes.states import TERMINAL, Event, State
 from hermes.superseding import supersede

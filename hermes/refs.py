@@ -12,6 +12,11 @@ def pull_ref(number: int) -> str:
     return f"{PULLS}{number}/head"
 
 
+def shown_ref(ref: str) -> str:
+    """On pages: a tag is told from a branch."""
+    return short_ref(ref) if ref.startswith(FOLLOWED) else ref.removeprefix(BRANCHES).removeprefix("refs/")
+
+
 def short_ref(ref: str) -> str:
     """As people call it: `main`, `v1.0`, `pull request 7`, `release v1.0`."""
     if ref.startswith(PULLS):

@@ -38,12 +38,8 @@ async def _end_run(session: AsyncSession, run: Run, by: str) -> None:
 async def _is_needed(session: AsyncSession, build: Build, ref: str) -> bool:
     """By another branch, or by a run that goes on."""
     others = select(func.count()).select_from(Push)
-    others = others.where(
-        Push.repo_id == build.repo_id,
-        Push.new_sha == build.commit_sha,
-        Push.ref != ref,
-        Push.plan.is_not(None),
-    )
+    same = (Push.repo_id == build.repo_id, Push.new_sha == build.commit_sha)
+    others = others.where(*same, Push.ref != ref, Push.plan.is_not(None))
     waiting = select(func.count()).select_from(Run)
     waiting = waiting.where(
         Run.build_id == build.id, Run.state.not_in(TERMINAL), Run.cancel_requested_at.is_(None)

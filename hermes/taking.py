@@ -1,7 +1,8 @@
 """What was fetched from elsewhere is offered to the receiver of pushes: the words of both sides."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hermes.cause import Sender
@@ -20,10 +21,10 @@ class Offer(NamedTuple):
 class Taken(NamedTuple):
     """What became of it. `reasons` is empty when every ref has moved."""
 
-    reasons: dict[str, str]  # by ref
+    reasons: Mapping[str, str]  # by ref
     hint: str = ""
     passes: bool = False  # it may be taken later: the fault was ours, or it is a matter of time
-    pushes: dict[str, int] = {}  # by ref
+    pushes: Mapping[str, int] = MappingProxyType({})  # by ref
 
     @property
     def words(self) -> str:

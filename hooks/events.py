@@ -40,7 +40,7 @@ class Wish(NamedTuple):
 
 
 class Approval(NamedTuple):
-    """Somebody who may lets a stranger's commit run. `sha`: its beginning, "" for the one before `told_at`."""
+    """Somebody lets a stranger's commit run. `sha`: its beginning, "" for the one before `told_at`."""
 
     pull_request: int
     sha: str
@@ -58,7 +58,7 @@ Outcome = Wish | Approval | Ignored
 
 
 class Payload:
-    """A JSON object of a stranger, asked for fields by path. Raises BadEvent for what is not as it should be."""
+    """A JSON object of a stranger, asked for fields by path. Raises BadEvent for what cannot be."""
 
     def __init__(self, content: Any) -> None:
         self._content = content

@@ -87,8 +87,6 @@ _READERS: dict[str, Callable[[str, Payload], Outcome]] = {
     "ping": _ping,
     "push": _push,
     "pull_request": _pull_request,
-    "pull_request_sync": _pull_request,
     "issue_comment": _comment,
-    "pull_request_comment": _comment,
     "release": _release,
 }

@@ -45,9 +45,8 @@ def _merge_request(kind: str, payload: Payload) -> Outcome:
         return Ignored(f"nothing follows from {action[:60]}: its branch is run when it is pushed")
     if action in ("close", "merge"):
         return closed(kind, number, sender)
-    fresh = payload.names("changes.labels.current", "title") - payload.names(
-        "changes.labels.previous", "title"
-    )
+    labels = [payload.names(f"changes.labels.{which}", "title") for which in ("current", "previous")]
+    fresh = labels[0] - labels[1]
     if action == "update" and LABEL in fresh:  # who may set one is at least a reporter there
         return Approval(number, sha, sender)
     return Ignored(f"nothing follows from {action[:60]}")

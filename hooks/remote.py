@@ -1,9 +1,9 @@
 """Git as a client of a repository elsewhere: one address, looked at when it is connected to; nothing on its
 command line that is a secret; bounded in time, memory and bytes.
 
-Redirects are not followed, and of git's protocols only the one of the URL is spoken. A name is resolved here and
-handed to git as an address (`http.curloptResolve`, git 2.37), so that it cannot mean something else a moment
-later. https://git-scm.com/docs/git-config has each key."""
+Redirects are not followed, and of git's protocols only the one of the URL is spoken. A name is resolved here
+and handed to git as an address (`http.curloptResolve`, git 2.37), so that it cannot mean something else a
+moment later. https://git-scm.com/docs/git-config has each key."""
 
 import asyncio
 import base64
@@ -17,9 +17,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from hermes.errors import Refused, Unavailable
-from hermes.git import GitLimits, git_env
+from hermes.git import GitLimits, git_env, run_bounded, run_git
 from hermes.outward import Inward, Undelivered, is_allowed, parse_networks, resolve
 from hermes.settings import Settings
+from hermes.threads import in_thread
 from hermes.units import show_size
 from hooks.complaints import Gone, complaint
 
@@ -72,23 +73,21 @@ class Remote:
         return heads, first
 
     async def fetch(self, repo: Path, scratch: Path, ref: str) -> str:
-        """What `ref` is there, with all of its objects that `repo` does not have, in the repository `scratch`;
-        "": there is no such ref. Raises Refused or Unavailable."""
-        await self._git(["init", "--quiet", "--bare", "--template=", str(scratch)], _LIST_S)
-        (scratch / "objects" / "info" / "alternates").write_text(f"{repo.absolute()}/objects\n")
-        own = f"--git-dir={scratch}"
+        """What `ref` is there, with all of its objects that `repo` does not have, in `scratch`; "": it is not
+        there. Raises Refused or Unavailable."""
+        await in_thread(_make, scratch, repo)
         words = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--force"]
         try:
-            await self._git([own, *words, self.url, f"{ref}:refs/theirs"], self.settings.push_time)
+            words = [f"--git-dir={scratch}", *words, self.url, f"{ref}:refs/theirs"]
+            await self._git(words, self.settings.push_time)
         except Gone:
             return ""
-        return (await self._git([own, "rev-parse", "refs/theirs"], _LIST_S)).decode().strip()
+        return await in_thread(_id, scratch, "refs/theirs")
 
     async def peel(self, scratch: Path) -> str:
         """The commit that a fetched tag names. Raises Refused."""
         try:
-            words = [f"--git-dir={scratch}", "rev-parse", "--verify", "refs/theirs^{commit}"]
-            return (await self._git(words, _LIST_S)).decode().strip()
+            return await in_thread(_id, scratch, "refs/theirs^{commit}")
         except Unavailable:
             raise Refused("its tag does not name a commit") from None
 
@@ -154,6 +153,21 @@ class Remote:
         most = self.settings.push_size
         with suppress(ProcessLookupError):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
+
+
+def _make(scratch: Path, repo: Path) -> None:
+    """An empty repository that sees all objects of ours, so that only what is new is fetched."""
+    command = ["git", "init", "--quiet", "--bare", "--template=", str(scratch)]
+    code, _, words = run_bounded(command, git_env(), GitLimits(), _LIST_S)
+    if code != 0:
+        raise Unavailable(f"git init failed: {words}")
+    info = scratch / "objects" / "info"
+    info.mkdir(exist_ok=True)
+    (info / "alternates").write_text(f"{repo.absolute()}/objects\n")
+
+
+def _id(scratch: Path, name: str) -> str:
+    return run_git(scratch, "rev-parse", "--verify", name).decode().strip()
 
 
 async def _read(stream: asyncio.StreamReader | None) -> bytes:

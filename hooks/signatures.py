@@ -1,4 +1,4 @@
-"""Whether a delivery comes from who knows our secret: over its raw bytes, in constant time, never by SHA-1."""
+"""Whether who sends a delivery knows our secret: over its raw bytes, in constant time, never by SHA-1."""
 
 import base64
 import binascii

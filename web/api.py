@@ -18,6 +18,7 @@ from web import (
     api_invoke,
     api_repos,
     api_runs,
+    api_upstream,
     callbacks,
     secret_api,
     visibility,
@@ -33,7 +34,7 @@ _DOCUMENT = Content(("application/json",), "the OpenAPI document", {"application
 def described(site: Site) -> Document:
     """The table of all of the API, in the order of the documents, and what is said of it."""
     work = (api_invoke, api_functions, callbacks, api_runs, api_builds)
-    nouns = (*work, api_repos, visibility, secret_api, api_accounts, api_instance)
+    nouns = (*work, api_repos, visibility, api_upstream, secret_api, api_accounts, api_instance)
     rows = [row for module in nouns for row in module.endpoints(site)]
 
     async def get_openapi(request: Request) -> Response:
