@@ -33,6 +33,10 @@ ACTS = (
     "user enabled",
     "GPU released",
     "old data removed",
+    "webhook refused",
+    "commit let run",
+    "fetch refused",
+    "fetch asked for",
 )
 _MAX_WORDS = 500
 

@@ -131,6 +131,7 @@ class OnPart(Part):
     """What starts a run."""
 
     push: list[str] | None = None
+    supersede: bool = False
     schedule: str | None = None
     upload: str | None = None
 

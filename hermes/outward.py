@@ -39,6 +39,10 @@ class Answer:
     body: bytes
 
 
+class Inward(Undelivered):
+    """Its address is not on the public internet, and not one that the operator has allowed."""
+
+
 def parse_networks(text: str) -> tuple[Any, ...]:
     """Of a setting: addresses and networks by commas."""
     return tuple(ipaddress.ip_network(each.strip()) for each in text.split(",") if each.strip())
@@ -78,6 +82,24 @@ def _may_reach(address: Any, allowed: Iterable[Any]) -> bool:
     return any(mapped in network for network in allowed) or (mapped.is_global and not mapped.is_multicast)
 
 
+async def resolve(host: str, port: int, allowed: Iterable[Any]) -> list[str]:
+    """The addresses that a name means now, those outside. Raises Undelivered when there are none."""
+    try:
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise Undelivered(f"{host} is not known: {error}") from None
+    addresses = dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)
+    outside = [each for each in addresses if _may_reach(ipaddress.ip_address(each), allowed)]
+    if not outside:
+        raise Inward(f"{host} is not on the public internet (HERMES_CALLBACK_NETWORKS)")
+    return outside
+
+
+def is_allowed(address: str, allowed: Iterable[Any]) -> bool:
+    """Whether the operator has named it (HERMES_CALLBACK_NETWORKS)."""
+    return any(ipaddress.ip_address(address) in network for network in allowed)
+
+
 class _Outside(httpcore.AnyIOBackend):
     """Connects to what a name means now, if that is outside."""
 
@@ -86,13 +108,9 @@ class _Outside(httpcore.AnyIOBackend):
 
     async def connect_tcp(self, host: str, port: int, *args: Any, **more: Any) -> httpcore.AsyncNetworkStream:
         try:
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host} is not known: {error}") from None
-        addresses = [str(sockaddr[0]) for *_, sockaddr in found]
-        outside = [each for each in addresses if _may_reach(ipaddress.ip_address(each), self._allowed)]
-        if not outside:
-            raise httpcore.ConnectError(f"{host} is not on the public internet (HERMES_CALLBACK_NETWORKS)")
+            outside = await resolve(host, port, self._allowed)
+        except Undelivered as error:
+            raise httpcore.ConnectError(str(error)) from None
         return await super().connect_tcp(outside[0], port, *args, **more)
 
 

@@ -54,6 +54,8 @@ class Plan(BaseModel):
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
     comment: bool = False  # on the pull request, if it came from one
+    caches: bool = True  # False: a stranger's build, which could leave something in the cache of all others
+    supersedes: bool = False  # what older commits of its branch have queued and run is cancelled
     keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
 
     @property
@@ -140,6 +142,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         warnings=warnings,
         runs=runs,
         comment=manifest.report.comment,
+        supersedes=manifest.on.supersede,
     )
 
 

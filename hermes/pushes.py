@@ -17,13 +17,16 @@ from hermes.cause import Sender, read_cause
 from hermes.columns import Base
 from hermes.plan import Plan
 from hermes.queueing import queue_run
+from hermes.refs import BRANCHES as BRANCHES
+from hermes.refs import TAGS as TAGS
+from hermes.refs import short_ref
 from hermes.removals import Data, removals_of
 from hermes.states import TERMINAL, Event, State
+from hermes.superseding import supersede
 from hermes.tables import Build, Push, Repo, Run
 from hermes.transitions import move, note, note_at_once, rebuild
 from hermes.visibility import propose
 
-BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 USUAL = (f"{BRANCHES}main", f"{BRANCHES}master")  # of several first branches, what becomes the default one
 HIDDEN = "refs/hermes/keep"  # what branches and tags have left behind
 _TABLE = Base.metadata.tables["push"]
@@ -57,7 +60,7 @@ class RefUpdate:
     @property
     def short(self) -> str:
         """The ref as people call it."""
-        return self.ref.removeprefix(BRANCHES).removeprefix(TAGS)
+        return short_ref(self.ref)
 
 
 def receive(
@@ -103,6 +106,8 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     if push.plan is None:
         return None
     plan = Plan.model_validate(push.plan)
+    if plan.supersedes:
+        await supersede(session, push)
     if is_first:
         await propose(session, repo, push.user_id, plan)
     build = await _build_for(session, push, plan)
@@ -130,6 +135,8 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
         await _new_build(session, push, plan)
     build = (await session.scalars(same.with_for_update())).one()
     build.deleted_at = None  # what is pushed again is a function again
+    if plan.caches and not build.plan.get("caches", True):  # it was a stranger's, and is ours now
+        build.name, build.version, build.plan = plan.name, plan.version, plan.model_dump()
     if build.state is State.BUILT:
         if Data.IMAGES in await removals_of(session, (Data.IMAGES,), build.id):
             await rebuild(session, build)

@@ -6,18 +6,23 @@ from typing import Any
 from starlette.routing import BaseRoute
 
 from hermes.process import Context
+from hermes.taking import Take
+from hooks.fetching import Fetching
+from hooks.polling import Polling
+from hooks.webhooks import Webhooks
 
 
 class Hooks:
-    """Mounted by `hermes.serve`."""
+    """Mounted by `hermes.serve`; `take`: the receiver of pushes takes what was fetched."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, take: Take) -> None:
+        self._webhooks, self._polling = Webhooks(context), Polling(context)
+        self._fetching = Fetching(context, take, self._polling)
 
     def routes(self) -> list[BaseRoute]:
         """Before the pages: their addresses are fixed."""
-        return []
+        return [*self._webhooks.routes()]
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return []
+        return [self._fetching.keep(), self._polling.keep()]

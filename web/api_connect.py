@@ -1,4 +1,4 @@
-"""`/api/v1/repos/{owner}/{repo}/upstream`: the repository elsewhere that one here follows, for programs."""
+"""`PUT` and `DELETE` of `/api/v1/repos/{owner}/{repo}/upstream`: what a repository here is to follow."""
 
 from typing import Annotated, Any
 
@@ -15,7 +15,7 @@ from web.site import Site
 _HOW = 'send {"name": "octocat/hello-world", "token": "…"} as JSON'
 
 
-class UpstreamAnswer(BaseModel):
+class FollowedAnswer(BaseModel):
     """What is followed, and how that goes; no answer has the token. `error`: of the last fetch,
     `report_error`: of the last report, "" where it went well."""
 
@@ -36,10 +36,10 @@ class UpstreamAnswer(BaseModel):
 class UpstreamList(BaseModel):
     """All that somebody may change."""
 
-    upstreams: list[UpstreamAnswer]
+    upstreams: list[FollowedAnswer]
 
 
-class ConnectedAnswer(UpstreamAnswer):
+class ConnectedAnswer(FollowedAnswer):
     """What came of it. `webhook`: `made`, `updated`, or `by hand`: then `steps` say how and `secret` is the
     webhook's; `lacks`: what the token may not do."""
 
@@ -86,7 +86,7 @@ def upstream_fields(found: Found, ours: Ours) -> dict[str, Any]:
     }
 
 
-class UpstreamApi:
+class ConnectApi:
     """The handlers: for who may write."""
 
     def __init__(self, site: Site) -> None:
@@ -95,12 +95,7 @@ class UpstreamApi:
     async def list_upstreams(self, asked: Asked) -> UpstreamList:
         """What the repositories follow that you may push to."""
         found = await self._connecting.all_of(asked.user)
-        return UpstreamList(upstreams=[UpstreamAnswer(**upstream_fields(*each)) for each in found])
-
-    async def get_upstream(self, asked: Asked, owner: Name, repo: Name) -> UpstreamAnswer:
-        """The repository elsewhere that this one follows, and how that goes."""
-        ours = Ours(owner, repo)
-        return UpstreamAnswer(**upstream_fields(await self._connecting.find(asked.user, ours), ours))
+        return UpstreamList(upstreams=[FollowedAnswer(**upstream_fields(*each)) for each in found])
 
     async def connect_upstream(
         self, asked: Asked, owner: Name, repo: Name, body: Annotated[dict[str, Any], UpstreamWish]
@@ -150,10 +145,9 @@ def checked_token(token: str | None) -> str | None:
 
 def endpoints(site: Site) -> list[Endpoint]:
     """In the order of the documents."""
-    api, address = UpstreamApi(site), "/repos/{owner}/{repo}/upstream"
+    api, address = ConnectApi(site), "/repos/{owner}/{repo}/upstream"
     return [
         Endpoint("GET", "/upstreams", api.list_upstreams),
-        Endpoint("GET", address, api.get_upstream, errors=(403,)),
         Endpoint("PUT", address, api.connect_upstream, errors=(403,)),
         Endpoint("DELETE", address, api.disconnect_upstream, errors=(403,)),
     ]

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 from sqlalchemy import select
 
+from hermes.arrivals import ARRIVALS, Arrival, put
 from hermes.audit import Actor, write_down
+from hermes.cause import Cause
 from hermes.errors import NotFound, TooMany, UserError
 from hermes.forges.base import Forge, Hook, Seen
 from hermes.forges.open import NAMES, hook_steps, open_forge, token_steps
@@ -110,7 +112,7 @@ class Connecting:
         webhook, lacks = await self._make_hook(
             wish, token, Hook(self._hook_url(wish.place.kind, ours), secret)
         )
-        await self._context.doorbell.ring(CHANGED)
+        await self._context.doorbell.ring(CHANGED, ARRIVALS)
         found = await self.find(user, ours)
         steps: list[str] = [] if token else token_steps(found_place(found.upstream))
         if webhook == "by hand":
@@ -172,6 +174,7 @@ class Connecting:
                 await seal(session, self._key, name, secret)
             upstream.reports = reports
             await tell_again(session, upstream)
+            put(session, _first_look(upstream, user))
             write_down(session, by, "upstream connected", ours.whole, f"{place.base_url}/{place.name}")
         log.info("upstream connected", repo=ours.whole, by=user.name, kind=place.kind, name=place.name)
         return secret
@@ -198,6 +201,13 @@ class Connecting:
         return (
             f"its webhook is removed at {forge}" if there_was else f"there was no webhook of ours at {forge}"
         )
+
+
+def _first_look(upstream: Upstream, user: User) -> Arrival:
+    """At all of its branches, at once."""
+    page = f"{upstream.base_url}/{upstream.name}"
+    cause = Cause(f"{upstream.name} connected by {user.name}", page)
+    return Arrival(repo_id=upstream.repo_id, source="asked", ref="", sender=user.name, cause=cause.row())
 
 
 def _by_its_name(wish: Wish, seen: Seen) -> Wish:
