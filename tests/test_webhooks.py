@@ -1,12 +1,16 @@
 """Webhooks of a forge: what is pushed there runs here, once, however often and however late it is told."""
 
+import json
+import secrets
+import threading
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.access_tools import open_house
-from tests.forge import Followed, Forge, follow, open_forge, shape
+from tests.access_tools import ask, open_house
+from tests.forge import NOTHING, ONE, Delivery, Followed, Forge, deliver, follow, now, open_forge, shape
 from tests.programs import shell
 from tests.service import Service, wait_for
 
@@ -120,7 +124,7 @@ WRONG: dict[str, tuple[dict[str, Any], int]] = {
     "SHA-1 only": ({"x_hub_signature_256": None, "x_hub_signature": f"sha1={'0' * 40}"}, 401),
     "SHA-1 by the other name": ({"x_hub_signature_256": f"sha1={'0' * 40}"}, 401),
     "too short": ({"x_hub_signature_256": "sha256=00"}, 401),
-    "no hex": ({"x_hub_signature_256": "sha256=" + "\u00e9".encode().decode("latin-1") * 64}, 401),
+    "no text": ({"x_hub_signature_256": b"sha256=\xe9\xff"}, 401),
     "another body": ({"body": b"{}"}, 401),
     "no JSON": ({"body": b"payload=%7B%7D"}, 401),
     "deep JSON": ({"body": b"[" * 100_000}, 401),
@@ -200,8 +204,8 @@ def test_only_who_fails_too_often_has_to_wait(house: Service, forge: Forge, pi: 
     answer = next(each for each in (fail() for _ in range(60)) if each.status_code != 401)
     assert answer.status_code == 429 and int(answer.headers["Retry-After"]) > 0
     assert pi.deliver("ping", shape("github.ping", repository__full_name=pi.name)).status_code == 200
-    audit = house.hermes("admin", "audit", "--act", "webhook refused").stdout
-    assert 3 < audit.count("who sends this is not known") < 40
+    rows = ask(house, "SELECT detail FROM audit WHERE act = 'webhook refused' AND address = '127.0.0.1'")
+    assert 3 < [detail for (detail,) in rows].count("who sends this is not known here") < 40
 
 
 def test_branches_and_tags_come_move_back_and_go(pi: Followed) -> None:
