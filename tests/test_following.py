@@ -102,7 +102,7 @@ def test_what_has_grown_too_large_is_said(house: Service, forge: Forge) -> None:
     one.commit("large")
     one.deliver("push", push_of(one))
     reason = refused(one)
-    assert "more than 1 MiB" in reason and "HERMES_PUSH_SIZE" in reason
+    assert "more than 1.0 MiB" in reason and "HERMES_PUSH_SIZE" in reason
 
 
 def test_a_manifest_that_is_wrong_is_said_as_to_who_pushes(house: Service, forge: Forge) -> None:
