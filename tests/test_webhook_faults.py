@@ -15,11 +15,8 @@ from tests.test_webhooks import head, push_of
 
 PROGRAM = shell("echo hello")
 #: Of the receiver, which tests of pushes know well, those between which something is written.
-STEPS = [point for point in POINTS if point.startswith("webhook")] + [
-    "push.recorded",
-    "push.moved",
-    "push.applied",
-]
+STEPS = [point for point in POINTS if point.startswith("webhook")]
+STEPS += ["push.recorded", "push.moved", "push.applied"]
 
 
 @pytest.fixture(scope="module")
