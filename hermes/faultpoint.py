@@ -47,6 +47,10 @@ POINTS = {
     "webhook.taken": "its push is applied; the arrival does not say so",
     "callback.sending": "a callback is taken from the outbox, not sent",
     "callback.sent": "the receiver has it; the outbox does not say so",
+    "status.sending": "a commit's state is taken from the outbox, not sent to where it came from",
+    "status.sent": "it is there; the outbox does not say so",
+    "comment.sending": "a comment on a pull request is taken from the outbox, not sent",
+    "comment.sent": "it is there; the outbox does not say so",
 }
 _ROOT = Path(__file__).parent.parent
 

@@ -136,6 +136,12 @@ class OnPart(Part):
     upload: str | None = None
 
 
+class ReportPart(Part):
+    """What is said to where a commit came from, besides its state."""
+
+    comment: bool = False
+
+
 class Manifest(Part):
     """The whole file, with the defaults filled in."""
 
@@ -149,6 +155,7 @@ class Manifest(Part):
     gpu: GpuPart = GpuPart()
     ranks: RanksPart = RanksPart()
     on: OnPart = OnPart()
+    report: ReportPart = ReportPart()
 
 
 #: Keys that are part of the contract and have no effect in this version: refused, never ignored.

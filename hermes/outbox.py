@@ -21,6 +21,7 @@ WAITS_S = (2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 _LEASE_S = 120.0  # of a try: whoever dies in it leaves the message to the next
 _AT_ONCE = 20
 _MOST_ERROR = 300
+_PATIENCE_S = 7 * 86400.0  # with receivers that say how long to wait: their waits count as no tries
 _TABLE = Outbox.__table__
 _DUE = (
     select(_TABLE.c.id)
@@ -37,10 +38,13 @@ def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any]) ->
 
 
 async def resume(database: Database, topic: str) -> None:
-    """Its one sender begins: whoever was at it before is gone, so all that waits is due now."""
+    """Its one sender begins: whoever was at it before is gone, so what they may have had in hand is due now.
+    What is to wait longer than a try may take goes on waiting: a restart takes away no receiver's limit."""
+    now = time.time()
     async with database.write() as session:
         waiting = (Outbox.topic == topic, Outbox.sent_at.is_(None), Outbox.tries <= len(WAITS_S))
-        await session.execute(update(Outbox).where(*waiting).values(next_at=time.time()))
+        soon = Outbox.next_at <= now + _LEASE_S
+        await session.execute(update(Outbox).where(*waiting, soon).values(next_at=now))
 
 
 async def due(database: Database, topic: str) -> list[Outbox]:
@@ -65,19 +69,38 @@ async def due(database: Database, topic: str) -> list[Outbox]:
 
 async def deliver(database: Database, row: Outbox, send: Callable[[Outbox], Awaitable[None]]) -> None:
     """One try, and what came of it."""
-    error = ""
+    failed: Undelivered | None = None
     try:
         faultpoint(f"{row.topic}.sending")
         await send(row)
         faultpoint(f"{row.topic}.sent")
     except Undelivered as failure:
-        error = str(failure)[:_MOST_ERROR]
-    now, tries = time.time(), row.tries + 1
-    wait_s = WAITS_S[row.tries] if error and row.tries < len(WAITS_S) else 0.0
-    values = {"tries": tries, "error": error, "next_at": now + wait_s, "sent_at": None if error else now}
+        failed = failure
+    values = _taken(row) if failed is None else _not_taken(row, failed)
     async with database.write() as session:
         await session.execute(update(Outbox).where(Outbox.id == row.id).values(**values))
-    if error:
-        log.warning("message not taken", topic=row.topic, key=row.key, tries=tries, error=error)
+    if values["error"]:
+        log.warning("message not taken", topic=row.topic, key=row.key, **_to_say(values))
     else:
-        log.info("message taken", topic=row.topic, key=row.key, tries=tries)
+        log.info("message taken", topic=row.topic, key=row.key, tries=values["tries"])
+
+
+def _taken(row: Outbox) -> dict[str, Any]:
+    now = time.time()
+    return {"tries": row.tries + 1, "error": "", "next_at": now, "sent_at": now}
+
+
+def _not_taken(row: Outbox, failed: Undelivered) -> dict[str, Any]:
+    """When the next try is, if there is one."""
+    now, tries = time.time(), row.tries + 1
+    wait_s = WAITS_S[row.tries] if row.tries < len(WAITS_S) else 0.0
+    if failed.is_final:
+        tries = len(WAITS_S) + 1
+    elif failed.wait_s is not None and now - row.created_at < _PATIENCE_S:
+        tries, wait_s = row.tries, failed.wait_s
+    error = (str(failed) or "it was not taken")[:_MOST_ERROR]
+    return {"tries": tries, "error": error, "next_at": now + wait_s, "sent_at": None}
+
+
+def _to_say(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in ("tries", "error")}

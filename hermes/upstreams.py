@@ -47,7 +47,11 @@ class Upstream(Base):
     created_at: Mapped[float]
     delivered_at: Mapped[float | None]  # the last webhook that was right
     polled_at: Mapped[float | None]
-    error: Mapped[str] = mapped_column(default="")  # why the last fetch or report failed
+    error: Mapped[str] = mapped_column(default="")  # why the last fetch failed
+    report_error: Mapped[str] = mapped_column(default="")  # why the last report failed
+    denied_at: Mapped[
+        float | None
+    ]  # since then its token is no good: nothing is reported until there is a new one
 
     @property
     def url(self) -> str:
@@ -98,6 +102,11 @@ def _check_url(url: str) -> None:
 def make_hook_secret() -> str:
     """For the settings of a webhook, there and here."""
     return secrets.token_hex(LEAST_SECRET_BYTES)
+
+
+def hook_url(public_url: str, kind: str, owner: str, name: str) -> str:
+    """Where webhooks for a repository of ours are sent; its own, as a forge has each address only once."""
+    return f"{public_url}/webhooks/{kind}/{owner}/{name}"
 
 
 def sealed_name(repo_id: int, what: str) -> str:

@@ -49,6 +49,12 @@ def changed(status: int) -> Rule:
     return Rule((SIGN_IN, 404, 403) + (status,) * 3, (SIGN_IN, 403, 403) + (status,) * 3, _GONE)
 
 
+def written(status: int, **form: str) -> Rule:
+    """Who may write; to everybody else there is no such page."""
+    row = (SIGN_IN, 404, 404) + (status,) * 3
+    return Rule(row, row, _GONE, form)
+
+
 def again(status: int) -> Rule:
     """Who may write, and everybody with an account if it is public."""
     return changed(status)._replace(public=(SIGN_IN,) + (status,) * 5)
@@ -86,6 +92,12 @@ _VISIBILITY = Rule(  # nothing is asked for: whoever may ask is told how
     private=(SIGN_IN, 404, 403, 403, 400, 400),
     public=(SIGN_IN, 403, 403, 403, 400, 400),
     missing=_GONE,
+)
+
+_CONNECTED = Rule(  # nothing is asked for; who connects one makes the repository here
+    private=(SIGN_IN, 404, 403, 400, 400, 400),
+    public=(SIGN_IN, 403, 403, 400, 400, 400),
+    missing=(SIGN_IN, 404, 404, 404, 400, 400),
 )
 
 _VALUE = b'{"value": "long enough"}'
@@ -130,6 +142,8 @@ TABLE = {
     "GET /{owner}/{repo}/source/{sha}/{path:path}": shown(200),
     "GET /{owner}/{repo}/settings": managed(200),
     "POST /{owner}/{repo}/settings": managed(303, do="protect"),
+    "GET /{owner}/{repo}/settings/upstream": written(200),
+    "POST /{owner}/{repo}/settings/upstream": written(404, do="disconnect"),  # there is none
     "GET /runs/{run}": shown(200),
     "GET /runs/{run}/events": shown(200),
     "GET /runs/{run}/log": shown(200),
@@ -196,6 +210,10 @@ TABLE = {
     "GET /api/v1/user/secrets": account(200),
     "GET /api/v1/user/secrets/{name}": account(200),
     "DELETE /api/v1/user/secrets/{name}": account(204),
+    "GET /api/v1/upstreams": account(200),
+    "GET /api/v1/repos/{owner}/{repo}/upstream": changed(404),  # there is none
+    "PUT /api/v1/repos/{owner}/{repo}/upstream": _CONNECTED,
+    "DELETE /api/v1/repos/{owner}/{repo}/upstream": changed(404),
     "GET /api/v1/repos/{owner}/{repo}/visibility": of_members(200),
     "PUT /api/v1/repos/{owner}/{repo}/visibility": _VISIBILITY,
     "GET /{owner}/{name}.git/info/refs": _FETCH,

@@ -77,6 +77,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
         for whose in ("user", "repos/alice/several"):
             body = {"value": "long enough", "branches": ["release/*"]}
             assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
+        wish = {"name": "octo/pi", "url": "https://forge.example.org", "kind": "gitea"}
+        assert client.put("/api/v1/repos/alice/measured/upstream", json=wish).status_code == 200
     return {
         "dashboard": "/",
         "gpus": "/gpus",
@@ -92,6 +94,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "a repository": "/alice/several",
         "a repository with trends": "/alice/measured",
         "its settings": "/alice/several/settings",
+        "its upstream": "/alice/several/settings/upstream",
+        "what is connected": "/alice/measured/settings/upstream",
         "a commit": f"/alice/several/commit/{done.sha}",
         "a commit beside its parent": f"/alice/measured/commit/{figures.sha}",
         "a failed build's commit": f"/alice/broken/commit/{failed.sha}",

@@ -13,6 +13,7 @@ from hermes.errors import NotFound
 from web import (
     api_accounts,
     api_builds,
+    api_connect,
     api_functions,
     api_instance,
     api_invoke,
@@ -34,7 +35,8 @@ _DOCUMENT = Content(("application/json",), "the OpenAPI document", {"application
 def described(site: Site) -> Document:
     """The table of all of the API, in the order of the documents, and what is said of it."""
     work = (api_invoke, api_functions, callbacks, api_runs, api_builds)
-    nouns = (*work, api_repos, visibility, api_upstream, secret_api, api_accounts, api_instance)
+    of_repos = (api_repos, visibility, api_connect, api_upstream, secret_api)
+    nouns = (*work, *of_repos, api_accounts, api_instance)
     rows = [row for module in nouns for row in module.endpoints(site)]
 
     async def get_openapi(request: Request) -> Response:

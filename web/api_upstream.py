@@ -9,8 +9,11 @@ from hermes.arrivals import Arrival
 from hermes.cause import read_cause
 from hermes.repos import check_writable, get_readable
 from hermes.tables import User
+from web.api_connect import FollowedAnswer, upstream_fields
+from web.connected import Ours
+from web.connecting import Connecting
 from web.endpoint import Asked, Endpoint, Id, Name
-from web.following import Asking, followed, get_upstream
+from web.following import Asking, followed
 from web.lookup import Place
 from web.reading import Body
 from web.site import Site
@@ -39,15 +42,9 @@ class ArrivalAnswer(BaseModel):
     ended_at: float | None
 
 
-class UpstreamAnswer(BaseModel):
-    """A repository elsewhere; times in Unix seconds. `error`: why the last fetch or look was not possible."""
+class UpstreamAnswer(FollowedAnswer):
+    """A repository elsewhere, and what has come of it lately."""
 
-    kind: str
-    name: str
-    url: str
-    delivered_at: float | None
-    polled_at: float | None
-    error: str
     arrivals: list[ArrivalAnswer]
 
 
@@ -63,22 +60,16 @@ class UpstreamApi:
 
     def __init__(self, site: Site) -> None:
         self.database, self.asking = site.context.database, Asking(site.context)
+        self.connecting = Connecting(site)
 
     async def get_upstream(self, asked: Asked, owner: Name, repo: Name) -> UpstreamAnswer:
         """The repository elsewhere that this one follows, and what has come of it lately."""
         async with self.database.read() as session:
             place = await _writable(session, asked.user, owner, repo)
-            upstream = await get_upstream(session, place)
             found = await followed(session, place.repo)
-        return UpstreamAnswer(
-            kind=upstream.kind,
-            name=upstream.name,
-            url=upstream.url,
-            delivered_at=upstream.delivered_at,
-            polled_at=upstream.polled_at,
-            error=upstream.error,
-            arrivals=[_answer(each) for each in found.arrivals] if found else [],
-        )
+        ours = Ours(owner, repo)
+        fields = upstream_fields(await self.connecting.find(asked.user, ours), ours)
+        return UpstreamAnswer(**fields, arrivals=[_answer(each) for each in found.arrivals] if found else [])
 
     async def fetch(self, asked: Asked, owner: Name, repo: Name, body: FetchWish) -> ArrivalAnswer:
         """Look there now, at one branch, one tag or all branches."""

@@ -37,6 +37,7 @@ from web import (
     queue,
     rawlog,
     readiness,
+    reports,
     repository,
     repository_settings,
     result,
@@ -46,6 +47,7 @@ from web import (
     signin,
     source,
     tokens,
+    upstream_page,
 )
 from web.exporter import Exporter
 from web.failures import Failures
@@ -77,7 +79,7 @@ class Pages:
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
-        of_repos = (repository_settings, badge, latest, commit, source, repository)
+        of_repos = (upstream_page, repository_settings, badge, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
@@ -85,7 +87,8 @@ class Pages:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return [callbacks.keep_sending(self.site), self.site.exporter.keep_counting()]
+        sending = (callbacks.keep_sending(self.site), reports.keep_reporting(self.site))
+        return [*sending, self.site.exporter.keep_counting()]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
         """How errors look."""

@@ -11,7 +11,7 @@ hermes --help: all commands.  hermes COMMAND --help: one of them."""
 
 #: For `hermes --help`.
 GROUPS = {
-    "Use": ("init", "login", "logout", "whoami", "run", "logs", "artifacts"),
+    "Use": ("init", "login", "logout", "whoami", "run", "logs", "artifacts", "github"),
     "Look": ("executions", "functions", "templates", "images", "gpus"),
     "Operate": ("up", "demo", "doctor", "admin", "completion"),
 }
@@ -28,6 +28,7 @@ PLACES = {
     "run": "run:run",
     "logs": "logs:logs",
     "artifacts": "artifacts:artifacts",
+    "github": "github:github",
     "executions": "executions:executions",
     "execution": "executions:executions",
     "functions": "functions:functions",
