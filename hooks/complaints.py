@@ -40,7 +40,7 @@ _FINAL = (
         "connect it anew with the address that it has now",
     ),
     (
-        r"died of signal 25|File too large",
+        r"File too large",
         "what is new there is more than {most} (HERMES_PUSH_SIZE)",
         "push it here once in parts, then what is new there is little; or raise HERMES_PUSH_SIZE",
     ),

@@ -74,7 +74,7 @@ class Following:
     async def pushed(self, arrival: Arrival, sha: str) -> int | None:
         """The push that an earlier try has become, if it came that far."""
         same = (Push.repo_id == arrival.repo_id, Push.ref == arrival.ref, Push.trigger == "webhook")
-        since = (Push.created_at >= arrival.created_at, Push.state == "applied")
+        since = (Push.created_at >= arrival.created_at, Push.state != "abandoned")  # one is soon applied
         newest = select(Push.id, Push.new_sha).where(*same, *since).order_by(Push.id.desc()).limit(1)
         async with self._context.database.read() as session:
             row = (await session.execute(newest)).first()

@@ -103,6 +103,7 @@ class Remote:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
+            restore_signals=False,  # a file that grows too large is an error that git tells of, not its end
         )
         self._hold(child.pid)
         try:

@@ -27,7 +27,7 @@ from hermes.throttle import Throttle, source
 from hermes.units import show_size
 from hermes.upstreams import HOOK_SECRET, KINDS, Upstream, sealed_name
 from hooks import github, gitlab
-from hooks.deliveries import Delivery, followers, record
+from hooks.deliveries import Conflict, Delivery, followers, record
 from hooks.events import BadEvent, Payload
 from hooks.signatures import Headers, is_signed
 
@@ -141,7 +141,8 @@ class Webhooks:
     async def _refuse(self, kind: str, request: Request, error: UserError) -> Response:
         """Only who failed is told to wait: a forge sends for many, also for who would spoil its address."""
         address = _address(request)
-        self._failures.count(source(address))
+        if not isinstance(error, BadEvent | Conflict):  # whoever sends these knows the secret
+            self._failures.count(source(address))
         if wait_s := self._failures.wait_s(source(address)):
             error = TooMany("too many deliveries that could not be taken", wait_s)
         else:

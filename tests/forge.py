@@ -217,17 +217,18 @@ class Delivery:
 
 
 def deliver(
-    service: Service, delivery: Delivery, *, path: str = "", body: bytes | None = None, **headers: str | None
+    service: Service, delivery: Delivery, *, path: str = "", body: bytes | None = None, **headers: Any
 ) -> httpx.Response:
     """Send it; `headers` replace (None: leave out) those that are sent, with `_` for `-`."""
     content = json.dumps(delivery.payload).encode()
-    sent = delivery.headers(content)
+    sent: dict[str, str | bytes] = dict(delivery.headers(content))
     for name, value in headers.items():
         sent = {key: each for key, each in sent.items() if key.lower() != name.replace("_", "-").lower()}
         sent |= {} if value is None else {name.replace("_", "-"): value}
     with service.client("") as client:
         address = f"/webhooks/{delivery.kind}{path}"
-        return client.post(address, content=content if body is None else body, headers=sent)
+        raw = {name.encode(): each.encode() if isinstance(each, str) else each for name, each in sent.items()}
+        return client.post(address, content=content if body is None else body, headers=raw)
 
 
 def now() -> str:

@@ -213,6 +213,8 @@ TABLE = {
     "GET /api/v1/upstreams": account(200),
     "GET /api/v1/repos/{owner}/{repo}/upstream": changed(404),  # there is none
     "PUT /api/v1/repos/{owner}/{repo}/upstream": _CONNECTED,
+    "POST /api/v1/repos/{owner}/{repo}/upstream/fetch": changed(404)._replace(json={"branch": "main"}),
+    "POST /api/v1/repos/{owner}/{repo}/upstream/arrivals/{arrival}/run": changed(404),
     "DELETE /api/v1/repos/{owner}/{repo}/upstream": changed(404),
     "GET /api/v1/repos/{owner}/{repo}/visibility": of_members(200),
     "PUT /api/v1/repos/{owner}/{repo}/visibility": _VISIBILITY,
@@ -223,5 +225,11 @@ TABLE = {
     "GET /{owner}/{name}.git/info/lfs/{path:path}": everybody(501),  # the same words for all: there is no LFS
     "POST /{owner}/{name}.git/info/lfs/{path:path}": everybody(501),
     "GET /{owner}/{name}/info/refs": everybody(301),  # to the address that asks
+    "POST /webhooks/github": everybody(415),
+    "POST /webhooks/github/{owner}/{name}": everybody(415),
+    "POST /webhooks/gitea": everybody(415),
+    "POST /webhooks/gitea/{owner}/{name}": everybody(415),
+    "POST /webhooks/gitlab": everybody(415),
+    "POST /webhooks/gitlab/{owner}/{name}": everybody(415),
     "POST /signout": everybody(303),
 }

@@ -149,7 +149,7 @@ def test_a_callback_is_sent_again_by_the_next_server(
 def test_every_point_is_somewhere() -> None:
     source = "".join(
         path.read_text()
-        for folder in ("hermes", "gitserver", "builder", "runner", "web")
+        for folder in ("hermes", "gitserver", "builder", "runner", "web", "hooks")
         for path in (Path(__file__).parent.parent / folder).glob("*.py")
     )
     for point in POINTS:

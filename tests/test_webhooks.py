@@ -347,3 +347,32 @@ def test_a_pull_request_of_a_branch_is_that_branch(pi: Followed) -> None:
     assert pi.deliver("push", push_of(pi, "refs/heads/faster", sha)).status_code == 202
     assert {each["state"] for each in pi.settled(count + 2)[:2]} <= {"taken", "unchanged"}
     assert len(wait_for(lambda: runs_of(pi, sha))) == 1
+
+
+def test_branches_get_secrets_of_the_repository_and_pull_requests_none(house: Service, forge: Forge) -> None:
+    one = follow(house, forge, "secret", shell('echo "${#OF_REPO} ${#OF_USER}"'))
+    with house.client() as client:
+        for address, name in ((f"repos/{one.here}", "OF_REPO"), ("user", "OF_USER")):
+            body = {"value": "twelve bytes", "branches": ["*"]}
+            assert client.put(f"/api/v1/{address}/secrets/{name}", json=body).status_code == 201
+    sha = one.commit("of a member")
+    one.deliver("push", push_of(one))
+    assert output_of(one, sha) == b"12 0\n"  # what is alice's own is for what alice pushes
+    stranger = one.commit("of a stranger", "HEAD:refs/pull/7/head")
+    one.deliver("pull_request", proposed(one, stranger, "opened"))
+    one.deliver("issue_comment", comment(one))
+    assert output_of(one, stranger) == b"0 0\n"
+    with house.client() as client:
+        run = runs_of(one, stranger)[0]["id"]
+        again = client.post(f"/api/v1/runs/{run}/again").json()["id"]
+    wait_for(lambda: house.api(f"/runs/{again}")["state"] == "succeeded")
+    assert house.read_log("runs", again) == b"0 0\n"
+    plan = ask(house, "SELECT name, version, plan FROM build WHERE commit_sha = ?", stranger)[0]
+    assert plan[:2] == ("pull-request-7", "") and json.loads(plan[2])["caches"] is False
+
+
+def output_of(one: Followed, sha: str) -> bytes:
+    """Of its one run."""
+    wait_for(lambda: head(one, "refs/heads/main") == sha or head(one, "refs/pull/7/head") == sha)
+    run = wait_for(lambda: [each for each in runs_of(one, sha) if each["state"] == "succeeded"])[0]
+    return one.service.read_log("runs", run["id"])

@@ -17,7 +17,6 @@ from hermes.upstreams import Upstream, upstream_of
 from web.lookup import Place
 
 SHOWN = 20
-FORGES = {"github": "GitHub", "gitea": "Gitea", "gitlab": "GitLab"}
 
 
 @dataclass(frozen=True)
@@ -26,16 +25,6 @@ class Followed:
 
     upstream: Upstream
     arrivals: list[Arrival]
-
-    @property
-    def forge(self) -> str:
-        """As its makers write it."""
-        return FORGES[self.upstream.kind]
-
-    @property
-    def page(self) -> str:
-        """Its page there."""
-        return f"{self.upstream.base_url}/{self.upstream.name}"
 
 
 async def followed(session: AsyncSession, repo: Repo) -> Followed | None:

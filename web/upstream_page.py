@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from hermes.arrivals import STATES
 from hermes.errors import NotFound, UserError
 from hermes.forges.open import NAMES
 from hermes.repos import get_readable, may_manage, may_write
@@ -16,9 +17,10 @@ from hermes.upstreams import place_of
 from web.api_connect import checked_token
 from web.connected import Connected, Ours, Wish
 from web.connecting import Connecting
+from web.following import Asking, followed
 from web.forms import Outcome, done, read_form
 from web.lookup import Place
-from web.site import Site
+from web.site import Site, number
 from web.visitor import actor
 
 
@@ -36,19 +38,21 @@ class _Asked:
 
 
 class UpstreamPage:
-    """The page and its two forms."""
+    """The page and its forms."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._connecting = Connecting(site)
+        self._connecting, self._asking = Connecting(site), Asking(site.context)
 
     async def show(self, request: Request) -> Response:
         """How it stands."""
         return await self._page(request, await self._asked(request), done(request))
 
     async def change(self, request: Request) -> Response:
-        """Connect, or disconnect. What is wrong is said where it stands; the token is never shown again."""
+        """What is wrong is said where it stands; the token is never shown again."""
         asked = await self._asked(request)
+        if asked.typed.get("do") in ("fetch", "let-run"):
+            return await self._ask(request, asked)
         do, by = asked.typed.get("do", ""), actor(request, asked.user)
         try:
             if do == "connect":
@@ -61,6 +65,18 @@ class UpstreamPage:
             typed = {name: value for name, value in asked.typed.items() if name != "token"}
             return await self._page(request, asked, Outcome("upstream", error, typed))
         raise UserError("this form is not known here", "open the settings anew and try again")
+
+    async def _ask(self, request: Request, asked: _Asked) -> Response:
+        """Look there now, or let a stranger's commit run."""
+        do, by = asked.typed["do"], actor(request, asked.user)
+        try:
+            if do == "fetch":
+                await self._asking.fetch(asked.place, by, asked.typed.get("branch", "").strip())
+            else:
+                await self._asking.let_run(asked.place, by, number(asked.typed, "arrival"))
+        except UserError as error:
+            return await self._page(request, asked, Outcome(do, error, asked.typed))
+        return RedirectResponse(f"{request.url.path}#came", 303)
 
     async def _asked(self, request: Request) -> _Asked:
         """Raises NotFound, for hidden and missing repositories alike."""
@@ -80,7 +96,11 @@ class UpstreamPage:
     ) -> Response:
         place = asked.place
         found = await self._connecting.find_for(asked.user, place.repo, place.owner)
+        async with self._site.context.database.read() as session:
+            came = await followed(session, place.repo)
         values: dict[str, Any] = {
+            "arrivals": came.arrivals if came else [],
+            "states": STATES,
             "place": place,
             "found": found,
             "made": made,
