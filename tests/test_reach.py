@@ -80,9 +80,10 @@ def objects(
         rows = {
             "token": tokens[0],
             "token_id": tokens[1],
+            "arrival": "999999",
             "key": re.findall(r"/keys/(\d+)/remove", owner.get("/settings/keys").text)[0],
         }
-    numbers = dict.fromkeys(("run", "build", "artifact", "token", "token_id", "key"), "999999")
+    numbers = dict.fromkeys(("run", "build", "artifact", "token", "token_id", "key", "arrival"), "999999")
     names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0"}
     missing = names | {"sha": "f" * 40} | numbers
     return {"private": private | rows, "public": opened | rows, "missing": missing}

@@ -90,7 +90,8 @@ def has_run(house: Service, sha: str) -> None:
 def waiting(house: Service) -> int:
     """Messages that are not taken yet."""
     with closing(sqlite3.connect(house.data / "hermes.db", timeout=20)) as database:
-        query = "SELECT count(*) FROM outbox WHERE topic IN ('status', 'comment') AND sent_at IS NULL AND tries <= 8"
+        query = "SELECT count(*) FROM outbox WHERE topic IN ('status', 'comment') AND sent_at IS NULL"
+        query += " AND tries <= 8"
         return int(database.execute(query).fetchone()[0])
 
 
