@@ -47,7 +47,7 @@ def secrets(house: Service) -> dict[str, str]:
     """A token of each role; collaborators are made in `objects`."""
     found = {"nobody": "", "owner": house.token}
     found |= {name: house.add_user(name) for name in ("other", "reader", "writer")}
-    return found | {"admin": house.hermes("admin", "user", "add", "--admin", "root").stdout.strip()}
+    return found | {"admin": house.admin("user", "add", "--admin", "root").stdout.strip()}
 
 
 def objects_of(house: Service, name: str, manifest: str) -> Objects:
