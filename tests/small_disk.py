@@ -84,9 +84,9 @@ class SmallDisk:
         trigger.write_text("a test")
 
     def mend(self) -> None:
-        """Check and mount it anew; nobody may have it open. Its device stays while anybody looks at it, as each
-        `mount` of this machine does, or a box has it among its mounts; what would be mounted then is the old
-        one, with what was read of it before, and cannot be written."""
+        """Check and mount it anew; nobody may have it open. Its device stays while anybody looks at it, as
+        each `mount` of this machine does, or a box has it among its mounts; what would be mounted then is the
+        old one, with what was read of it before, and cannot be written."""
 
         def is_mended() -> bool:
             if self.point.is_mount():
