@@ -1,6 +1,9 @@
 """`python -m builder`"""
 
-from builder.app import serve
-from hermes.process import main
+from hermes.importing import uncollected
+
+with uncollected():
+    from builder.app import serve
+    from hermes.process import main
 
 main("builder", serve)

@@ -9,30 +9,33 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import uvicorn
-from starlette.applications import Starlette
+from hermes.importing import uncollected
 
-from gitserver.app import GitServer
-from gitserver.child import Git
-from gitserver.door import Door
-from gitserver.maintenance import keep_maintaining
-from gitserver.ssh import serving
-from gitserver.taking import Taker
-from hermes import faultpoint, journal
-from hermes.checks import open_sockets
-from hermes.errors import HermesError
-from hermes.http import http_protocol
-from hermes.images import load_images
-from hermes.inputs import keep_sweeping_inputs
-from hermes.journal import log
-from hermes.pools import load_pools
-from hermes.process import leave, open_context, watch_children
-from hermes.reconcile import keep_reconciling
-from hermes.retention import keep_sweeping_old
-from hermes.settings import Settings, load_settings
-from hermes.throttle import Throttle
-from hooks.app import Hooks
-from web.app import Pages
+with uncollected():
+    import uvicorn
+    from starlette.applications import Starlette
+
+    from gitserver.app import GitServer
+    from gitserver.child import Git
+    from gitserver.door import Door
+    from gitserver.maintenance import keep_maintaining
+    from gitserver.ssh import serving
+    from gitserver.taking import Taker
+    from hermes import faultpoint, journal
+    from hermes.checks import open_sockets
+    from hermes.errors import HermesError
+    from hermes.http import http_protocol
+    from hermes.images import load_images
+    from hermes.inputs import keep_sweeping_inputs
+    from hermes.journal import log
+    from hermes.pools import load_pools
+    from hermes.process import leave, open_context, watch_children
+    from hermes.reconcile import keep_reconciling
+    from hermes.retention import keep_sweeping_old
+    from hermes.settings import Settings, load_settings
+    from hermes.throttle import Throttle
+    from hooks.app import Hooks
+    from web.app import Pages
 
 _OPEN_FILES = 8192
 _GRACE_S = 5  # for requests that are at work when the service stops

@@ -37,12 +37,11 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _port_or_none(text: str) -> int:
-    return 0 if text == "0" else _port(text)
+def _or_none(parse: Parse) -> Parse:
+    return lambda text: 0 if text == "0" else parse(text)
 
 
-def _span_or_none(text: str) -> float:
-    return 0.0 if text == "0" else parse_span_s(text)
+_port_or_none, _span_or_none = _or_none(_port), _or_none(parse_span_s)
 
 
 def _addresses(text: str) -> str:

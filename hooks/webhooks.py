@@ -27,7 +27,7 @@ from hermes.throttle import Throttle, source
 from hermes.units import show_size
 from hermes.upstreams import HOOK_SECRET, KINDS, Upstream, sealed_name
 from hooks import github, gitlab
-from hooks.deliveries import Conflict, Delivery, followers, record
+from hooks.deliveries import Delivery, followers, record
 from hooks.events import BadEvent, Payload
 from hooks.signatures import Headers, is_signed
 
@@ -46,6 +46,7 @@ _IDS = {
 }
 _ID = re.compile(r"[A-Za-z0-9_.:-]{8,100}")
 _FAILURES, _WINDOW_S = 30, 300.0
+_TOLD_S = 600.0  # the same of the same address is not written down again so soon
 
 
 class NotBelieved(UserError):
@@ -82,6 +83,7 @@ class Webhooks:
     def __init__(self, context: Context) -> None:
         self._context, self._key = context, key_file(context.settings)
         self._failures = Throttle(_FAILURES, _WINDOW_S)
+        self._told = Throttle(1, _TOLD_S)
 
     def routes(self) -> list[Route]:
         """Of all kinds of forges."""
@@ -141,12 +143,11 @@ class Webhooks:
     async def _refuse(self, kind: str, request: Request, error: UserError) -> Response:
         """Only who failed is told to wait: a forge sends for many, also for who would spoil its address."""
         address = _address(request)
-        if not isinstance(error, BadEvent | Conflict):  # whoever sends these knows the secret
+        if isinstance(error, NotBelieved | TooLarge | TooSlow):
             self._failures.count(source(address))
-        if wait_s := self._failures.wait_s(source(address)):
-            error = TooMany("too many deliveries that could not be taken", wait_s)
-        else:
-            await self._write_down(kind, address, error)
+            if wait_s := self._failures.wait_s(source(address)):
+                error = TooMany("too many deliveries that could not be taken", wait_s)
+        await self._write_down(kind, address, error)
         log.info("webhook refused", kind=kind, address=address, reason=str(error))
         again_s = error.wait_s if isinstance(error, TooMany) else 0
         return _said(
@@ -154,10 +155,15 @@ class Webhooks:
         )
 
     async def _write_down(self, kind: str, address: str, error: UserError) -> None:
-        """At most so many of an address: then it is told to wait."""
+        """Each reason of an address now and then, not every time."""
+        reason = f"too often, {error.code}" if isinstance(error, TooMany) else str(error)
+        key = f"{source(address)} {reason}"
+        if self._told.wait_s(key):
+            return
+        self._told.count(key)
         try:
             async with self._context.database.write() as session:
-                write_down(session, Actor("", address), "webhook refused", f"/webhooks/{kind}", str(error))
+                write_down(session, Actor("", address), "webhook refused", f"/webhooks/{kind}", reason)
         except Unavailable as why:
             log.warning("webhook refused, and not written down", error=str(why))
 

@@ -35,19 +35,24 @@ CHROMIUM_FLAGS = [
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
-#: What takes long, and mostly waits, begins first: at the end nobody would work beside it.
-LONG = [
-    "soak", "faultpoints", "engine_restart", "engine_away", "sight", "backup", "retention", "disk_full",
-    "database_faults", "races", "api_schema", "accessibility", "unkillable", "warm", "faults", "redis_faults",
-    "restart", "hostile_content", "stream",
+#: Files that mostly wait, the longest first. Each begins beside others that compute: so neither is the
+#: processor idle while all wait, nor does anybody wait alone at the end.
+WAIT = [
+    "faultpoints", "soak", "sight", "engine_restart", "engine_away", "gpus", "database_faults",
+    "hostile_programs", "faults", "backup", "executors", "races", "warm", "proxies", "verdicts", "stream",
+    "disk_full", "restart", "redis_faults", "streams", "adoption", "retention", "unkillable", "gpu_place",
 ]  # fmt: skip
+_COMPUTE_BETWEEN = 3
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The order of files (`--no-loadscope-reorder` keeps it), and which faults they prove."""
     mark_rows(items)
-    turns = {f"test_{name}": turn for turn, name in enumerate(LONG)}
-    items.sort(key=lambda item: turns.get(item.path.stem, len(LONG)))
+    waiting = [f"test_{name}" for name in WAIT]
+    others = dict.fromkeys(item.path.stem for item in items if item.path.stem not in waiting)
+    turns = {name: turn + 0.5 for turn, name in enumerate(others)}
+    turns |= {name: turn * _COMPUTE_BETWEEN for turn, name in enumerate(waiting)}
+    items.sort(key=lambda item: turns[item.path.stem])
 
 
 def missing(what: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import event
 
+from hermes import migrating as migrating  # here, and not in each child
 from hermes.database import Database
 from hermes.schema import migrate
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.service import GIT_ENV, Service, free_port, wait_for
+from tests.service import GIT_ENV, TRUST, Service, free_port, wait_for
 
 Done = subprocess.CompletedProcess[str]
 #: A branch whose manifest says this is stored and starts nothing; so a push ends with git's own report.
@@ -154,7 +154,7 @@ def gits_own(folder: Path) -> Iterator[Side]:
 
 def _answers(port: int) -> bool:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}/", timeout=5).status_code == 404
+        return httpx.get(f"http://127.0.0.1:{port}/", timeout=5, verify=TRUST).status_code == 404
     except httpx.TransportError:
         return False
 

@@ -18,7 +18,7 @@ from dulwich.protocol import pkt_line
 from gitserver.maintenance import maintain
 from hermes.git import GitLimits
 from tests.oracle import QUIET, Side
-from tests.service import Service, WorkTree, wait_for
+from tests.service import TRUST, Service, WorkTree, wait_for
 
 #: An instance where nothing is built and everybody may push at once.
 CROWDED = {
@@ -137,7 +137,7 @@ def post_at_once(service: Service, repo: str, bodies: list[bytes]) -> list[httpx
     url = f"{service.url}/{service.user}/{repo}.git/git-receive-pack"
 
     def post(body: bytes) -> httpx.Response:
-        return httpx.post(url, content=body, headers=headers, timeout=60)
+        return httpx.post(url, content=body, headers=headers, timeout=60, verify=TRUST)
 
     with ThreadPoolExecutor(len(bodies)) as threads:
         return list(threads.map(post, bodies))

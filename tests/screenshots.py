@@ -178,7 +178,7 @@ def main() -> None:
         env = {"HERMES_URL": "http://gpu.lab:8000", "HERMES_TRUST": "all", "HERMES_CPUS": "2"}
         house = Service(Path(folder), env)
         house.token = house.add_user(house.user)
-        root = house.hermes("admin", "user", "add", "--admin", _ADMIN).stdout.strip()
+        root = house.admin("user", "add", "--admin", _ADMIN).stdout.strip()
         house.start()
         try:
             shown = pages(house, push_samples(house, root))

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ import httpx
 
 from hermes.samples import FOLDER
 from hermes.states import LIVE, State
+from tests.operator_fork import operate
 from tests.redis_faults import VARIABLE, plague_redis
 
 T = TypeVar("T")
@@ -34,6 +36,9 @@ GIT_ENV = {
 }
 #: For what comes in the end: enough for a machine that is four times slower. No claim is made by it.
 PATIENCE_S = 120.0
+#: For who asks: httpx would read all certificates of the world anew for each client, 18 ms of a core, and who
+#: waits asks twenty times a second.
+TRUST = ssl.create_default_context()
 BUSY = {State.QUEUED, *LIVE}
 
 
@@ -177,14 +182,14 @@ class Service:
     def answers(self) -> bool:
         """Whether its web process serves."""
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/healthz", timeout=5, verify=TRUST).status_code == 200
         except httpx.TransportError:
             return False
 
     def _is_up(self) -> bool:
         assert self.process is not None and self.process.poll() is None, self.log[-3000:]
         try:
-            answer = httpx.get(f"{self.url}/healthz", timeout=5)
+            answer = httpx.get(f"{self.url}/healthz", timeout=5, verify=TRUST)
         except httpx.TransportError:
             return False
         return answer.status_code == 200 and bool(answer.json()["runner"])
@@ -214,15 +219,21 @@ class Service:
         assert not check or done.returncode == 0, done.stderr
         return done
 
+    def admin(self, *words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        """What its operator types: `hermes admin` with these words."""
+        done = operate(words, self.environment(), PATIENCE_S)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
     def add_user(self, name: str) -> str:
         """Make an account; returns its token."""
-        return self.hermes("admin", "user", "add", name).stdout.strip()
+        return self.admin("user", "add", name).stdout.strip()
 
     def client(self, token: str | None = None) -> httpx.Client:
         """An HTTP client with a bearer token (`""`: without)."""
         token = self.token if token is None else token
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S, verify=TRUST)
 
     def api(self, path: str) -> dict[str, Any]:
         """The JSON at `/api/v1` + path."""

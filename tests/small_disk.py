@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hermes.executors.disks import can_mount
 from tests.conftest import missing
+from tests.service import wait_for
 
 _STEPS = (16 << 20, 1 << 20, 64 << 10, 4 << 10)  # bytes
 
@@ -83,10 +84,27 @@ class SmallDisk:
         trigger.write_text("a test")
 
     def mend(self) -> None:
-        """Check and mount it anew; nobody may have it open."""
-        self._unmount()
-        call("e2fsck", "-f", "-y", self.image, check=False)  # 1: mended
-        self._mount()
+        """Check and mount it anew; nobody may have it open. Its device stays while anybody looks at it, as
+        each `mount` of this machine does, or a box has it among its mounts; what would be mounted then is the
+        old one, with what was read of it before, and cannot be written."""
+
+        def is_mended() -> bool:
+            if self.point.is_mount():
+                self._unmount()
+            if _devices_of(self.image):
+                return False
+            call("e2fsck", "-f", "-y", self.image, check=False)  # 1: mended
+            self._mount()
+            return self._can_be_written()
+
+        wait_for(is_mended)
+
+    def _can_be_written(self) -> bool:
+        try:
+            (self.point / "probe").write_text("")
+        except OSError:
+            return False
+        return True
 
     def _mount(self) -> None:
         call("mount", "-o", "loop,errors=remount-ro", self.image, self.point)
@@ -101,3 +119,8 @@ class SmallDisk:
                 return
             time.sleep(0.1)
         call("umount", "--lazy", self.point)
+
+
+def _devices_of(image: Path) -> bytes:
+    done = subprocess.run(["losetup", "--associated", image], check=True, capture_output=True)
+    return done.stdout

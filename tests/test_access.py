@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.programs import git, refs, shell
-from tests.service import Service
+from tests.service import TRUST, Service
 
 STORED = "[on]\npush = []\n"
 FILES: dict[str, str | bytes] = {"hermes.toml": STORED, "Makefile": "all:\n"}
@@ -37,7 +37,7 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def ask(service: Service, path: str, name: str = "", secret: str = "") -> httpx.Response:
     """What git asks first, as somebody or nobody."""
     auth = (name, secret) if secret else None
-    return httpx.get(f"{service.url}/{path}", auth=auth, timeout=20)
+    return httpx.get(f"{service.url}/{path}", auth=auth, timeout=20, verify=TRUST)
 
 
 def public_repo(service: Service, name: str) -> str:
@@ -104,7 +104,7 @@ def test_pages_and_api_count_the_same_failures(strict: Service) -> None:
     for number in range(6):
         with strict.client(f"hermes_guess{number}") as client:
             api = client.get("/api/v1/runs")
-        form = httpx.post(f"{strict.url}/signin", data={"token": f"hermes_guess{number}"})
+        form = httpx.post(f"{strict.url}/signin", data={"token": f"hermes_guess{number}"}, verify=TRUST)
     assert (api.status_code, form.status_code) == (429, 429)
     assert api.json()["error"]["code"] == "too_many"
     assert int(api.headers["retry-after"]) and int(form.headers["retry-after"])

@@ -61,7 +61,7 @@ def waiting(house: Service, root: str) -> int:
 @pytest.fixture(scope="module")
 def root(house: Service) -> str:
     """The token of an admin."""
-    return house.hermes("admin", "user", "add", "--admin", "root").stdout.strip()
+    return house.admin("user", "add", "--admin", "root").stdout.strip()
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ FORMS = ("/admin", "/admin/runners")
 @pytest.fixture(scope="module")
 def root(service: Service) -> str:
     """The token of an admin."""
-    return service.hermes("admin", "user", "add", "root", "--admin").stdout.strip()
+    return service.admin("user", "add", "root", "--admin").stdout.strip()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_only_admins_use_the_forms(service: Service, bob: str, path: str) -> Non
             assert client.post(path, data=form).status_code == 404
     with service.client("") as nobody:
         assert nobody.post(path, data=forms[0]).status_code == 303
-    listed = service.hermes("admin", "user", "list").stdout
+    listed = service.admin("user", "list").stdout
     assert "mallory" not in listed and "disabled" not in listed
 
 
@@ -104,12 +104,12 @@ def test_nothing_signs_a_disabled_account_in(service: Service, admin: httpx.Clie
         assert browser.post("/signin", data={"token": secret}).status_code == 401
         refused = git(service, "ls-remote", address, token=secret, user="dora")
         assert refused.returncode != 0
-        assert "disabled" in service.hermes("admin", "user", "list").stdout
+        assert "disabled" in service.admin("user", "list").stdout
         assert admin.post("/admin", data={"do": "enable", "user": "dora"}).status_code == 303
         assert program.get("/api/v1/gpus").status_code == 200
         assert browser.get("/").status_code == 200
     assert admin.post("/admin", data={"do": "disable", "user": "root"}).status_code == 403
-    service.hermes("admin", "user", "disable", "dora")
+    service.admin("user", "disable", "dora")
     with service.client(secret) as program:
         assert program.get("/api/v1/gpus").status_code == 401
     done = [row[1:5] for row in lines(admin, "?subject=dora")][:4]

@@ -162,7 +162,7 @@ def test_a_reader_looks_and_in_public_everybody_runs_again(service: Service, bob
     private = service.run_of(service.push(PROGRAM, repo="again-read"))
     opened = PROGRAM | {"hermes.toml": f"public = true\n{PROGRAM['hermes.toml']!s}"}
     public = service.run_of(service.push(opened, repo="again-open"))
-    service.hermes("admin", "repo", "collaborator", "add", "alice/again-read", "bob")
+    service.admin("repo", "collaborator", "add", "alice/again-read", "bob")
     with signed_in(service, bob) as reader:
         assert reader.get(f"/runs/{private['id']}").status_code == 200
         for answer in (

@@ -40,8 +40,8 @@ def revoked(service: Service) -> Iterator[tuple[threading.Thread, list[Event]]]:
     watching = threading.Thread(target=watch)
     watching.start()
     wait_for(lambda: "begun" in text_of(seen))
-    number = json.loads(service.hermes("admin", "token", "list", "eve", "--json").stdout)[0]["id"]
-    service.hermes("admin", "token", "revoke", "eve", str(number))
+    number = json.loads(service.admin("token", "list", "eve", "--json").stdout)[0]["id"]
+    service.admin("token", "revoke", "eve", str(number))
     yield watching, seen
     watching.join(1)
 

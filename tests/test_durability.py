@@ -6,7 +6,7 @@ import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from hermes import pushes
 from hermes.accounts import add_user
 from hermes.at_once import ask_in
 from hermes.cause import Sender
-from hermes.executors.disks import can_mount
+from hermes.disk import sync
 from hermes.git import init_bare
 from hermes.process import Context, open_context
 from hermes.pushes import RefUpdate
@@ -27,6 +27,7 @@ from hermes.tables import Push
 from tests.conftest import missing
 from tests.leftovers import the_process
 from tests.oracle import Side, run
+from tests.power import Disk, device_of
 from tests.race_tools import ZEROS, begin, children, crowded, history, table
 from tests.service import Service
 from tests.test_faults import rows
@@ -153,39 +154,19 @@ def test_new_repository_is_synced_before_it_has_its_name(watched: Service, tmp_p
 # ---- the power is cut
 
 
-def call(*words: str | Path) -> None:
-    subprocess.run([str(word) for word in words], check=True, capture_output=True)
-
-
-@dataclass
-class Disk:
-    """A file that the kernel uses as a disk. What was not synced comes to it late, if at all."""
-
-    folder: Path
-
-    def __enter__(self) -> Path:
-        if not can_mount(self.folder / "probe"):
-            missing("the right to mount a disk")
-        (self.folder / "disk").mkdir()
-        with (self.folder / "disk.img").open("wb") as image:
-            image.truncate(128 << 20)
-        call("mkfs.ext4", "-q", "-F", self.folder / "disk.img")
-        call("mount", "-o", "loop,commit=300", self.folder / "disk.img", self.folder / "disk")
-        return self.folder / "disk"
-
-    def __exit__(self, *_: object) -> None:
-        call("umount", self.folder / "disk")
-
-    @contextmanager
-    def cut(self) -> Iterator[Path]:
-        """The disk as it would be found if the power had gone now."""
-        call("cp", "--sparse=always", self.folder / "disk.img", self.folder / "cut.img")
-        (self.folder / "cut").mkdir(exist_ok=True)
-        call("mount", "-o", "loop", self.folder / "cut.img", self.folder / "cut")
-        try:
-            yield self.folder / "cut"
-        finally:
-            call("umount", self.folder / "cut")
+def test_what_is_cut_off_is_of_this_moment_and_only_what_was_synced(tmp_path: Path) -> None:
+    """Also where somebody holds the devices of earlier cuts, as each `mount` of this machine does shortly."""
+    with ExitStack() as held:
+        disk = Disk(tmp_path)
+        with disk as mounted:
+            for words in ("one", "two", "three"):
+                (mounted / "file").write_text(words)
+                sync([mounted / "file", mounted])
+                (mounted / f"not synced {words}").touch()
+                with disk.cut() as found:
+                    assert (found / "file").read_text() == words
+                    assert not (found / f"not synced {words}").exists()
+                    held.enter_context(device_of(found).open("rb"))
 
 
 @pytest.mark.fault(25)

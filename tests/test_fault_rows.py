@@ -1,6 +1,7 @@
 """Every row of the matrix of faults has a test that is marked with it, or a reason why there is none."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from tests.fault_rows import ROWS
 
 
+@cache
 def marked() -> dict[int, list[str]]:
     """{row: the tests that prove it}, read from their source."""
     found: dict[int, list[str]] = {}
@@ -25,14 +27,11 @@ def rows_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[int]:
     return [int(ast.literal_eval(row)) for args in words for row in args]
 
 
-MARKED = marked()
-
-
 @pytest.mark.parametrize("number", ROWS)
 def test_every_row_is_proven_or_says_why_not(number: int) -> None:
     row = ROWS[number]
-    assert bool(MARKED.get(number)) != bool(row.not_here), f"{number}: {row.fault}"
+    assert bool(marked().get(number)) != bool(row.not_here), f"{number}: {row.fault}"
 
 
 def test_every_mark_is_a_row() -> None:
-    assert MARKED.keys() <= ROWS.keys()
+    assert marked().keys() <= ROWS.keys()

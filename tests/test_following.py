@@ -9,7 +9,7 @@ from tests.access_tools import execute, open_house
 from tests.forge import Followed, Forge, follow, open_forge, shape
 from tests.programs import command_lines, refs, shell
 from tests.service import Service, wait_for
-from tests.test_webhooks import head, push_of, runs_of
+from tests.test_webhooks import head, push_of
 
 PROGRAM = shell("echo hello")
 LONG = shell("sleep 600", "[on]\nsupersede = true\n")
@@ -53,6 +53,11 @@ def runs_of_known(one: Followed, sha: str) -> list[dict[str, str]]:
     with one.service.client() as client:
         answer = client.get(f"/api/v1/repos/{one.here}/commits/{sha}")
     return answer.json()["runs"] if answer.status_code == 200 else []
+
+
+def run_of(one: Followed, sha: str) -> dict[str, str]:
+    """When there is one."""
+    return wait_for(lambda: runs_of_known(one, sha))[0]
 
 
 def refused(one: Followed, ref: str = "refs/heads/main") -> str:
@@ -179,12 +184,10 @@ def test_gitea_and_gitlab_are_followed_as_well(house: Service, forge: Forge) -> 
         ("gitlab", "Push Hook", "project__path_with_namespace"),
     ):
         one = follow(house, forge, f"of-{kind}", PROGRAM, kind=kind)
-        wait_for(lambda one=one: head(one, "refs/heads/main"))
         sha = one.commit("more", "HEAD:refs/heads/told")
         payload = shape(f"{kind}.push", ref="refs/heads/told", after=sha, **{name: one.name})
         assert one.deliver(event, payload).status_code == 202
-        wait_for(lambda one=one, sha=sha: runs_of_known(one, sha))
-        assert runs_of(one, sha)[0]["why"] in (
+        assert run_of(one, sha)["why"] in (
             f"pushed by mona ({one.name})",
             f"found on {one.name} by polling",
         )

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.oracle import Client, Pair, Side, pair, run
+from tests.service import TRUST
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def test_what_git_is_told_first_is_what_its_own_server_says(servers: Pair) -> No
         headers = {"Authorization": side.env.get("GIT_CONFIG_VALUE_0", "").removeprefix("Authorization: ")}
         for program, version in (("receive-pack", "0"), ("upload-pack", "0"), ("upload-pack", "2")):
             asked = headers | {"Git-Protocol": f"version={version}"}
-            answer = httpx.get(f"{url}/info/refs?service=git-{program}", headers=asked)
+            answer = httpx.get(f"{url}/info/refs?service=git-{program}", headers=asked, verify=TRUST)
             kept = [answer.headers[name] for name in ("content-type", "cache-control")]
             answers.setdefault(side.name, []).append((answer.status_code, *kept, answer.content))
     assert answers["hermes"] == answers["git"]
@@ -226,7 +227,7 @@ def test_public_repository_is_cloned_without_a_question_and_pushed_to_with_one(
 ) -> None:
     alice.do("push -q -o skip origin main")
     assert servers.hermes.service is not None
-    servers.hermes.service.hermes("admin", "repo", "public", "--yes", f"alice/{alice.repo}")
+    servers.hermes.service.admin("repo", "public", "--yes", f"alice/{alice.repo}")
     code, words, asked = ask(alice, alice.url, "clone", answers=("alice", "wrong"))
     assert (code, asked) == (0, []), words
     alice.write("hermes.toml", "[on]\npush = []\n")
@@ -249,7 +250,7 @@ def test_public_repository_is_cloned_without_a_question_and_pushed_to_with_one(
     ],
 )
 def test_dumb_protocol_is_refused(servers: Pair, alice: Client, path: str) -> None:
-    answer = httpx.get(f"{alice.url}/{path}", auth=("alice", token(servers)))
+    answer = httpx.get(f"{alice.url}/{path}", auth=("alice", token(servers)), verify=TRUST)
     assert 400 <= answer.status_code < 500
     if path.startswith("info/refs"):
         assert answer.text == "only git's smart protocol is spoken here\nuse a git of this century\n"

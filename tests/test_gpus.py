@@ -219,7 +219,7 @@ def dirty(gpu_service: Service, driver: FakeDriver) -> Iterator[FakeDriver]:
 
 def admin_gpu(service: Service, *words: str) -> str:
     """`hermes admin gpu …`: all that it says."""
-    done = service.hermes("admin", "gpu", *words)
+    done = service.admin("gpu", *words)
     return done.stdout + done.stderr
 
 
@@ -315,7 +315,7 @@ def test_an_xid_that_is_the_programs_own_doing_is_told_and_charged(
 
 
 def test_nobody_releases_a_gpu_that_is_not_in_quarantine(gpu_service: Service) -> None:
-    done = gpu_service.hermes("admin", "gpu", "release", "GPU-of-yesterday", check=False)
+    done = gpu_service.admin("gpu", "release", "GPU-of-yesterday", check=False)
     assert done.returncode == 1
     assert "no GPU in quarantine is called 'GPU-of-yesterday'" in done.stderr
     assert "hermes admin gpu list" in done.stderr and "Traceback" not in done.stderr

@@ -17,7 +17,8 @@ _READERS = {"github": github, "gitea": github, "gitlab": gitlab}
 
 
 def read(kind: str, event: str, payload: dict[str, Any]) -> Outcome:
-    return _READERS[kind].read(kind, event, Payload(payload))
+    reader = gitlab.read if kind == "gitlab" else github.read
+    return reader(kind, event, Payload(payload))
 
 
 #: A payload, its event, and the ref, commit, pull request, state and page that follow from it.

@@ -322,9 +322,7 @@ def test_who_may_not_run_it(service: Service, function: Pushed) -> None:
     bob = service.add_user("invoke-bob")
     with service.client(bob) as client:
         assert client.post("/api/v1/functions/alice/echo/runs").status_code == 404
-    service.hermes(
-        "admin", "repo", "collaborator", "add", "alice/echo", "invoke-bob", "--role", "read", check=False
-    )
+    service.admin("repo", "collaborator", "add", "alice/echo", "invoke-bob", "--role", "read", check=False)
     with service.client("") as client:
         assert client.post("/api/v1/functions/alice/echo/runs").status_code == 401
 

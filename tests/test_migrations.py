@@ -17,11 +17,12 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Connection, MetaData, create_engine, insert, select
 
-from hermes import schema
+from hermes.migrating import config
+from hermes.schema import revisions
 from tests.service import Service
 from tests.test_faults import complaint
 
-SCRIPTS = list(reversed(list(ScriptDirectory.from_config(schema._config()).walk_revisions())))
+SCRIPTS = list(reversed(list(ScriptDirectory.from_config(config()).walk_revisions())))
 ROWS = [(each.revision, each.down_revision) for each in SCRIPTS]
 
 
@@ -98,7 +99,7 @@ def older(path: Path, revision: str | None) -> Content:
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         if revision is not None:
-            command.upgrade(schema._config(connection), revision)
+            command.upgrade(config(connection), revision)
             fill(connection)
     engine.dispose()
     with closing(sqlite3.connect(path)) as database:  # the mode is kept in the file
@@ -146,6 +147,10 @@ def test_migration_that_is_killed_at_any_statement_has_changed_nothing_and_is_do
     assert {table: len(rows) for table, rows in was.rows.items()}.items() <= {
         table: len(rows) for table, rows in after.rows.items()
     }.items()
+
+
+def test_files_of_migrations_are_named_as_what_they_make() -> None:
+    assert revisions() == tuple(each.revision for each in SCRIPTS)
 
 
 def is_mark(statement: str, revision: str) -> bool:

@@ -2,11 +2,13 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import httpx
 import pytest
 
 from hermes.settings import Settings, variable
+from tests.conftest import missing
 from tests.programs import arrivals, begin_push, end_of, git, refs, shell, without_bubblewrap
 from tests.proxies import DOCUMENTED, IDLE_S, Caddy, Fronted, Nginx
 from tests.service import living, wait_for
@@ -80,6 +83,37 @@ def test_large_pushes_go_in_and_out(front: Fronted, tmp_path: Path, version: str
     done = git(view, "clone", "-q", f"{view.front}/alice/{repo}.git", str(tmp_path / "clone"))
     assert done.returncode == 0, done.stderr
     came, sent = (tree / "large.bin" for tree in (tmp_path / "clone", pushed.tree.folder))
+    assert came.read_bytes() == sent.read_bytes()
+
+
+@contextmanager
+def slow_to_go_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Whoever of it has written something is held for a moment before it does the next thing."""
+    if shutil.which("strace") is None:
+        missing("strace")
+    held = ["-f", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_exit=20000"]
+    with subprocess.Popen(
+        ["strace", *held, "-p", str(process.pid)], stderr=subprocess.PIPE, text=True
+    ) as strace:
+        assert strace.stderr is not None
+        if "attached" not in (said := strace.stderr.readline()):
+            missing(f"a strace that may attach ({said.strip()})")
+        try:
+            yield
+        finally:
+            strace.send_signal(signal.SIGINT)
+            strace.communicate(timeout=20)
+
+
+def test_an_answer_that_begins_at_once_comes_whole(front: Fronted, tmp_path: Path) -> None:
+    """Before the proxy has found out that the request, which it has passed on, is at its end."""
+    view = replace(front, http="HTTP/1.1")
+    pushed = view.push({"noise.bin": os.urandom(1 << 20)}, "skip", repo="at-once")
+    assert pushed.code == 0 and front.proxy is not None, pushed.output
+    with slow_to_go_on(front.proxy):
+        done = git(view, "clone", "-q", f"{view.front}/alice/at-once.git", str(tmp_path / "clone"))
+    assert done.returncode == 0, done.stderr
+    came, sent = (tree / "noise.bin" for tree in (tmp_path / "clone", pushed.tree.folder))
     assert came.read_bytes() == sent.read_bytes()
 
 

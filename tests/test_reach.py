@@ -47,7 +47,7 @@ def secrets(house: Service) -> dict[str, str]:
     """A token of each role; collaborators are made in `objects`."""
     found = {"nobody": "", "owner": house.token}
     found |= {name: house.add_user(name) for name in ("other", "reader", "writer")}
-    return found | {"admin": house.hermes("admin", "user", "add", "--admin", "root").stdout.strip()}
+    return found | {"admin": house.admin("user", "add", "--admin", "root").stdout.strip()}
 
 
 def objects_of(house: Service, name: str, manifest: str) -> Objects:
@@ -80,9 +80,10 @@ def objects(
         rows = {
             "token": tokens[0],
             "token_id": tokens[1],
+            "arrival": "999999",
             "key": re.findall(r"/keys/(\d+)/remove", owner.get("/settings/keys").text)[0],
         }
-    numbers = dict.fromkeys(("run", "build", "artifact", "token", "token_id", "key"), "999999")
+    numbers = dict.fromkeys(("run", "build", "artifact", "token", "token_id", "key", "arrival"), "999999")
     names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0"}
     missing = names | {"sha": "f" * 40} | numbers
     return {"private": private | rows, "public": opened | rows, "missing": missing}

@@ -60,7 +60,7 @@ def test_arrow_keys_walk_through_the_grid(browser_page: Page, ranks: dict[str, A
 
 
 def test_times_are_in_the_zone_of_the_viewer(service: Service, browser: Browser) -> None:
-    root = service.hermes("admin", "user", "add", "clock", "--admin").stdout.strip()
+    root = service.admin("user", "add", "clock", "--admin").stdout.strip()
     context = browser.new_context(base_url=service.url, timezone_id=ZONE, locale="en-GB")
     page = context.new_page()
     sign_in(page, service, root)
@@ -77,7 +77,7 @@ def test_times_are_in_the_zone_of_the_viewer(service: Service, browser: Browser)
 def test_the_pages_fit_a_telephone(
     service: Service, browser: Browser, ranks: dict[str, Any], scheme: Any
 ) -> None:
-    root = service.hermes("admin", "user", "add", f"small-{scheme}", "--admin").stdout.strip()
+    root = service.admin("user", "add", f"small-{scheme}", "--admin").stdout.strip()
     context = browser.new_context(
         base_url=service.url, viewport={"width": 360, "height": 800}, color_scheme=scheme
     )

@@ -206,11 +206,11 @@ def test_only_runs_of_what_was_pushed_to_its_branches_get_a_secret(local: Servic
 def test_only_who_may_write_gets_secrets_into_a_run(local: Service) -> None:
     """A stranger may run a public repository's runs again, with other values: without its secrets."""
     bob = local.add_user("bob")
-    local.hermes("admin", "user", "add", "carol")
+    local.admin("user", "add", "carol")
     tree = stored(local, "alice/public", shell(SHOWS)).tree
-    local.hermes("admin", "repo", "public", "alice/public", "--yes")
-    local.hermes("admin", "repo", "collaborator", "add", "alice/public", "carol", "--role", "write")
-    carol = local.hermes("admin", "token", "add", "carol").stdout.strip()
+    local.admin("repo", "public", "alice/public", "--yes")
+    local.admin("repo", "collaborator", "add", "alice/public", "carol", "--role", "write")
+    carol = local.admin("token", "add", "carol").stdout.strip()
     make(local, "alice/public", "API_TOKEN", VALUE)
     tree.commit("by carol")
     pushed = local.push(tree, repo="alice/public", token=carol, user="carol")
@@ -218,7 +218,7 @@ def test_only_who_may_write_gets_secrets_into_a_run(local: Service) -> None:
     run = local.run_of(pushed)["id"]
     assert "token=none" in again(local, run, bob)
     assert "token=***" in again(local, run, carol)
-    local.hermes("admin", "repo", "collaborator", "remove", "alice/public", "carol")
+    local.admin("repo", "collaborator", "remove", "alice/public", "carol")
     assert "token=none" in again(local, run, carol)
     with browsing(local, carol) as reader, browsing(local, local.token) as owner:
         for client, is_seen in ((reader, False), (owner, True)):
@@ -236,7 +236,7 @@ def test_secrets_of_a_user_go_to_runs_that_they_push_to_repositories_of_their_ow
         text = client.get(f"/runs/{run}/log").text
     assert text == f"token=***\nit has {len(VALUE)} bytes\n"
     stored(local, "alice/shared", shell(SHOWS))
-    local.hermes("admin", "repo", "collaborator", "add", "alice/shared", "dave", "--role", "write")
+    local.admin("repo", "collaborator", "add", "alice/shared", "dave", "--role", "write")
     theirs = local.push(tree, repo="alice/shared", token=dave, user="dave", refs=("+HEAD:main",))
     assert log_of(local, theirs) == "token=none\n"
     make(local, "dave/mine", "API_TOKEN", "another and shorter", token=dave)
@@ -261,7 +261,7 @@ def test_names_are_for_who_may_change_settings_and_values_for_nobody(local: Serv
     eve, reader, writer = (local.add_user(name) for name in ("eve", "reader", "writer"))
     stored(local, "alice/listed", shell("true", "public = true\n"))
     for name, role in (("reader", "read"), ("writer", "write")):
-        local.hermes("admin", "repo", "collaborator", "add", "alice/listed", name, "--role", role)
+        local.admin("repo", "collaborator", "add", "alice/listed", name, "--role", role)
     make(local, "alice/listed", "API_TOKEN", VALUE, "main")
     for token in (eve, reader, writer):
         with local.client(token) as client, browsing(local, token) as browser:
@@ -329,7 +329,7 @@ def test_the_body_that_is_none_is_refused_and_not_repeated(local: Service) -> No
 
 def test_forms_set_replace_and_remove_and_the_audit_log_has_no_value(local: Service) -> None:
     stored(local, "alice/formed", shell("true"))
-    root = local.hermes("admin", "user", "add", "--admin", "root").stdout.strip()
+    root = local.admin("user", "add", "--admin", "root").stdout.strip()
     with browsing(local, local.token) as client:
         for where in ("/alice/formed/settings", "/settings/secrets"):
             form = {
@@ -369,25 +369,25 @@ def test_an_operator_sets_them_from_files_and_rotates_the_key(local: Service, tm
     tree = stored(local, "alice/operated", shell(SHOWS)).tree
     file = tmp_path / "value"
     file.write_text(f"{VALUE}\n\n")
-    said = local.hermes("admin", "secret", "set", "alice/operated", "API_TOKEN", str(file)).stdout
+    said = local.admin("secret", "set", "alice/operated", "API_TOKEN", str(file)).stdout
     assert "is made" in said and VALUE not in said
     file.write_bytes(b"\xff\xfe")
-    assert local.hermes("admin", "secret", "set", "alice", "OTHER", str(file), check=False).returncode != 0
+    assert local.admin("secret", "set", "alice", "OTHER", str(file), check=False).returncode != 0
     key = local.data / "secret_key"
     assert key.stat().st_mode & 0o777 == 0o600
     first = key.read_bytes()
     for _ in range(3):
-        assert "encrypted with a new key" in local.hermes("admin", "secret", "rotate-key").stdout
+        assert "encrypted with a new key" in local.admin("secret", "rotate-key").stdout
     assert len(key.read_bytes().split()) == 2 and first.strip() not in key.read_bytes()
     assert re.search(
         r"ok       secrets .*all read with the key in", local.hermes("doctor", check=False).stdout
     )
     tree.commit("after it")
     assert "token=***" in log_of(local, local.push(tree, repo="alice/operated"))
-    listed = local.hermes("admin", "secret", "list", "alice/operated").stdout
+    listed = local.admin("secret", "list", "alice/operated").stdout
     assert re.search(r"API_TOKEN .* by alice, used 2\d{3}-.*the default branch", listed), listed
-    assert '"name": "API_TOKEN"' in local.hermes("admin", "secret", "list", "alice/operated", "--json").stdout
-    local.hermes("admin", "secret", "remove", "alice/operated", "API_TOKEN")
+    assert '"name": "API_TOKEN"' in local.admin("secret", "list", "alice/operated", "--json").stdout
+    local.admin("secret", "remove", "alice/operated", "API_TOKEN")
     tree.commit("without it")
     assert "token=none" in log_of(local, local.push(tree, repo="alice/operated"))
 

@@ -168,7 +168,7 @@ def test_everything_works_without_scripts(house: Service, browser: Browser) -> N
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_a_telephone_and_cut_no_text(house: Service, browser: Browser, scheme: Any) -> None:
-    house.hermes("admin", "user", "add", "x" * 64, check=False)
+    house.admin("user", "add", "x" * 64, check=False)
     repo = f"alice/{'r' * 58}-{scheme}"
     assert house.push(stored(house, repo).tree, repo=repo, refs=(f"HEAD:{LONG}",)).code == 0
     cut = """[...document.querySelectorAll('header *, main *')].filter(each =>

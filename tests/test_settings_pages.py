@@ -58,7 +58,7 @@ def said(answer: httpx.Response) -> str:
 
 def test_settings_are_for_the_owner_and_admins_alone(house: Service, bob: str) -> None:
     stored(house, "alice/mine")
-    admin = house.hermes("admin", "user", "add", "root", "--admin").stdout.strip()
+    admin = house.admin("user", "add", "root", "--admin").stdout.strip()
     with browsing(house, admin) as client:
         assert client.get("/alice/mine/settings").status_code == 200
         saved(ask(client, "alice/mine", "set-collaborator", user="bob", role="write"))
@@ -69,7 +69,7 @@ def test_settings_are_for_the_owner_and_admins_alone(house: Service, bob: str) -
             ask(client, "alice/mine", "protect", protected="on"),
         ):
             assert answer.status_code == 404
-        house.hermes("admin", "repo", "collaborator", "remove", "alice/mine", "bob")
+        house.admin("repo", "collaborator", "remove", "alice/mine", "bob")
         for do in ("protect", "default-branch", "set-collaborator", "make-token", "no-such-form"):
             hidden, missing = (
                 ask(client, "alice/mine", do, user="bob"),

@@ -23,7 +23,7 @@ from tests.gpus import FakeDriver, gpu
 from tests.leftovers import the_process
 from tests.programs import shell
 from tests.reach import TABLE
-from tests.service import Service, living, wait_for
+from tests.service import TRUST, Service, living, wait_for
 from tests.test_engine_away import cable as cable
 from tests.test_engine_away import cabled as cabled
 
@@ -50,7 +50,7 @@ def seen(driver: FakeDriver, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def scraped(service: Service) -> Samples:
     """All samples, as Prometheus reads them: {name: {labels: value}}."""
-    answer = httpx.get(f"{service.url}/metrics", timeout=30)
+    answer = httpx.get(f"{service.url}/metrics", timeout=30, verify=TRUST)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     found: Samples = {}
@@ -121,10 +121,11 @@ def test_counters_and_durations_say_what_the_rows_say(seen: Service) -> None:
 def test_counters_outlive_a_killed_service(seen: Service) -> None:
     assert seen.push(shell("echo once"), repo="once").code == 0
     names = ("hermes_runs_total", "hermes_pushes_total", "hermes_rank_run_seconds_count")
-    before = {name: now(seen)[name] for name in names}
+    found = now(seen)
+    before = {name: found[name] for name in names}
     os.kill(the_process(seen, "-m hermes.serve"), signal.SIGKILL)
     wait_for(seen.answers, 30)
-    wait_for(lambda: {name: scraped(seen)[name] for name in names} == before, 30)
+    wait_for(lambda: (found := scraped(seen)) and {name: found[name] for name in names} == before, 30)
 
 
 def test_what_waits_and_what_runs_is_there_with_its_gpu(seen: Service, driver: FakeDriver) -> None:
@@ -229,7 +230,7 @@ def test_metrics_are_for_near_networks_and_for_admins(
     env = {"HERMES_REDIS_URL": "none", "HERMES_SSH_PORT": "0"}
     one = Service(tmp_path / "var", env | settings)
     one.token = one.add_user("alice")
-    admin = one.hermes("admin", "user", "add", "root", "--admin").stdout.strip()
+    admin = one.admin("user", "add", "root", "--admin").stdout.strip()
     with serving(one):
         for header, status in statuses.items():
             name, _, value = header.partition(": ")
@@ -248,7 +249,7 @@ def test_metrics_are_for_near_networks_and_for_admins(
 
 def ready(service: Service) -> tuple[int, dict[str, str]]:
     """The status, and what is found by its name."""
-    answer = httpx.get(f"{service.url}/readyz", timeout=30)
+    answer = httpx.get(f"{service.url}/readyz", timeout=30, verify=TRUST)
     reasons = answer.json().get("reasons", [])
     assert all(each["step"] for each in reasons)
     assert (answer.status_code == 503) == bool(reasons) == ("retry-after" in answer.headers)

@@ -171,9 +171,7 @@ def test_each_visitor_has_a_page_once(service: Service, http: httpx.Client, base
     again = http.get(f"{base}/src/pi.cu", headers=known)
     assert (again.status_code, again.content) == (304, b"")
     assert http.get(f"{base}/evil.html", headers=known).status_code == 200
-    with service.client(
-        service.hermes("admin", "user", "add", "sourcerer", "--admin").stdout.strip()
-    ) as other:
+    with service.client(service.admin("user", "add", "sourcerer", "--admin").stdout.strip()) as other:
         assert other.get(f"{base}/src/pi.cu", headers=known).status_code == 200
 
 

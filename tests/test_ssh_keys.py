@@ -87,9 +87,9 @@ def test_a_key_signs_one_account_in(alice: Person, tmp_path: Path) -> None:
 
 def test_the_operators_command_takes_public_keys_only(alice: Person, tmp_path: Path) -> None:
     key = make_key(tmp_path)
-    added = alice.service.hermes("admin", "key", "add", "alice", f"{key}.pub")
+    added = alice.service.admin("key", "add", "alice", f"{key}.pub")
     assert "signs alice in over SSH" in added.stdout
-    done = alice.service.hermes("admin", "key", "add", "alice", str(key), check=False)
+    done = alice.service.admin("key", "add", "alice", str(key), check=False)
     assert done.returncode == 1 and "this is a private key" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -104,9 +104,9 @@ def test_a_key_that_is_removed_is_refused_at_once_and_on_connections_that_are_op
         while leaver.ssh(options=(*shared, "-O", "check")).returncode != 0:
             assert master.poll() is None
         assert leaver.ssh("id", options=shared).stderr.startswith("Hi alice!")
-        newest = json.loads(leaver.service.hermes("admin", "key", "list", "alice", "--json").stdout)[0]
+        newest = json.loads(leaver.service.admin("key", "list", "alice", "--json").stdout)[0]
         assert newest["name"] == "id@laptop" and newest["last_used_at"] >= newest["created_at"]
-        leaver.service.hermes("admin", "key", "remove", "alice", str(newest["id"]))
+        leaver.service.admin("key", "remove", "alice", str(newest["id"]))
         done = leaver.git("ls-remote", leaver.url("any"))
         assert done.returncode == 128 and DENIED in done.stderr
         over = leaver.ssh("git-upload-pack 'alice/any.git'", options=shared)

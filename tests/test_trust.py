@@ -61,7 +61,7 @@ def test_somebody_elses_commits_may_be_stored(lone: Service, bob: str) -> None:
 
 
 def test_an_admin_is_trusted(lone: Service) -> None:
-    token = lone.hermes("admin", "user", "add", "root", "--admin").stdout.strip()
+    token = lone.admin("user", "add", "root", "--admin").stdout.strip()
     assert "hello" in pushes(lone, token, name="root").lines
 
 

@@ -31,7 +31,7 @@ def bob(house: Service) -> str:
 @pytest.fixture(scope="module")
 def root(house: Service) -> str:
     """The token of an admin."""
-    return house.hermes("admin", "user", "add", "root", "--admin").stdout.strip()
+    return house.admin("user", "add", "root", "--admin").stdout.strip()
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_no_later_push_does(house: Service) -> None:
 def test_who_only_pushes_does_not_open_what_is_somebody_elses(house: Service, bob: str) -> None:
     refused = house.push({"README": "no Makefile"}, repo="alice/empty")
     assert refused.code != 0
-    house.hermes("admin", "repo", "collaborator", "add", "alice/empty", "bob", "--role", "write")
+    house.admin("repo", "collaborator", "add", "alice/empty", "bob", "--role", "write")
     first = house.push(OPEN, repo="alice/empty", token=bob, user="bob")
     assert first.code == 0 and not is_public(house, "alice/empty")
     assert says(house, "alice/empty", "true", "private") in first.output
@@ -127,12 +127,12 @@ def test_programs_and_operators_may_do_the_same(house: Service, root: str) -> No
         assert is_public(house, "alice/programmed")
         assert client.put(address, json={"public": False}).json()["public"] is False
     assert not is_public(house, "alice/programmed")
-    said = house.hermes("admin", "repo", "public", "alice/programmed", check=False)
+    said = house.admin("repo", "public", "alice/programmed", check=False)
     assert said.returncode == 1 and "1 run, with logs" in said.stdout
     assert not is_public(house, "alice/programmed")
-    house.hermes("admin", "repo", "public", "alice/programmed", "--yes")
+    house.admin("repo", "public", "alice/programmed", "--yes")
     assert is_public(house, "alice/programmed")
-    house.hermes("admin", "repo", "private", "alice/programmed")
+    house.admin("repo", "private", "alice/programmed")
     assert not is_public(house, "alice/programmed")
     text = audited(house, root)
     assert "visibility=public" in text and "public=true" in text and "public=false" in text

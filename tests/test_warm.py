@@ -3,13 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from docker.errors import APIError
 
 from hermes.executors.docker import DockerExecutor
 from hermes.executors.engine import connect
@@ -161,9 +162,14 @@ def test_a_program_in_a_container_that_waited_outlives_its_runner(house: Service
 
 
 def test_what_somebody_took_away_is_made_anew(house: Service) -> None:
-    call(house)
-    with closing(connect(10)) as api:
-        api.remove_container(the_one(house), force=True)
+    def is_taken() -> bool:
+        call(house)
+        with closing(connect(10)) as api, suppress(APIError):  # its time was over at this moment
+            api.remove_container(the_one(house), force=True)
+            return True
+        return False
+
+    wait_for(is_taken)
     assert call(house)[0]
     assert len(containers(house)) <= 2
 

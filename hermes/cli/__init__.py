@@ -1,9 +1,10 @@
 """The command `hermes`."""
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
+
+from hermes.importing import uncollected
 
 _COMPLETES = "_HERMES_COMPLETE"  # a shell asks what may follow
 
@@ -11,10 +12,9 @@ _COMPLETES = "_HERMES_COMPLETE"  # a shell asks what may follow
 def main() -> None:
     """The entry point; an error is one clear line with the next step, never a traceback."""
     if (words := plain_run(sys.argv[1:])) and _COMPLETES not in os.environ:
-        gc.disable()  # while modules are made it finds nothing to collect, for some milliseconds
-        from hermes.cli.running import PLAIN, run_alone
+        with uncollected():
+            from hermes.cli.running import PLAIN, run_alone
 
-        gc.enable()
         server = os.environ.get("HERMES_SERVER", "")
         run_alone(function=words[0], args=tuple(words[1:]), server=server, **PLAIN)
     from hermes.cli.asking import complain

@@ -1,18 +1,17 @@
 """The command `hermes`, with all that it can do."""
 
 import difflib
-import gc
-import importlib
 
 import click
 
 from hermes import __version__
+from hermes.cli.lazy import LazyGroup
 from hermes.cli.names import ANCESTORS, GONE, GROUPS, PLACES, START
 from hermes.errors import UserError
 
 
-class _Commands(click.Group):
-    """Imports a command when it is needed: what `hermes up` does not import, it does not hold in memory."""
+class _Commands(LazyGroup):
+    """Also those that the first Hermes had, under its names."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for names in GROUPS.values() for name in names]
@@ -22,15 +21,7 @@ class _Commands(click.Group):
             return self._walk(ctx, ANCESTORS[cmd_name])
         if cmd_name in GONE:
             return _gone(cmd_name)
-        if cmd_name not in PLACES:
-            return None
-        module, _, attribute = PLACES[cmd_name].partition(":")
-        gc.disable()  # while modules are made it finds nothing to collect, for some milliseconds
-        try:
-            command: click.Command = getattr(importlib.import_module(f"hermes.cli.{module}"), attribute)
-        finally:
-            gc.enable()
-        return command
+        return super().get_command(ctx, cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -73,7 +64,10 @@ def _gone(name: str) -> click.Command:
 
 
 @click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=True
+    cls=_Commands,
+    places=PLACES,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="hermes")
 @click.pass_context

@@ -42,6 +42,20 @@ PLACES = {
     "completion": "completion:completion",
 }
 
+#: Likewise, of `hermes admin`.
+ADMIN = {
+    "backup": "admin_backup:backup",
+    "end": "admin_end:end",
+    "gpu": "admin_gpus:gpu",
+    "key": "admin_keys:key",
+    "repo": "admin_repos:repo",
+    "restore": "admin_backup:restore",
+    "retention": "admin_retention:retention",
+    "secret": "admin_secrets:secret",
+    "token": "admin_tokens:token",
+    "user": "admin_users:user",
+}
+
 #: `hermes function:run` and so on, as the first Hermes spelled them.
 ANCESTORS = {
     "function:init": ("init",),

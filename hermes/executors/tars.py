@@ -44,7 +44,7 @@ def pack(folder: Path, target: Path, limit_bytes: int, user_id: int | None = Non
         raise Refused(
             f"more than {show_size(limit_bytes)} in all", "write less, or ask the operator for more"
         )
-    if done.returncode > 1:  # 1: a file changed meanwhile
+    if done.returncode not in (0, 1):  # 1: a file changed meanwhile; below 0: somebody killed it
         raise Unavailable(f"the folder cannot be saved: {_words(done)}")
 
 
@@ -63,6 +63,7 @@ def write_bounded(chunks: Iterator[bytes], target: Path, limit_bytes: int) -> No
 def _tar(
     command: list[str], folder: Path, user_id: int | None, **streams: Any
 ) -> "subprocess.CompletedProcess[bytes]":
+    """In a group of its own: who ends ours, as `hermes up` does, means us, and we end when this is done."""
     try:
         return subprocess.run(
             [*_become(user_id), *command],
@@ -70,6 +71,7 @@ def _tar(
             stderr=subprocess.PIPE,
             timeout=_DEADLINE_S,
             check=False,
+            process_group=0,
             **{"stdout": subprocess.DEVNULL, "stdin": subprocess.DEVNULL, **streams},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -80,7 +82,8 @@ def _become(user_id: int | None) -> list[str]:
     """By a program: for `user=` Python would copy this whole process first, 2 ms."""
     if user_id is None:
         return []
-    return ["setpriv", f"--reuid={user_id}", f"--regid={user_id}", "--clear-groups", "--"]
+    end = "--pdeathsig=KILL"  # with us, where that is all of it: its group is not ours
+    return ["setpriv", end, f"--reuid={user_id}", f"--regid={user_id}", "--clear-groups", "--"]
 
 
 def _too_large(limit_bytes: int) -> Refused:

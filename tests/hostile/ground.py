@@ -19,7 +19,7 @@ from hermes.executors.engine import connect
 from hermes.settings import Settings
 from tests.hostile.watch import MAX_WAIT_S, bounded_memory
 from tests.programs import run_number, shell
-from tests.service import Service, wait_for
+from tests.service import TRUST, Service, wait_for
 
 MAX_LEFT_S = 15.0
 _CONTAINER = re.compile(r"docker[-/]([0-9a-f]{64})")
@@ -50,7 +50,7 @@ class Ground:
         ended = threading.Event()
 
         def ask() -> None:
-            with httpx.Client(timeout=30) as client:
+            with httpx.Client(timeout=30, verify=TRUST) as client:
                 while not ended.wait(0.1):
                     began = time.monotonic()
                     answer = client.get(f"{self.service.url}/healthz")
