@@ -91,11 +91,7 @@ def waiting(house: Service) -> int:
     """Messages that are not taken yet."""
     with closing(sqlite3.connect(house.data / "hermes.db", timeout=20)) as database:
         query = "SELECT count(*) FROM outbox WHERE topic IN ('status', 'comment') AND sent_at IS NULL"
-<<<<<<< HEAD
         query += " AND tries <= 8"  # with more it is given up
-=======
-        query += " AND tries <= 8"
->>>>>>> h3
         return int(database.execute(query).fetchone()[0])
 
 
