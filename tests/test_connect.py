@@ -138,7 +138,7 @@ def test_what_the_token_may_not_do_is_said(house: Service, alice: Person, forge:
     )  # fmt: skip
     said, noted = done.stdout.decode(), done.stderr.decode()
     assert done.returncode == 0 and "its webhook is to be made by hand" in said and "Secret: " in said
-    assert "the token lacks the rights of an admin of octo/pi, which webhooks need" in noted
+    assert "missing: the rights of an admin of octo/pi, which webhooks need" in noted
     assert "the webhook: GitHub shows this token no such thing in Octo/Pi (404: Not Found)" in noted
     assert house.api("/repos/alice/weak/upstream")["reports"]
 

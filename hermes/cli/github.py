@@ -70,7 +70,7 @@ def connect(
     click.echo(clean(f"{done['repo']} follows {done['url']}"))
     _say_hook(done)
     for words in done["lacks"]:
-        note(clean(f"the token lacks {words}" if not words.startswith("the webhook:") else words))
+        note(clean(f"missing: {words}"))
     click.echo(_token_words(done))
     for step in done["steps"]:
         click.echo(f"  {clean(step)}")
