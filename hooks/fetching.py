@@ -5,6 +5,7 @@ with the arrival, and with the repository that is followed."""
 
 import asyncio
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -85,7 +86,7 @@ class Fetching:
         self._bell.ring()
 
     async def _work(self, arrival: Arrival) -> None:
-        scratch = self._context.paths.fetches / f"{arrival.id}.git"
+        scratch, began = self._context.paths.fetches / f"{arrival.id}.git", time.time()
         try:
             ended = await self._try(arrival, scratch)
         except UserError as error:
@@ -96,7 +97,7 @@ class Fetching:
             await in_thread(shutil.rmtree, scratch, ignore_errors=True)
         for wait_s in _SETTLE_WAITS_S:
             try:
-                await self._settle(arrival, ended)
+                await self._settle(arrival, ended, began)
                 return
             except Unavailable as error:  # its lease holds it meanwhile
                 log.warning("arrival not settled", id=arrival.id, error=str(error))
@@ -122,13 +123,15 @@ class Fetching:
         faultpoint("webhook.taken")
         return Ended("taken", "", taken.pushes.get(arrival.ref), found.sha)
 
-    async def _settle(self, arrival: Arrival, ended: Ended) -> None:
+    async def _settle(self, arrival: Arrival, ended: Ended, began: float) -> None:
         async with self._context.database.write() as session:
             row = await session.get_one(Arrival, arrival.id)
             if ended.state == "waiting":
                 arrivals.try_again(row, ended.reason)
             else:
                 arrivals.end(row, ended.state, ended.reason, ended.push_id)
+            if row.state in arrivals.OVER:
+                await arrivals.end_alike(session, row, began)
             upstream = await session.get(Upstream, row.repo_id)
             if upstream is not None:
                 is_well = row.state in ("taken", "unchanged")
