@@ -3,7 +3,6 @@
 A message says only which commit or pull request is to be looked at: who sends it says how it stands then,
 so a late one never says anything old. What was said last is kept, and not said twice."""
 
-import re
 import secrets
 import time
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes import outbox
+from hermes.arrivals import Arrival
 from hermes.columns import Base
 from hermes.states import TERMINAL
 from hermes.tables import Build, Outbox, Push, Run
@@ -20,7 +20,7 @@ from hermes.upstreams import Upstream, upstream_of
 
 STATUS, COMMENT = TOPICS = ("status", "comment")  # topics of the outbox
 WEBHOOK, RETRY = "webhook", "retry"
-_OF_PULL = re.compile(r"refs/pull/(\d{1,15})/head")
+_CAME = ("taken", "unchanged")  # of hermes.arrivals.STATES
 
 
 class Report(Base):
@@ -52,12 +52,12 @@ async def tell_run(session: AsyncSession, run: Run) -> None:
     if run.trigger not in (WEBHOOK, RETRY) or await _reporting(session, run.repo_id) is None:
         return
     sha = await session.scalar(select(Build.commit_sha).where(Build.id == run.build_id)) or ""
-    refs = await _refs(session, run.repo_id, sha)
-    if not refs:
+    if not await _came(session, run.repo_id, sha):
         return
     _put(session, STATUS, {"repo": run.repo_id, "sha": sha})
     if run.state in TERMINAL and run.plan.get("comment"):
-        for number in sorted({int(match[1]) for ref in refs if (match := _OF_PULL.fullmatch(ref))}):
+        mine = (Arrival.repo_id == run.repo_id, Arrival.sha == sha, Arrival.pull_request.is_not(None))
+        for number in (await session.scalars(select(Arrival.pull_request).where(*mine).distinct())).all():
             _put(session, COMMENT, {"repo": run.repo_id, "pull": number})
 
 
@@ -65,8 +65,17 @@ async def tell_build(session: AsyncSession, build: Build) -> None:
     """Its state has changed: runs that wait for it stand differently, and so does a commit without one."""
     if await _reporting(session, build.repo_id) is None:
         return
-    if await _refs(session, build.repo_id, build.commit_sha):
+    if await _came(session, build.repo_id, build.commit_sha):
         _put(session, STATUS, {"repo": build.repo_id, "sha": build.commit_sha})
+
+
+async def tell_pull(session: AsyncSession, arrival: Arrival) -> None:
+    """A pull request's commit was taken, or was here: what it has come to may be known already."""
+    if arrival.pull_request is None or await _reporting(session, arrival.repo_id) is None:
+        return
+    run = await run_that_counts(session, arrival.repo_id, arrival.sha)
+    if run is not None and run.state in TERMINAL and run.plan.get("comment"):
+        _put(session, COMMENT, {"repo": arrival.repo_id, "pull": arrival.pull_request})
 
 
 async def tell_words(session: AsyncSession, repo_id: int, sha: str, outcome: str, words: str) -> None:
@@ -104,18 +113,16 @@ async def run_that_counts(session: AsyncSession, repo_id: int, sha: str) -> Run 
 async def newest_of_pull(session: AsyncSession, repo_id: int, number: int) -> tuple[Run, str] | None:
     """The newest run of a pull request that is over and is to be commented on, and its commit."""
     found = (
-        select(Run, Push.new_sha)
-        .join(Push, Push.id == Run.push_id)
-        .where(Push.repo_id == repo_id, Push.ref == f"refs/pull/{number}/head", Push.trigger == WEBHOOK)
-        .where(Run.state.in_(TERMINAL))
-        .order_by(Run.id.desc())
-        .limit(1)
+        select(Arrival.sha)
+        .where(Arrival.repo_id == repo_id, Arrival.pull_request == number, Arrival.state.in_(_CAME))
+        .order_by(Arrival.id.desc())
+        .limit(20)
     )
-    row = (await session.execute(found)).first()
-    if row is None or not row[0].plan.get("comment"):
-        return None
-    run, sha = row
-    return await run_that_counts(session, repo_id, sha) or run, sha
+    for sha in dict.fromkeys((await session.scalars(found)).all()):
+        run = await run_that_counts(session, repo_id, sha)
+        if run is not None and run.state in TERMINAL:
+            return (run, sha) if run.plan.get("comment") else None
+    return None
 
 
 async def build_of(session: AsyncSession, repo_id: int, sha: str) -> Build | None:
@@ -129,10 +136,10 @@ async def _reporting(session: AsyncSession, repo_id: int) -> Upstream | None:
     return upstream if upstream is not None and upstream.reports else None
 
 
-async def _refs(session: AsyncSession, repo_id: int, sha: str) -> list[str]:
-    """Where a commit came to from elsewhere."""
-    came = select(Push.ref).where(Push.repo_id == repo_id, Push.new_sha == sha, Push.trigger == WEBHOOK)
-    return list((await session.scalars(came.where(Push.state == "applied").distinct().limit(50))).all())
+async def _came(session: AsyncSession, repo_id: int, sha: str) -> bool:
+    """Whether a commit is from there."""
+    came = select(Push.id).where(Push.repo_id == repo_id, Push.new_sha == sha, Push.trigger == WEBHOOK)
+    return await session.scalar(came.where(Push.state == "applied").limit(1)) is not None
 
 
 def _put(session: AsyncSession, topic: str, payload: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from hermes.cause import Cause
 from hermes.database import Database
 from hermes.errors import UserError
 from hermes.refs import NOTHING
+from hermes.reports import tell_words
 from hermes.tables import Repo, User, WebhookDelivery
 from hermes.upstreams import Upstream
 from hooks.events import Approval, Ignored, Outcome, Wish
@@ -107,6 +108,8 @@ async def _follow(
         for older in await arrivals.held(session, upstream.repo_id, outcome.pull_request):
             arrivals.end(older, "refused", why)
     arrivals.put(session, _arrival(delivery, upstream, outcome))
+    if outcome.state == "held":
+        await tell_words(session, upstream.repo_id, outcome.sha, "waiting", outcome.reason)
     if outcome.state == "refused":
         what = f"{outcome.ref}: {outcome.reason}"
         write_down(session, Actor("", delivery.address), "webhook refused", upstream.name, what)

@@ -18,6 +18,7 @@ from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.process import Context
 from hermes.refs import BRANCHES
+from hermes.reports import tell_pull, tell_words
 from hermes.taking import Take
 from hermes.threads import in_thread
 from hermes.upstreams import Upstream
@@ -136,6 +137,10 @@ class Fetching:
             if upstream is not None:
                 is_well = row.state in ("taken", "unchanged")
                 upstream.error = "" if is_well else f"{row.ref or 'its branches'}: {row.reason}"
+                if is_well:
+                    await tell_pull(session, row)
+                if row.state == "refused" and ended.sha:
+                    await tell_words(session, row.repo_id, ended.sha, "failed", row.reason)
                 if row.state == "refused":
                     write_down(
                         session, Actor("", upstream.url), "fetch refused", upstream.name, upstream.error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
+from hermes.arrivals import Arrival, end, put
 from hermes.at_once import ask_in
 from hermes.cause import Cause, Sender
 from hermes.database import Database
@@ -28,21 +29,20 @@ class Origin:
     def tree(self) -> WorkTree:
         return self.first.tree
 
-    def commit(self, files: dict[str, str | bytes], ref: str = "refs/heads/main", base: str = "") -> str:
-        """Another commit: its objects come by a push that starts nothing, then it arrives at `ref`."""
+    def commit(self, files: dict[str, str | bytes], pull: int = 0, base: str = "") -> str:
+        """Another commit: its objects come by a push that starts nothing, then it arrives on main, or as that
+        of a pull request."""
         if base:
             self.tree.git("checkout", "-q", base)
         sha = self.tree.write(files).commit("another")
         stored = self.house.push(self.tree, "skip", repo=self.name, refs=(f"+HEAD:refs/heads/o/{sha[:12]}",))
         assert stored.code == 0, stored.output
-        self.arrive(sha, ref)
+        asyncio.run(self._arrive(sha, pull))
         return sha
 
-    def arrive(self, sha: str, ref: str = "refs/heads/main") -> None:
+    async def _arrive(self, sha: str, pull: int) -> None:
         """As a webhook brings it."""
-        asyncio.run(self._arrive(sha, ref))
-
-    async def _arrive(self, sha: str, ref: str) -> None:
+        ref = f"refs/pull/{pull}/head" if pull else "refs/heads/main"
         database = Database(f"sqlite+aiosqlite:///{self.house.data}/hermes.db")
         async with database.write() as session:
             found = select(Repo, User).join(User, User.id == Repo.owner_id)
@@ -55,5 +55,8 @@ class Origin:
             push = await session.run_sync(
                 lambda plain: receive(ask_in(plain), repo.id, sender, change, plan, "another")
             )
+            came = Arrival(repo_id=repo.id, source="webhook", ref=ref, sha=sha, pull_request=pull or None)
+            put(session, came)
+            end(came, "taken", "", push.id)
             assert await apply(session, push) is not None
         await database.close()

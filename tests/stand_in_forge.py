@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx
 
 Row = dict[str, Any]
 
@@ -62,6 +65,8 @@ class Forge(ThreadingHTTPServer):
         self.limited_until = 0.0
         self.limit_heads: Callable[[float], dict[str, str]] = retry_after
         self.page_size = 30
+        self.git_url = ""  # who answers to git, at the same address
+        self.folder = Path()  # of its repository
         self.more_heads: dict[str, str] = {}  # of every answer
         self.ids = itertools.count(101)
         self.one_by_one = threading.Lock()
@@ -121,6 +126,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _answer(self) -> None:
+        if ".git/" in self.path and self.server.git_url:
+            self._relay()
+            return
         size = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(size)) if size else None
         time.sleep(self.server.delay_s)
@@ -137,6 +145,30 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
+
+    def _relay(self) -> None:
+        """What git asks, to who knows about git."""
+        body = self._read_all()
+        mine = ("host", "content-length", "transfer-encoding")
+        heads = {name: value for name, value in self.headers.items() if name.lower() not in mine}
+        url = self.server.git_url + self.path
+        answer = httpx.request(self.command, url, content=body, headers=heads, timeout=60)
+        content = answer.read()
+        self.send_response(answer.status_code)
+        self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _read_all(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer
 

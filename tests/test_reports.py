@@ -91,7 +91,7 @@ def waiting(house: Service) -> int:
     """Messages that are not taken yet."""
     with closing(sqlite3.connect(house.data / "hermes.db", timeout=20)) as database:
         query = "SELECT count(*) FROM outbox WHERE topic IN ('status', 'comment') AND sent_at IS NULL"
-        query += " AND tries <= 8"
+        query += " AND tries <= 8"  # with more it is given up
         return int(database.execute(query).fetchone()[0])
 
 
@@ -222,14 +222,12 @@ def test_a_token_that_is_revoked_is_said_once_and_a_new_one_catches_up(
     words = house.api("/repos/alice/pi/upstream")["report_error"]
     assert "GitHub does not take the token (401: Bad credentials); make a new one" in words
     assert [each.status for each in forge.asked("POST", "/statuses/")] == [401]
-    admin = house.hermes("admin", "audit", "--json", check=False)
     with closing(sqlite3.connect(house.data / "hermes.db", timeout=20)) as database:
         query = "SELECT count(*) FROM audit WHERE act = 'upstream denied' AND subject = 'octo/pi'"
-        assert database.execute(query).fetchone()[0] == 1, admin
-    done = house.hermes("github", "status", "alice/pi", "--server", house.url, check=False)
+        assert database.execute(query).fetchone()[0] == 1
     with browsing(house, house.token) as client:
         page = client.get("/alice/pi/settings/upstream").text
-    assert "401: Bad credentials" in page and "good" not in page, done
+    assert "401: Bad credentials" in page
     forge.tokens["fresh"] = None
     follow(house, forge, "alice/pi", "fresh")
     for sha in (first, second):
@@ -260,7 +258,7 @@ def comments(there: There) -> list[str]:
 
 
 def arrive(origin: Origin, program: str) -> str:
-    return origin.commit({"main.sh": program}, "refs/pull/7/head", origin.first.sha)
+    return origin.commit({"main.sh": program}, 7, origin.first.sha)
 
 
 def test_one_comment_is_kept_up_to_date(
@@ -292,7 +290,7 @@ def test_one_comment_is_kept_up_to_date(
 def test_without_the_manifest_nothing_is_written_on_a_pull_request(
     house: Service, origins: dict[str, Origin], pi: There
 ) -> None:
-    sha = origins["pi"].commit({"main.sh": "true # quiet"}, "refs/pull/7/head")
+    sha = origins["pi"].commit({"main.sh": "true # quiet"}, 7)
     assert ended(pi, sha)["state"] == "success"
     all_sent(house)
     assert not pi.comments

@@ -101,32 +101,35 @@ class Connecting:
     async def connect(self, user: User, by: Actor, ours: Ours, wish: Wish) -> Connected:
         """Raises UserError; then nothing has changed."""
         await self.may(user, ours)
-        allowed = parse_networks(self._context.settings.callback_networks)
-        check_url(wish.place.api_url, allowed)
-        token = await self._token(ours, wish)
-        seen = None
-        if token:
-            seen = await self._look(self._forge(wish.place, token))
-            wish = _by_its_name(wish, seen)
+        check_url(wish.place.api_url, parse_networks(self._context.settings.callback_networks))
+        was = await self._now(ours)
+        is_same = was is not None and _is_same(found_place(was), wish.place)
+        if was is not None and is_same:
+            wish = replace(wish, place=found_place(was))
+        token = wish.token or ""
+        if wish.token is None and was is not None and is_same:
+            token = await self._sealed(was.repo_id, TOKEN)
+        seen = await self._look(self._forge(wish.place, token)) if token else None
+        if seen is not None and seen.name.lower() == wish.place.name.lower():
+            wish = replace(wish, place=wish.place._replace(name=seen.name))  # capitals as they are there
+        if was is not None and not is_same:
+            await self._leave(was, ours)
         secret = await self._store(user, by, ours, wish, bool(token))
-        webhook, lacks = await self._make_hook(
-            wish, token, Hook(self._hook_url(wish.place.kind, ours), secret)
-        )
+        hook = Hook(self._hook_url(wish.place.kind, ours), secret)
+        webhook, lacks = await self._make_hook(wish, token, hook)
         await self._context.doorbell.ring(CHANGED, ARRIVALS)
-        found = await self.find(user, ours)
-        steps: list[str] = [] if token else token_steps(found_place(found.upstream))
+        steps: list[str] = [] if token else token_steps(wish.place)
         if webhook == "by hand":
-            steps += hook_steps(found_place(found.upstream), found.hook_url, secret)
+            steps += hook_steps(wish.place, hook.url, secret)
         lacks = (*(seen.lacks if seen else ()), *lacks)
+        found = await self.find(user, ours)
         return Connected(found, webhook, lacks, tuple(steps), secret if webhook == "by hand" else "")
 
     async def disconnect(self, user: User, by: Actor, ours: Ours) -> str:
         """What was done there, in words. Raises NotFound, Refused."""
         found = await self.find(user, ours)
         place = found_place(found.upstream)
-        words = await self._remove_hook(
-            place, await self._sealed(found.upstream.repo_id, TOKEN), found.hook_url
-        )
+        words = await self._leave(found.upstream, ours)
         async with self._database.write() as session:
             await disconnect(session, found.upstream.repo_id)
             write_down(session, by, "upstream disconnected", ours.whole, f"{place.base_url}/{place.name}")
@@ -144,15 +147,15 @@ class Connecting:
         async with self._database.read() as session:
             return await unseal(session, self._key, sealed_name(repo_id, what))
 
-    async def _token(self, ours: Ours, wish: Wish) -> str:
-        """The new one, or the one that is here for the same place."""
-        if wish.token is not None:
-            return wish.token
+    async def _now(self, ours: Ours) -> Upstream | None:
         async with self._database.read() as session:
             repo = await find_repo(session, ours.owner, ours.name)
-            was = await upstream_of(session, repo.id) if repo else None
-        is_same = was is not None and found_place(was)[:3] == wish.place[:3]
-        return await self._sealed(was.repo_id, TOKEN) if was is not None and is_same else ""
+            return await upstream_of(session, repo.id) if repo else None
+
+    async def _leave(self, upstream: Upstream, ours: Ours) -> str:
+        """Its webhook is taken away there, if that can be: in words."""
+        place, token = found_place(upstream), await self._sealed(upstream.repo_id, TOKEN)
+        return await self._remove_hook(place, token, self._hook_url(place.kind, ours))
 
     async def _look(self, forge: Forge) -> Seen:
         try:
@@ -210,11 +213,9 @@ def _first_look(upstream: Upstream, user: User) -> Arrival:
     return Arrival(repo_id=upstream.repo_id, source="asked", ref="", sender=user.name, cause=cause.row())
 
 
-def _by_its_name(wish: Wish, seen: Seen) -> Wish:
-    """As the forge writes it: it may take capitals for small letters, the names in its messages are exact."""
-    if not seen.name or seen.name.lower() != wish.place.name.lower():
-        return wish
-    return replace(wish, place=wish.place._replace(name=seen.name))
+def _is_same(was: Place, wished: Place) -> bool:
+    """Whatever the capitals of its name: forges take them for small letters."""
+    return was[::2] == wished[::2] and was.name.lower() == wished.name.lower()
 
 
 def _as_user_error(error: Undelivered) -> UserError:
