@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hermes import arrivals
 from hermes.arrivals import ARRIVALS, Arrival
 from hermes.audit import Actor, write_down
-from hermes.errors import HermesError, Unavailable, UserError
+from hermes.errors import DiskFull, HermesError, TooMany, Unavailable, UserError
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.process import Context
@@ -80,16 +80,22 @@ class Fetching:
     def _begin(self, arrival: Arrival) -> None:
         task = asyncio.create_task(self._work(arrival))
         self._busy[arrival.repo_id] = task
-        task.add_done_callback(lambda _: self._end(arrival.repo_id))
+        task.add_done_callback(lambda done: self._end(arrival, done))
 
-    def _end(self, repo_id: int) -> None:
-        self._busy.pop(repo_id, None)
+    def _end(self, arrival: Arrival, task: asyncio.Task[None]) -> None:
+        self._busy.pop(arrival.repo_id, None)
+        if not task.cancelled() and (
+            error := task.exception()
+        ):  # a mistake of ours: its lease ends some time
+            log.error("an arrival broke", id=arrival.id, error=repr(error))
         self._bell.ring()
 
     async def _work(self, arrival: Arrival) -> None:
         scratch, began = self._context.paths.fetches / f"{arrival.id}.git", time.time()
         try:
             ended = await self._try(arrival, scratch)
+        except (TooMany, DiskFull) as error:
+            ended = Ended("waiting", str(error))
         except UserError as error:
             ended = Ended("refused", f"{error}" + (f"; {error.hint}" if error.hint else ""))
         except (HermesError, OSError) as error:
