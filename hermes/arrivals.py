@@ -102,6 +102,15 @@ async def resume(session: AsyncSession) -> None:
     await session.execute(update(Arrival).where(Arrival.state == "waiting").values(next_at=time.time()))
 
 
+async def end_alike(session: AsyncSession, arrival: Arrival, before: float) -> None:
+    """Others that asked for the same look before it began have had it, too."""
+    same = (Arrival.repo_id == arrival.repo_id, Arrival.ref == arrival.ref, Arrival.state == "waiting")
+    if not arrival.is_exact:
+        values = {"state": "unchanged", "reason": f"seen with arrival {arrival.id}", "ended_at": time.time()}
+        alike = update(Arrival).where(*same, Arrival.id != arrival.id, Arrival.created_at < before)
+        await session.execute(alike.values(**values))
+
+
 def release(arrival: Arrival, by: str) -> None:
     """It was held until somebody has said so."""
     arrival.state, arrival.reason, arrival.next_at = "waiting", f"let run by {by}"[:100], time.time()

@@ -5,6 +5,7 @@ with the arrival, and with the repository that is followed."""
 
 import asyncio
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from typing import NamedTuple
 from hermes import arrivals
 from hermes.arrivals import ARRIVALS, Arrival
 from hermes.audit import Actor, write_down
-from hermes.errors import HermesError, Unavailable, UserError
+from hermes.errors import DiskFull, HermesError, TooMany, Unavailable, UserError
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.process import Context
@@ -79,16 +80,22 @@ class Fetching:
     def _begin(self, arrival: Arrival) -> None:
         task = asyncio.create_task(self._work(arrival))
         self._busy[arrival.repo_id] = task
-        task.add_done_callback(lambda _: self._end(arrival.repo_id))
+        task.add_done_callback(lambda done: self._end(arrival, done))
 
-    def _end(self, repo_id: int) -> None:
-        self._busy.pop(repo_id, None)
+    def _end(self, arrival: Arrival, task: asyncio.Task[None]) -> None:
+        self._busy.pop(arrival.repo_id, None)
+        if not task.cancelled() and (
+            error := task.exception()
+        ):  # a mistake of ours: its lease ends some time
+            log.error("an arrival broke", id=arrival.id, error=repr(error))
         self._bell.ring()
 
     async def _work(self, arrival: Arrival) -> None:
-        scratch = self._context.paths.fetches / f"{arrival.id}.git"
+        scratch, began = self._context.paths.fetches / f"{arrival.id}.git", time.time()
         try:
             ended = await self._try(arrival, scratch)
+        except (TooMany, DiskFull) as error:
+            ended = Ended("waiting", str(error))
         except UserError as error:
             ended = Ended("refused", f"{error}" + (f"; {error.hint}" if error.hint else ""))
         except (HermesError, OSError) as error:
@@ -97,7 +104,7 @@ class Fetching:
             await in_thread(shutil.rmtree, scratch, ignore_errors=True)
         for wait_s in _SETTLE_WAITS_S:
             try:
-                await self._settle(arrival, ended)
+                await self._settle(arrival, ended, began)
                 return
             except Unavailable as error:  # its lease holds it meanwhile
                 log.warning("arrival not settled", id=arrival.id, error=str(error))
@@ -123,13 +130,15 @@ class Fetching:
         faultpoint("webhook.taken")
         return Ended("taken", "", taken.pushes.get(arrival.ref), found.sha)
 
-    async def _settle(self, arrival: Arrival, ended: Ended) -> None:
+    async def _settle(self, arrival: Arrival, ended: Ended, began: float) -> None:
         async with self._context.database.write() as session:
             row = await session.get_one(Arrival, arrival.id)
             if ended.state == "waiting":
                 arrivals.try_again(row, ended.reason)
             else:
                 arrivals.end(row, ended.state, ended.reason, ended.push_id)
+            if row.state in arrivals.OVER:
+                await arrivals.end_alike(session, row, began)
             upstream = await session.get(Upstream, row.repo_id)
             if upstream is not None:
                 is_well = row.state in ("taken", "unchanged")

@@ -15,6 +15,7 @@ from hermes.errors import HermesError, Unavailable, UserError
 from hermes.journal import log
 from hermes.names import check_branch
 from hermes.process import Context
+from hermes.pushes import USUAL
 from hermes.refs import BRANCHES, NOTHING
 from hermes.tables import WebhookDelivery
 from hermes.threads import in_thread
@@ -103,7 +104,7 @@ class Polling:
             if row.error.startswith(_POLLING):
                 row.error = ""
             known = await session.get(UpstreamHeads, upstream.repo_id)
-            seen = dict(known.heads) if known else {ref: sha for ref, sha in heads.items() if ref != first}
+            seen = dict(known.heads) if known else _all_but(first, heads)
             moved = _moved(seen, heads)[:_MOST_MOVED]
             told = await _waiting(session, upstream.repo_id)
             fresh = [ref for ref in moved if ref not in told and here.get(ref) != heads.get(ref)]
@@ -124,6 +125,7 @@ class Polling:
         old = (
             (WebhookDelivery, WebhookDelivery.received_at < now - _KEEP_DELIVERIES_S),
             (Arrival, (Arrival.ended_at < now - _KEEP_ARRIVALS_S) & Arrival.state.in_(OVER)),
+            (Arrival, (Arrival.created_at < now - _KEEP_ARRIVALS_S) & (Arrival.state == "held")),
         )
         for table, condition in old:
             async with self._context.database.read() as session:
@@ -131,6 +133,12 @@ class Polling:
             if is_there is not None:
                 async with self._context.database.write() as session:
                     await session.execute(delete(table).where(condition))
+
+
+def _all_but(first: str, heads: dict[str, str]) -> dict[str, str]:
+    """Of one that was just connected only the default branch is new; if it is not told, the usual one."""
+    usual = next((ref for ref in USUAL if ref in heads), "")
+    return {ref: sha for ref, sha in heads.items() if ref != (first or usual)}
 
 
 def _moved(seen: dict[str, str], heads: dict[str, str]) -> list[str]:

@@ -21,7 +21,7 @@ from hermes.git import GitLimits, git_env, run_bounded, run_git
 from hermes.outward import Inward, Undelivered, is_allowed, parse_networks, resolve
 from hermes.settings import Settings
 from hermes.threads import in_thread
-from hermes.units import show_size
+from hermes.units import show_limit, show_size
 from hooks.complaints import Gone, complaint
 
 _LIST_S = 60.0
@@ -111,7 +111,7 @@ class Remote:
                 output, said = await asyncio.gather(_read(child.stdout), _read(child.stderr))
                 await child.wait()
         except TimeoutError:
-            raise Unavailable(f"it took longer than {limit_s:.0f} s") from None
+            raise Unavailable(f"it took longer than {show_limit(limit_s)}") from None
         finally:
             await _end(child)
         if child.returncode != 0:
@@ -136,7 +136,8 @@ class Remote:
 
     def _environment(self) -> Mapping[str, str]:
         """The token goes where other users of the machine do not look."""
-        env = {"GIT_ALLOW_PROTOCOL": urlsplit(self.url).scheme}
+        scheme = urlsplit(self.url).scheme
+        env = {"GIT_ALLOW_PROTOCOL": scheme if scheme in ("https", "http") else "none"}
         if not self.token:
             return env
         count = int(git_env()["GIT_CONFIG_COUNT"])

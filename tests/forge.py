@@ -217,7 +217,7 @@ class Delivery:
 
 
 def deliver(
-    service: Service, delivery: Delivery, *, path: str = "", body: bytes | None = None, **headers: Any
+    service: Service, delivery: Delivery, *, path: str = "", body: Any = None, **headers: Any
 ) -> httpx.Response:
     """Send it; `headers` replace (None: leave out) those that are sent, with `_` for `-`."""
     content = json.dumps(delivery.payload).encode()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access_tools import execute, open_house
+from tests.access_tools import browsing, execute, open_house
 from tests.forge import Followed, Forge, follow, open_forge, shape
 from tests.programs import command_lines, refs, shell
 from tests.service import Service, wait_for
@@ -81,6 +81,9 @@ def test_a_token_is_shown_and_a_revoked_one_is_said(house: Service, forge: Forge
     one.deliver("push", push_of(one))
     reason = refused(one)
     assert "the token is wrong, revoked or expired" in reason and "connect it anew" in reason
+    with browsing(house, house.token) as browser:
+        for page in (f"/{one.here}", f"/{one.here}/settings/upstream"):
+            assert "the token is wrong, revoked or expired" in browser.get(page).text
     assert forge.token not in house.log and "right-token" not in house.log
 
 

@@ -131,6 +131,7 @@ WRONG: dict[str, tuple[dict[str, Any], int]] = {
     "a form": ({"content_type": "application/x-www-form-urlencoded"}, 415),
     "no type": ({"content_type": None}, 415),
     "30 MB": ({"body": b" " * (30 << 20)}, 413),
+    "6 MB, and nobody says how much": ({"body": iter([b" " * (1 << 20)] * 6)}, 413),
     "no event": ({"x_github_event": None}, 400),
     "no id": ({"x_github_delivery": None}, 400),
     "a strange id": ({"x_github_delivery": "../../etc"}, 400),
