@@ -51,6 +51,8 @@ POINTS = {
     "status.sent": "it is there; the outbox does not say so",
     "comment.sending": "a comment on a pull request is taken from the outbox, not sent",
     "comment.sent": "it is there; the outbox does not say so",
+    "notice.sending": "a message about a run is taken from the outbox, not sent",
+    "notice.sent": "its receiver has it; the outbox does not say so",
 }
 _ROOT = Path(__file__).parent.parent
 

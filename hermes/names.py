@@ -7,6 +7,9 @@ from hermes.errors import UserError
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 _BRANCH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+#=-]{0,199}")
 _GIT_REFUSES = re.compile(r"\.\.|//|/\.|[./]$|\.lock(?:/|$)")  # git check-ref-format does
+_MAIL = re.compile(
+    r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII
+)
 _RESERVED = frozenset(
     [
         "admin",
@@ -52,3 +55,8 @@ def check_branch(name: str) -> str:
             "use letters, digits and . _ / + # = -, 200 characters at most",
         )
     return name
+
+
+def is_mail_address(text: str) -> bool:
+    """Whether mail may be sent there, by its form: what most servers take, and nothing that ends a header."""
+    return _MAIL.fullmatch(text) is not None

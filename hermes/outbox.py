@@ -3,10 +3,10 @@
 Each is sent at least once; its key is in the message, so that who gets it twice can tell."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,18 +23,32 @@ _AT_ONCE = 20
 _MOST_ERROR = 300
 _PATIENCE_S = 7 * 86400.0  # with receivers that say how long to wait: their waits count as no tries
 _TABLE = Outbox.__table__
+_WAITS = (_TABLE.c.topic == bindparam("topic"), _TABLE.c.sent_at.is_(None), _TABLE.c.tries <= len(WAITS_S))
 _DUE = (
     select(_TABLE.c.id)
-    .where(_TABLE.c.topic == bindparam("topic"), _TABLE.c.sent_at.is_(None))
-    .where(_TABLE.c.next_at <= bindparam("now"), _TABLE.c.tries <= len(WAITS_S))
+    .where(*_WAITS, _TABLE.c.next_at <= bindparam("now"))
     .order_by(_TABLE.c.id)
     .limit(_AT_ONCE)
 )
+_FIRST_OF_LANES = (
+    select(_TABLE.c.lane, func.min(_TABLE.c.id))
+    .where(*_WAITS, _TABLE.c.next_at <= bindparam("now"))
+    .group_by(_TABLE.c.lane)
+    .order_by(func.min(_TABLE.c.id))
+)
+_NEXT = select(func.min(_TABLE.c.next_at)).where(*_WAITS)
 
 
-def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any]) -> None:
+class Hopeless(Undelivered):
+    """It will never be taken: there is no other try."""
+
+    is_final = True
+
+
+def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any], lane: str = "") -> None:
     """With what else this transaction writes."""
-    session.add(Outbox(topic=topic, key=key, payload=payload, created_at=time.time(), next_at=time.time()))
+    now = time.time()
+    session.add(Outbox(topic=topic, key=key, payload=payload, created_at=now, next_at=now, lane=lane))
 
 
 async def resume(database: Database, topic: str) -> None:
@@ -51,6 +65,24 @@ async def due(database: Database, topic: str) -> list[Outbox]:
     """Those whose time has come, for the caller alone."""
     now = time.time()
     ids = [row_id for (row_id,) in await database.read_at_once(lambda ask: ask(_DUE, topic=topic, now=now))]
+    return await _take(database, ids, now)
+
+
+async def due_by_lane(database: Database, topic: str, busy: Collection[str], most: int) -> list[Outbox]:
+    """Of each lane that is not `busy` the oldest whose time has come: who waits for a slow receiver holds up
+    that lane alone."""
+    now = time.time()
+    found = await database.read_at_once(lambda ask: ask(_FIRST_OF_LANES, topic=topic, now=now))
+    return await _take(database, [row_id for lane, row_id in found if lane not in busy][:most], now)
+
+
+async def next_at(database: Database, topic: str) -> float | None:
+    """When the next one is due; None: none waits."""
+    found = await database.read_at_once(lambda ask: ask(_NEXT, topic=topic))
+    return None if found[0][0] is None else float(found[0][0])
+
+
+async def _take(database: Database, ids: Sequence[int], now: float) -> list[Outbox]:
     if not ids:
         return []
     mine = []
@@ -67,8 +99,13 @@ async def due(database: Database, topic: str) -> list[Outbox]:
     return mine
 
 
-async def deliver(database: Database, row: Outbox, send: Callable[[Outbox], Awaitable[None]]) -> None:
-    """One try, and what came of it."""
+async def deliver(
+    database: Database,
+    row: Outbox,
+    send: Callable[[Outbox], Awaitable[None]],
+    also: Callable[[AsyncSession, Outbox], Awaitable[None]] | None = None,
+) -> None:
+    """One try, and what came of it; `also` writes more in the same transaction."""
     failed: Undelivered | None = None
     try:
         faultpoint(f"{row.topic}.sending")
@@ -79,6 +116,9 @@ async def deliver(database: Database, row: Outbox, send: Callable[[Outbox], Awai
     values = _taken(row) if failed is None else _not_taken(row, failed)
     async with database.write() as session:
         await session.execute(update(Outbox).where(Outbox.id == row.id).values(**values))
+        tried = None if also is None else await session.get(Outbox, row.id)
+        if also is not None and tried is not None:  # nobody has taken it back meanwhile
+            await also(session, tried)
     if values["error"]:
         log.warning("message not taken", topic=row.topic, key=row.key, **_to_say(values))
     else:

@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Collection
-from fnmatch import fnmatchcase
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from hermes.branch_patterns import is_among
 from hermes.pushes import BRANCHES
 from hermes.repos import may_write
 from hermes.secret_store import Secret
@@ -63,9 +63,7 @@ def _is_for(secret: Secret, repo: Repo, pushes: list[tuple[str, int]]) -> bool:
     """A user's is only for what this user has pushed."""
     patterns = secret.branches
     for branch, who in pushes:
-        is_allowed = any(fnmatchcase(branch, each) for each in patterns) or (
-            not patterns and branch == repo.default_branch
-        )
+        is_allowed = is_among(branch, patterns) or (not patterns and branch == repo.default_branch)
         if is_allowed and (secret.repo_id is not None or secret.user_id == who):
             return True
     return False

@@ -3,7 +3,6 @@ and never shown again; which runs get them is decided in hermes.secret_runs."""
 
 import re
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sqlalchemy import JSON, ColumnElement, ForeignKey, Index, and_, func, selec
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hermes.branch_patterns import check_branches
 from hermes.columns import Base
 from hermes.errors import NotFound, Refused, Unavailable, UserError
 from hermes.secret_forms import LEAST_BYTES, longest_line
@@ -20,14 +20,12 @@ from hermes.threads import in_thread
 
 MOST_BYTES = 16 << 10
 MOST_SECRETS = 32  # of one repository, and of one user
-_MOST_BRANCHES = 20
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 #: Set by Hermes, or read by programs that stand between Hermes and what the user runs.
 _TAKEN = re.compile(
     r"(HERMES|NVIDIA|CUDA|LD|CCACHE|BASH|DYLD|GLIBC|MALLOC)_.*|LC_ALL|LANG|PATH|HOME|SHELL|IFS|ENV|CDPATH|PWD|USER|"
     r"PS[1-4]|TMPDIR|TERM|GCONV_PATH|MAKEFLAGS|MAKEFILES|RANK|WORLD_SIZE|MASTER_(ADDR|PORT)"
 )
-_PATTERN = re.compile(r"[A-Za-z0-9_./+#=*?\[\]!-]{1,200}")
 
 
 class Secret(Base):
@@ -141,15 +139,10 @@ async def _need_new_key(session: AsyncSession, key: Path) -> None:
     await in_thread(make_key, key)
 
 
-def split_branches(text: str) -> tuple[str, ...]:
-    """As typed: by blanks or commas."""
-    return tuple(each for each in re.split(r"[\s,]+", text) if each)
-
-
 def _check(new: NewSecret) -> str:
     """The value as it is stored. Raises UserError."""
     _check_name(new.name)
-    _check_branches(new.branches)
+    check_branches("a secret", new.branches)
     value = new.value.replace("\r\n", "\n").rstrip("\n")
     try:
         size_bytes = len(value.encode())
@@ -175,15 +168,3 @@ def _check_name(name: str) -> None:
         )
     if _TAKEN.fullmatch(name):
         raise UserError(f"{name} means something to Hermes or to a shell already", "choose another name")
-
-
-def _check_branches(branches: Sequence[str]) -> None:
-    if len(branches) > _MOST_BRANCHES:
-        raise UserError(
-            f"a secret is for {_MOST_BRANCHES} branches or patterns at most", "use a pattern: release/*"
-        )
-    for each in branches:
-        if not _PATTERN.fullmatch(each):
-            raise UserError(
-                f"{each[:80]!r} is neither a branch nor a pattern", "for example main, release/*, or *"
-            )

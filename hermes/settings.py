@@ -1,79 +1,29 @@
 """Every setting of an instance: one line each, read once from the environment by an entry point."""
 
-import ipaddress
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hermes.errors import SettingsError
 from hermes.packages import parse_allowed
+from hermes.setting_forms import Parse
+from hermes.setting_forms import addresses as _addresses
+from hermes.setting_forms import addresses_or_none as _addresses_or_none
+from hermes.setting_forms import count as _count
+from hermes.setting_forms import mail_sender as _mail_sender
+from hermes.setting_forms import one_of as _one_of
+from hermes.setting_forms import origin as _origin
+from hermes.setting_forms import port as _port
+from hermes.setting_forms import port_or_none as _port_or_none
+from hermes.setting_forms import redis as _redis
+from hermes.setting_forms import smtp as _smtp
+from hermes.setting_forms import span_or_none as _span_or_none
+from hermes.setting_forms import url as _url
 from hermes.shares import parse_share
 from hermes.units import parse_size_bytes, parse_span_s, show_limit
-
-Parse = Callable[[str], Any]
-
-
-def _one_of(*words: str) -> Parse:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-        return text
-
-    return parse
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise ValueError("must be a whole number, 0 or more")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not text.isdigit() or not 0 < int(text) < 65536:
-        raise ValueError("must be a port number from 1 to 65535")
-    return int(text)
-
-
-def _or_none(parse: Parse) -> Parse:
-    return lambda text: 0 if text == "0" else parse(text)
-
-
-_port_or_none, _span_or_none = _or_none(_port), _or_none(parse_span_s)
-
-
-def _addresses(text: str) -> str:
-    for each in filter(None, text.split(",")):
-        try:
-            ipaddress.ip_network(each.strip())
-        except ValueError:
-            raise ValueError("must be IP addresses or networks, by commas (127.0.0.1,10.0.0.0/8)") from None
-    return text.replace(" ", "")
-
-
-def _addresses_or_none(text: str) -> str:
-    return text if text == "none" else _addresses(text)
-
-
-def _url(text: str) -> str:
-    if text and not text.startswith(("http://", "https://")):
-        raise ValueError("must start with http:// or https://")
-    return text.rstrip("/")
-
-
-def _origin(text: str) -> str:
-    url = _url(text)
-    if text and ("/" in url.partition("://")[2] or not url.partition("://")[2]):
-        raise ValueError("must be scheme and host only, as in https://artifacts.example.org")
-    return url
-
-
-def _redis(text: str) -> str:
-    if text not in ("", "none") and not text.startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("must be none, or start with redis://, rediss:// or unix://")
-    return text
 
 
 def _setting(default: Any, parse: Parse, help: str) -> Any:
@@ -141,7 +91,9 @@ class Settings:
     user_streams: int = _setting(100, _count, "most live logs that one user follows at a time; 0: no bound")
     address_streams: int = _setting(20, _count, "most live logs that people without an account follow at a time from one address; 0: no bound")
     user_calls: int = _setting(500, _count, "most invocations that one user waits for at a time (mode=sync); 0: no bound")
-    callback_networks: str = _setting("", _addresses, "addresses or networks, by commas, that callbacks may reach although they are not on the public internet (10.0.0.0/8)")
+    callback_networks: str = _setting("", _addresses, "addresses or networks, by commas, that callbacks and notifications may reach although they are not on the public internet (10.0.0.0/8)")
+    smtp_url: str = _setting("", _smtp, "server that takes mail about runs: smtp://USER:PASSWORD@HOST:587 (with STARTTLS where it is offered, always for a password), or smtps://…; default: no mail is sent")
+    mail_from: str = _setting("", _mail_sender, "sender of mail; default: hermes@ and the host of HERMES_URL")
     maintenance: float = _setting(600.0, parse_span_s, "how long a repository is left alone after a push before it is packed anew")
     tree_size: int = _setting(256 << 20, parse_size_bytes, "largest tree of a commit that is built, all files together")
     tree_files: int = _setting(20_000, _count, "most files in a commit that is built")

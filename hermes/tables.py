@@ -11,6 +11,8 @@ from hermes.credentials import Token as Token
 from hermes.invoked import STDIN as STDIN
 from hermes.invoked import IdempotencyKey as IdempotencyKey
 from hermes.invoked import Input as Input
+from hermes.messages import NoticeAttempt as NoticeAttempt
+from hermes.messages import Notification as Notification
 from hermes.messages import Outbox as Outbox
 from hermes.messages import WebhookDelivery as WebhookDelivery
 from hermes.remains import Artifact as Artifact

@@ -7,7 +7,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes import outbox
+from hermes import notices, outbox
 from hermes.at_once import Ask
 from hermes.columns import Base
 from hermes.journal import log
@@ -139,5 +139,8 @@ async def _settle_run(session: AsyncSession, run_id: int) -> None:
         run.ended_at = time.time()
     note(session, "run", run.id, (old, new), run.reason)
     await tell_run(session, run)
-    if new in TERMINAL and run.callback_url:
+    if new not in TERMINAL:
+        return
+    if run.callback_url:
         outbox.put(session, CALLBACK, f"run-{run.id}", {"run": run.id})
+    await notices.tell(session, run)

@@ -100,6 +100,10 @@ _CONNECTED = Rule(  # nothing is asked for; who connects one makes the repositor
     missing=(SIGN_IN, 404, 404, 404, 400, 400),
 )
 
+_TELL = {"kind": "webhook", "target": "https://hermes.invalid/"}
+_FEED = Rule(
+    (401, 404, 200, 200, 200, 200), (200,) * 6, (401, 404, 404, 404, 404, 404)
+)  # readers ask by Basic
 _VALUE = b'{"value": "long enough"}'
 
 TABLE = {
@@ -132,6 +136,13 @@ TABLE = {
     "POST /settings/keys/{key}/remove": mine(303),
     "GET /settings/secrets": account(200),
     "POST /settings/secrets": account(303, do="set-secret", name="OWN_KEY", value="long enough"),
+    "GET /settings/notifications": account(200),
+    "POST /settings/notifications": account(201, do="add", **_TELL),
+    "GET /settings/notifications/{notification}/stop": everybody(200),
+    "POST /settings/notifications/{notification}/stop": everybody(404),  # without the key of its mail
+    "GET /{owner}/{repo}/settings/notifications": changed(200),
+    "POST /{owner}/{repo}/settings/notifications": changed(201)._replace(form={"do": "add"} | _TELL),
+    "GET /{owner}/{repo}/atom.xml": _FEED,
     "GET /{owner}/{repo}": shown(200),
     "GET /{owner}/{repo}/latest": shown(302),
     "GET /{owner}/{repo}/latest/log": shown(302),
@@ -216,6 +227,22 @@ TABLE = {
     "POST /api/v1/repos/{owner}/{repo}/upstream/fetch": changed(404)._replace(json={"branch": "main"}),
     "POST /api/v1/repos/{owner}/{repo}/upstream/arrivals/{arrival}/run": changed(404),
     "DELETE /api/v1/repos/{owner}/{repo}/upstream": changed(404),
+    "GET /api/v1/notifications": account(200),
+    "POST /api/v1/notifications": account(201)._replace(json=_TELL),
+    "GET /api/v1/notifications/{notification}": mine(200),
+    "PATCH /api/v1/notifications/{notification}": mine(200),
+    "GET /api/v1/notifications/{notification}/attempts": mine(200),
+    "POST /api/v1/notifications/{notification}/test": mine(200),
+    "POST /api/v1/notifications/{notification}/attempts/{attempt}/again": mine(404),
+    "DELETE /api/v1/notifications/{notification}": mine(204),
+    "GET /api/v1/repos/{owner}/{repo}/notifications": changed(200),
+    "POST /api/v1/repos/{owner}/{repo}/notifications": changed(201)._replace(json=_TELL),
+    "GET /api/v1/repos/{owner}/{repo}/notifications/{notification}": changed(200),
+    "PATCH /api/v1/repos/{owner}/{repo}/notifications/{notification}": changed(200),
+    "GET /api/v1/repos/{owner}/{repo}/notifications/{notification}/attempts": changed(200),
+    "POST /api/v1/repos/{owner}/{repo}/notifications/{notification}/test": changed(200),
+    "POST /api/v1/repos/{owner}/{repo}/notifications/{notification}/attempts/{attempt}/again": changed(404),
+    "DELETE /api/v1/repos/{owner}/{repo}/notifications/{notification}": changed(404),  # of one that is gone
     "GET /api/v1/repos/{owner}/{repo}/visibility": of_members(200),
     "PUT /api/v1/repos/{owner}/{repo}/visibility": _VISIBILITY,
     "GET /{owner}/{name}.git/info/refs": _FETCH,

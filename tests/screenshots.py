@@ -22,7 +22,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 FOLDER = DOCS / "screenshots"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 SIZES = {"wide": (1280, 900), "phone": (360, 740)}
-MOST_BYTES = 4_000_000  # 24 pages, four looks each
+MOST_BYTES = 4_200_000  # 25 pages, four looks each
 _COLOURS = 256
 _ADMIN = "root"
 _GOES_ON = """
@@ -92,6 +92,12 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
             "keys", "SSH keys", "/settings/keys", "Which keys sign you in, and which one the server shows."
         ),
         Shown("secrets", "Secrets", "/settings/secrets", "Variables that runs get and nobody sees again."),
+        Shown(
+            "notifications",
+            "Notifications",
+            f"{repo}/settings/notifications",
+            "Who is told that a branch broke, and whether it arrives.",
+        ),
         Shown("settings", "Settings of a repository", f"{repo}/settings", "Who may do what there."),
         Shown(
             "upstream",
@@ -178,6 +184,19 @@ def set_secrets(house: Service) -> None:
             client.put(f"/api/v1/{whose}/secrets/{name}", json=body).raise_for_status()
 
 
+def tell(house: Service) -> None:
+    """Two, of which one has not arrived."""
+    with house.client() as client:
+        for kind, target, branches in (
+            ("slack", "https://hooks.slack.invalid/services/T0/B0/xyz", []),
+            ("webhook", "https://ci.lab.invalid/hermes", ["main", "release/*"]),
+        ):
+            body = {"kind": kind, "target": target, "branches": branches}
+            path = f"/api/v1/repos/{house.user}/mandelbrot/notifications"
+            made = client.post(path, json=body).raise_for_status().json()
+        client.post(f"{path}/{made['id']}/test").raise_for_status()
+
+
 def main() -> None:
     """Starts an instance in a temporary directory, and ends it."""
     with tempfile.TemporaryDirectory(prefix="hermes-screenshots-") as folder:
@@ -189,6 +208,7 @@ def main() -> None:
         try:
             shown = pages(house, push_samples(house, root))
             set_secrets(house)
+            tell(house)
             FOLDER.mkdir(exist_ok=True)
             for old in FOLDER.glob("*.png"):
                 old.unlink()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
@@ -58,6 +59,16 @@ def waiting(house: Service, root: str) -> int:
     return int(live["id"])
 
 
+def tell(client: httpx.Client, path: str) -> None:
+    """One that fails, one that is paused."""
+    for kind in ("webhook", "ntfy"):
+        made = client.post(
+            path, json={"kind": kind, "target": "https://hermes.invalid/x", "branches": ["a/*"]}
+        )
+        assert client.post(f"{path}/{made.json()['id']}/test").json()["error"]
+    assert client.patch(f"{path}/{made.json()['id']}", json={"paused": True}).status_code == 200
+
+
 @pytest.fixture(scope="module")
 def root(house: Service) -> str:
     """The token of an admin."""
@@ -79,6 +90,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
             assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
         wish = {"name": "octo/pi", "url": "https://forge.example.org", "kind": "gitea"}
         assert client.put("/api/v1/repos/alice/measured/upstream", json=wish).status_code == 200
+        for whose in ("", "repos/alice/several/"):
+            tell(client, f"/api/v1/{whose}notifications")
     return {
         "dashboard": "/",
         "gpus": "/gpus",
@@ -91,11 +104,14 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "tokens": "/settings/tokens",
         "keys": "/settings/keys",
         "secrets": "/settings/secrets?secret=API_TOKEN",
+        "notifications": "/settings/notifications",
+        "the end of a mail": "/settings/notifications/1/stop?key=0",
         "a repository": "/alice/several",
         "a repository with trends": "/alice/measured",
         "its settings": "/alice/several/settings",
         "its upstream": "/alice/several/settings/upstream",
         "what is connected": "/alice/measured/settings/upstream",
+        "its notifications": "/alice/several/settings/notifications",
         "a commit": f"/alice/several/commit/{done.sha}",
         "a commit beside its parent": f"/alice/measured/commit/{figures.sha}",
         "a failed build's commit": f"/alice/broken/commit/{failed.sha}",
@@ -207,7 +223,8 @@ def test_a_log_with_everything_open(paths: dict[str, str], visitor: Page) -> Non
 def test_all_that_is_folded(paths: dict[str, str], visitor: Page) -> None:
     """Tables below plots, environments, texts of artifacts."""
     found = []
-    for name in ("a repository with trends", "a run", "artifacts", "a function", "the API"):
+    folded = ("a repository with trends", "a run", "artifacts", "a function", "the API", "its notifications")
+    for name in folded:
         visitor.goto(paths[name])
         assert visitor.locator("main details").count(), name
         visitor.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")

@@ -50,6 +50,11 @@ include-method = "PUT"
 include-path-regex = "secrets"
 checks = {{ positive_data_acceptance = {{ enabled = false }} }}
 
+[[operations]]
+# an address has more rules than a pattern says, and leads out of this machine
+include-path-regex = "notifications"
+checks = {{ positive_data_acceptance = {{ enabled = false }} }}
+
 [phases.examples]
 enabled = false
 
@@ -115,12 +120,15 @@ def test_what_the_document_promises_is_so(house: Service, known: dict[str, Any],
 
 
 def test_links_lead_from_answer_to_answer(house: Service, known: dict[str, Any], tmp_path: Path) -> None:
-    config = tmp_path / "stateful.toml"
-    config.write_text(_STATEFUL)
     token = house.hermes("admin", "user", "add", "--admin", "walker").stdout.strip()
-    asked = schemathesis(house, token, config, "--phases", "stateful")
-    assert asked.returncode == 0, asked.stdout[-20_000:] + asked.stderr[-2000:]
-    covered = re.search(r"API Links: +(\d+) covered", asked.stdout)
+    for limit_s in (15, 120):  # on a busy machine the first one may be over before anything was asked
+        config = tmp_path / f"stateful{limit_s}.toml"
+        config.write_text(_STATEFUL.replace("max-time = 15", f"max-time = {limit_s}"))
+        asked = schemathesis(house, token, config, "--phases", "stateful")
+        assert asked.returncode == 0, asked.stdout[-20_000:] + asked.stderr[-2000:]
+        covered = re.search(r"API Links: +(\d+) covered", asked.stdout)
+        if covered and int(covered[1]) > 0:
+            break
     assert covered and int(covered[1]) > 0, asked.stdout
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from hermes.faultpoint import POINTS
+from tests.listener import listening
 from tests.programs import command_lines, shell
 from tests.promises import Told, all_is_kept
 from tests.service import Pushed, Service, living, wait_for
@@ -143,6 +144,30 @@ def test_a_callback_is_sent_again_by_the_next_server(
         assert {json.loads(body)["state"] for _, body in receiver.taken} == {"succeeded"}
         receiver.shutdown()
     wait_for(frail.answers)
+    all_is_kept(frail, told)
+
+
+@pytest.mark.fault(48)
+@pytest.mark.parametrize("point", _of("notice"))
+def test_who_is_to_be_told_is_told_by_the_next_server(
+    frail: Service, told: list[Told], echo: str, point: str
+) -> None:
+    with listening() as listener, frail.client() as client:
+        wish = {"kind": "webhook", "target": listener.url("/told"), "events": "all"}
+        notification = client.post("/api/v1/notifications", json=wish).json()["id"]
+        has_struck = strike(frail, point)
+        run = client.post(echo).json()
+        wait_for(has_struck)
+        least = 2 if point == "notice.sent" else 1
+        wait_for(lambda: len(listener.taken) >= least)
+        assert {each.headers["X-Hermes-Delivery"] for each in listener.taken} == {
+            f"notice-{notification}-run-{run['id']}"
+        }
+        assert {json.loads(each.body)["event"] for each in listener.taken} == {"run.succeeded"}
+        wait_for(frail.answers)
+        log = f"/api/v1/notifications/{notification}/attempts"
+        wait_for(lambda: [each["error"] for each in client.get(log).json()["attempts"]] == [""])
+        assert client.delete(f"/api/v1/notifications/{notification}").status_code == 204
     all_is_kept(frail, told)
 
 

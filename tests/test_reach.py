@@ -56,9 +56,20 @@ def objects_of(house: Service, name: str, manifest: str) -> Objects:
     run = house.run_of(pushed)
     assert run["state"] == "succeeded", run
     artifact = httpx.URL(run["artifacts"][0]["url"]).path.split("/")[2]
+    notification = told(house, f"repos/alice/{name}/")
     found = {"owner": "alice", "repo": name, "sha": pushed.sha, "run": run["id"], "build": run["build"]}
     known = {key: str(value) for key, value in found.items()}
+    known |= {"repo_notification": notification, "attempt": "999999"}
     return known | {"artifact": artifact, "rank": "0", "function": name}
+
+
+def told(house: Service, whose: str) -> str:
+    """The number of a notification."""
+    wish = {"kind": "webhook", "target": "https://hermes.invalid/"}
+    with house.client() as client:
+        answer = client.post(f"/api/v1/{whose}notifications", json=wish)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +93,10 @@ def objects(
             "token_id": tokens[1],
             "arrival": "999999",
             "key": re.findall(r"/keys/(\d+)/remove", owner.get("/settings/keys").text)[0],
+            "notification": told(house, ""),
         }
-    numbers = dict.fromkeys(("run", "build", "artifact", "token", "token_id", "key", "arrival"), "999999")
+    kinds = ("run", "build", "artifact", "token", "token_id", "key", "notification", "repo_notification")
+    numbers = dict.fromkeys((*kinds, "attempt", "arrival"), "999999")
     names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0"}
     missing = names | {"sha": "f" * 40} | numbers
     return {"private": private | rows, "public": opened | rows, "missing": missing}
@@ -157,7 +170,10 @@ def address(key: str, where: Objects) -> tuple[str, str]:
     name = "API_TOKEN" if "/secrets/" in key else name
     file = "objects/batch" if GIT in key else "main.sh" if "/source/" in key else "out.txt"
     function = f"{where['function']}:9.9.9" if method == "DELETE" else where["function"]
-    values = where | {"name": name, "path": file, "function": function}
+    notification = where["repo_notification" if "/repos/" in key else "notification"]
+    if method == "DELETE" and "/repos/" in key:
+        notification = "999999"
+    values = where | {"name": name, "path": file, "function": function, "notification": notification}
     return method, re.sub(r"\{(\w+)(?::path)?\}", lambda match: values[match[1]], path)
 
 

@@ -21,6 +21,7 @@ from web import (
     allranks,
     api,
     artifacts,
+    atom,
     badge,
     callbacks,
     commit,
@@ -34,6 +35,7 @@ from web import (
     live,
     logparts,
     merged,
+    notification_pages,
     queue,
     rawlog,
     readiness,
@@ -55,6 +57,7 @@ from web.guard import BodyLimit, SafeHeaders, SameOrigin
 from web.isolated import OnlyPreviews
 from web.look import make_look
 from web.measured import Measured
+from web.notices import Notices
 from web.origin import open_origin
 from web.rates import Rates
 from web.sights import Sights
@@ -75,11 +78,24 @@ class Pages:
 
     def routes(self) -> list[BaseRoute]:
         """Fixed addresses first: `/{owner}/{repo}` takes what is left."""
-        fixed = (health, readiness, scrape, signin, dashboard, gpus, queue, functions, tokens, keys, secrets)
+        fixed = (
+            health,
+            readiness,
+            scrape,
+            signin,
+            dashboard,
+            gpus,
+            queue,
+            functions,
+            tokens,
+            keys,
+            secrets,
+            notification_pages,
+        )
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
-        of_repos = (upstream_page, repository_settings, badge, latest, commit, source, repository)
+        of_repos = (upstream_page, repository_settings, badge, atom, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)
@@ -87,8 +103,13 @@ class Pages:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        sending = (callbacks.keep_sending(self.site), reports.keep_reporting(self.site))
-        return [*sending, self.site.exporter.keep_counting()]
+        notices = Notices(self.site)
+        return [
+            callbacks.keep_sending(self.site),
+            reports.keep_reporting(self.site),
+            notices.keep_sending(),
+            self.site.exporter.keep_counting(),
+        ]
 
     def exception_handlers(self) -> Mapping[Any, Any]:
         """How errors look."""

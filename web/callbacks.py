@@ -14,6 +14,7 @@ from hermes.journal import log
 from hermes.outward import Undelivered, parse_networks, post
 from hermes.queue import CHANGED
 from hermes.secret_file import key_in
+from hermes.signature import HEADER, sign
 from hermes.tables import Outbox, Run, User
 from hermes.transitions import CALLBACK, note
 from web.account_answers import CallbackSecret
@@ -36,14 +37,12 @@ async def _send(site: Site, row: Outbox) -> None:
         run = await session.get_one(Run, row.payload["run"])
         user = await session.get_one(User, run.user_id)
     body = (await record_of(site, user, run.id)).model_dump_json().encode()
-    at = int(time.time())
-    signature = hmac.digest(secret_of(site, user).encode(), f"{at}.".encode() + body, "sha256").hex()
     headers = {
         "Content-Type": "application/json",
         "User-Agent": f"hermes/{__version__}",
         "X-Hermes-Event": "run.ended",
         "X-Hermes-Delivery": row.key,
-        "X-Hermes-Signature": f"t={at},v1={signature}",
+        HEADER: sign(secret_of(site, user), body, int(time.time())),
     }
     allowed = parse_networks(site.context.settings.callback_networks)
     status = await post(run.callback_url, body, headers, allowed)

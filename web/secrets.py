@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from hermes.audit import write_down
+from hermes.branch_patterns import split_branches
 from hermes.errors import UserError
 from hermes.journal import log
 from hermes.secret_keys import key_file
@@ -18,7 +19,6 @@ from hermes.secret_store import (
     list_secrets,
     remove_secret,
     set_secret,
-    split_branches,
 )
 from hermes.tables import User
 from web.forms import Outcome, done, read_form
