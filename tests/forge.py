@@ -26,6 +26,7 @@ from hermes.repos import find_repo
 from hermes.secret_keys import key_file
 from hermes.settings import load_settings
 from hermes.upstreams import HOOK_SECRET, TOKEN, Place, connect, make_hook_secret
+from tests.access_tools import ask
 from tests.service import Service, WorkTree, free_port, wait_for
 
 SHAPES = Path(__file__).parent / "payloads"
@@ -229,6 +230,12 @@ def deliver(
         address = f"/webhooks/{delivery.kind}{path}"
         raw = {name.encode(): each.encode() if isinstance(each, str) else each for name, each in sent.items()}
         return client.post(address, content=content if body is None else body, headers=raw)
+
+
+def at_rest(service: Service) -> None:
+    """Nothing is built or run any more: what a stop interrupts is another test's business."""
+    busy = "SELECT count(*) FROM {} WHERE state IN ('queued', 'building', 'starting', 'running')"
+    wait_for(lambda: not any(ask(service, busy.format(table))[0][0] for table in ("build", "run")))
 
 
 def now() -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.access_tools import browsing, execute, open_house
-from tests.forge import Followed, Forge, follow, open_forge, shape
+from tests.forge import Followed, Forge, at_rest, follow, open_forge, shape
 from tests.programs import command_lines, refs, shell
 from tests.service import Service, wait_for
 from tests.test_webhooks import head, push_of
@@ -18,7 +18,9 @@ LONG = shell("sleep 600", "[on]\nsupersede = true\n")
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     env = {"HERMES_TRUST": "all", "HERMES_CALLBACK_NETWORKS": "127.0.0.1/32", "HERMES_UPSTREAM_POLL": "1s"}
-    yield from open_house(tmp_path_factory.mktemp("house"), **env, HERMES_PUSH_SIZE="1M", HERMES_POLL="1s")
+    for one in open_house(tmp_path_factory.mktemp("house"), **env, HERMES_PUSH_SIZE="1M", HERMES_POLL="1s"):
+        yield one
+        at_rest(one)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from hermes.faultpoint import POINTS
 from tests.access_tools import ask, open_house
-from tests.forge import Delivery, Forge, deliver, follow, open_forge
+from tests.forge import Delivery, Forge, at_rest, deliver, follow, open_forge
 from tests.programs import shell
 from tests.service import Service, wait_for
 from tests.test_faultpoints import strike
@@ -23,7 +23,9 @@ STEPS += ["push.recorded", "push.moved", "push.applied"]
 def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     env = {"HERMES_TRUST": "all", "HERMES_CALLBACK_NETWORKS": "127.0.0.0/8", "HERMES_UPSTREAM_POLL": "0"}
     more = {"HERMES_FAULTPOINT": "file", "HERMES_POLL": "1s"}
-    yield from open_house(tmp_path_factory.mktemp("frail"), **env, **more)
+    for one in open_house(tmp_path_factory.mktemp("frail"), **env, **more):
+        yield one
+        at_rest(one)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,19 @@ import httpx
 import pytest
 
 from tests.access_tools import ask, open_house
-from tests.forge import NOTHING, ONE, Delivery, Followed, Forge, deliver, follow, now, open_forge, shape
+from tests.forge import (
+    NOTHING,
+    ONE,
+    Delivery,
+    Followed,
+    Forge,
+    at_rest,
+    deliver,
+    follow,
+    now,
+    open_forge,
+    shape,
+)
 from tests.programs import shell
 from tests.service import Service, wait_for
 
@@ -21,7 +33,9 @@ Json = dict[str, Any]
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     env = {"HERMES_TRUST": "all", "HERMES_CALLBACK_NETWORKS": "127.0.0.0/8", "HERMES_UPSTREAM_POLL": "0"}
-    yield from open_house(tmp_path_factory.mktemp("house"), **env, HERMES_PUSH_SIZE="1M", HERMES_POLL="1s")
+    for one in open_house(tmp_path_factory.mktemp("house"), **env, HERMES_PUSH_SIZE="1M", HERMES_POLL="1s"):
+        yield one
+        at_rest(one)
 
 
 @pytest.fixture(scope="module")
