@@ -1,8 +1,9 @@
-"""Triggers: what starts runs besides pushes, and how others hear how they went.
+"""Triggers: how soon and how surely what happens elsewhere becomes a run, and others hear how it went.
 
-webhooks  fifty deliveries a second for so many seconds, then pushes elsewhere, one by one
-notices   so many runs, and how long after the end of each a webhook has its message: alone, and beside a
-          receiver that answers nothing
+webhooks   fifty deliveries a second for so many seconds, then pushes elsewhere, one by one
+schedules  so many minutes with twenty schedules due at each, then a thousand due in the same second
+notices    so many runs, and how long after the end of each a webhook has its message: alone, and beside a
+           receiver that answers nothing
 
     make bench NAME=triggers [ARGS="--only notices --runs 20"]
 """
@@ -10,10 +11,12 @@ notices   so many runs, and how long after the end of each a webhook has its mes
 from bench import _tools
 from bench._tools import Figures
 from bench._triggers_notices import measure_notices
+from bench._triggers_schedules import measure_schedules
 from bench._triggers_webhooks import measure_webhooks
 
-_CASES = {"webhooks": 20, "notices": 50}
-_MEASURES = {"webhooks": measure_webhooks, "notices": measure_notices}
+#: What there is, in order, and how often.
+_CASES = {"webhooks": 20, "schedules": 5, "notices": 50}
+_MEASURES = {"webhooks": measure_webhooks, "schedules": measure_schedules, "notices": measure_notices}
 
 
 def measure() -> Figures:

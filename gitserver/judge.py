@@ -127,10 +127,7 @@ class Judge:
         changes = sorted(changes, key=lambda change: change.update.ref not in pushes.USUAL)
 
         def record(ask: Ask) -> list[tuple[Change, Push]]:
-            return [
-                (each, pushes.receive(ask, repo_id, sender, each.update, each.plan, each.subject))
-                for each in changes
-            ]
+            return [(each, _receive(ask, repo_id, sender, each)) for each in changes]
 
         if not ranks:
             self.changes = await database.write_at_once(record)
@@ -138,6 +135,13 @@ class Judge:
         async with database.write() as session:
             await check_queue(session, self._context.settings, user_id, ranks)
             self.changes = await session.run_sync(lambda plain: record(ask_in(plain)))
+
+
+def _receive(ask: Ask, repo_id: int, sender: Sender, each: Change) -> Push:
+    without = each.is_without_schedules
+    return pushes.receive(
+        ask, repo_id, sender, each.update, each.plan, each.subject, is_without_schedules=without
+    )
 
 
 def _begin(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

@@ -35,6 +35,7 @@ class Change:
     plan: Plan | None = None
     subject: str = ""
     words: str = ""
+    is_without_schedules: bool = False  # also without a plan it says so
 
 
 @dataclass(frozen=True)
@@ -90,16 +91,18 @@ class PushPolicy:
         manifest, is_ancestor = self._manifest(entries, objects)
         is_asked_for = update.ref.startswith(FOLLOWED)  # a pull request or a release: no branch
         wanted = None if is_asked_for else manifest.on.push
-        if wanted is not None and not any(fnmatchcase(update.short, each) for each in wanted):
-            words = f"nothing started: the manifest's on.push is {', '.join(wanted) or 'empty'}"
-            return Change(update, None, subject, f"{update.short} stored; {words}")
+        starts = wanted is None or any(fnmatchcase(update.short, each) for each in wanted)
+        if not starts and not self._is_scheduled(manifest, update):
+            words = f"nothing started: the manifest's on.push is {', '.join(wanted or ()) or 'empty'}"
+            is_without = not manifest.on.schedule
+            return Change(update, None, subject, f"{update.short} stored; {words}", is_without)
         if self.distrust is not None:
             raise self.distrust
         for entry in entries.values():
             if entry.is_link:
                 check_link(entry, _target(objects, entry), entries)
         tree = Tree(frozenset(entries), self.repo.name, update.new_sha, self.options.parameters)
-        runs = "build-only" not in self.options
+        runs = starts and "build-only" not in self.options
         plan = make_plan(manifest, tree, self.here, ancestor=is_ancestor, runs=runs)
         if update.ref.startswith(PULLS):  # a stranger's commit: no version of the function, and not its name
             alone = {"name": update.short.replace(" ", "-"), "version": "", "public": None, "caches": False}
@@ -107,6 +110,10 @@ class PushPolicy:
         if more := lfs.warnings(objects, entries):
             plan = plan.model_copy(update={"warnings": [*plan.warnings, *more]})
         return Change(update, plan, subject)
+
+    def _is_scheduled(self, manifest: Manifest, update: RefUpdate) -> bool:
+        """What runs by schedule is built at its push, also where a push starts no run."""
+        return bool(manifest.on.schedule) and self.repo.default_branch in ("", update.short)
 
     def _manifest(self, entries: dict[str, Entry], objects: Objects) -> tuple[Manifest, bool]:
         for name in NAMES:

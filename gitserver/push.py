@@ -22,7 +22,7 @@ from hermes.errors import TooMany, UserError
 from hermes.faultpoint import faultpoint
 from hermes.git import set_head, sync_names
 from hermes.options import PushOptions, parse_options
-from hermes.queue import BUILDS, CHANGED, RANKS
+from hermes.queue import BUILDS, CHANGED, RANKS, SCHEDULES
 from hermes.tables import Push, Repo, Run, User
 from hermes.threads import in_thread
 
@@ -125,13 +125,13 @@ class Receiver:
 
     async def _apply(self, changes: list[tuple[Change, Push]], moved: set[str]) -> list[Applied]:
         """The refs moved: queue what follows from it, before the client hears of it."""
-        if self._target.default_branch and all(push.plan is None for _, push in changes):
+        if self._target.default_branch and all(_is_stored_only(push) for _, push in changes):
             applied = await self._context.database.write_at_once(lambda ask: _settle(ask, changes, moved))
         else:
             applied = await self._queue(changes, moved)
         faultpoint("push.applied")
         starts = any(push.plan is not None for _, push, _ in applied)
-        self._context.doorbell.ring_soon(*(BUILDS, RANKS) if starts else (), CHANGED)
+        self._context.doorbell.ring_soon(*(BUILDS, RANKS) if starts else (), SCHEDULES, CHANGED)
         faultpoint("push.rung")
         return applied
 
@@ -160,6 +160,10 @@ class Receiver:
     def _refused(self, head: protocol.PushHead) -> Received:
         report = protocol.report(head, self._refusal.reasons, self._refusal.words)
         return Received(report, head, refused=True)
+
+
+def _is_stored_only(push: Push) -> bool:
+    return push.plan is None and push.schedules is None
 
 
 def _settle(ask: Ask, changes: list[tuple[Change, Push]], moved: set[str]) -> list[Applied]:

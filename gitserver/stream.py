@@ -15,6 +15,7 @@ from gitserver.policy import Change
 from gitserver.protocol import FATAL, FLUSH, KEEP_ALIVE, PROGRESS, band
 from gitserver.push import Received
 from gitserver.voice import Voice
+from hermes.cron import next_time, show_time
 from hermes.functions import taken_version
 from hermes.journal import log
 from hermes.plan import Plan
@@ -22,6 +23,7 @@ from hermes.process import Context
 from hermes.pushes import BRANCHES
 from hermes.states import State
 from hermes.tables import Build, Push, Repo, Run
+from hermes.timetable import ScheduleWant
 from hermes.visibility import disagreement
 from hermes.words import bad_end
 
@@ -150,7 +152,7 @@ async def _of_push(
 
 async def _remarks(context: Context, push: Push, plan: Plan | None, where: str) -> list[str]:
     """What the manifest says that is not so: settings decide who reads, and versions stay what they are."""
-    if plan is None or (plan.public is None and not plan.version):
+    if plan is None or (plan.public is None and not plan.version and not plan.schedules):
         return []
     async with context.database.read() as session:
         repo = await session.get_one(Repo, push.repo_id)
@@ -158,12 +160,19 @@ async def _remarks(context: Context, push: Push, plan: Plan | None, where: str) 
     lines = []
     if plan.public is not None and push.ref == BRANCHES + repo.default_branch:
         lines.append(disagreement(plan, repo, where, context.settings.public_url))
+    if push.ref == BRANCHES + repo.default_branch:
+        lines += [f"schedule {each.cron}  {_next_of(each)}" for each in plan.schedules]
     if taken:
         lines.append(
             f"version {plan.version} was built from {taken[:7]} and stays that; this commit is "
             f"{where}@{push.new_sha[:7]} (raise `version` to give it one)"
         )
     return [line for line in lines if line]
+
+
+def _next_of(each: ScheduleWant) -> str:
+    now = time.time()
+    return f"next {show_time(next_time(each.cron, each.timezone, now), each.timezone, now)}"
 
 
 async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | None:

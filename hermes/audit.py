@@ -3,10 +3,11 @@
 import time
 from typing import NamedTuple
 
-from sqlalchemy import or_, select
+from sqlalchemy import insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hermes.at_once import Ask
 from hermes.columns import Base
 
 #: All acts, in the order of a list to choose from.
@@ -31,6 +32,8 @@ ACTS = (
     "run cancelled",
     "build cancelled",
     "function deleted",
+    "schedule paused",
+    "schedule resumed",
     "user made",
     "user disabled",
     "user enabled",
@@ -57,6 +60,9 @@ class Audit(Base):
     detail: Mapped[str]
 
 
+_WRITE_DOWN = insert(Base.metadata.tables["audit"])
+
+
 class Actor(NamedTuple):
     """Who acts: a user (""; nobody is signed in, or an operator on the machine), and from where."""
 
@@ -72,6 +78,13 @@ def write_down(session: AsyncSession, by: Actor, act: str, subject: str = "", de
     assert act in ACTS, act
     words = {"subject": subject[:_MAX_WORDS], "detail": detail[:_MAX_WORDS]}
     session.add(Audit(at=time.time(), user=by.user, address=by.address, act=act, **words))
+
+
+def write_down_at_once(ask: Ask, by: Actor, act: str, subject: str, detail: str) -> None:
+    """The same by a fixed statement."""
+    assert act in ACTS, act
+    words = {"subject": subject[:_MAX_WORDS], "detail": detail[:_MAX_WORDS]}
+    ask(_WRITE_DOWN, at=time.time(), user=by.user, address=by.address, act=act, **words)
 
 
 class Search(NamedTuple):

@@ -6,6 +6,7 @@ from hermes.database import Database
 from hermes.errors import NotFound
 from hermes.git import run_git, set_head
 from hermes.paths import Paths
+from hermes.schedules import follow_branch
 from hermes.tables import Repo
 from hermes.threads import in_thread
 
@@ -26,5 +27,7 @@ async def set_default_branch(database: Database, paths: Paths, repo: Repo, branc
     if branch not in await in_thread(list_branches, path):
         raise NotFound(f"there is no branch {branch[:80]!r}", f"push it first: git push gpu {branch[:80]}")
     async with database.write() as session:
-        (await session.get_one(Repo, repo.id)).default_branch = branch
+        row = await session.get_one(Repo, repo.id)
+        row.default_branch = branch
+        await follow_branch(session, row)
     await in_thread(set_head, path, branch)

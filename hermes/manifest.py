@@ -10,7 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from hermes.arguments import MOST as MOST_ARGS
+from hermes.arguments import AsText, Text
 from hermes.packages import MOST, check_package
+from hermes.timetable import Timetable
 from hermes.units import parse_size_bytes, parse_span_s
 
 NAMES = ("hermes.toml", "hermes.config.json")  # in this order of preference
@@ -53,26 +56,16 @@ def _environment(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
-def _to_text(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str) and "\0" in value:  # no program can be given one
-        raise ValueError("must not hold a NUL")
-    return str(value) if isinstance(value, int | float) else value
-
-
 _SPAN_SCHEMA = {
     "type": ["string", "number"],
     "description": "seconds, or 90s, 15m, 1h30m",
     "examples": ["15m"],
 }
 _SIZE_SCHEMA = {"type": ["string", "integer"], "description": "bytes, or 512M, 4G", "examples": ["4G"]}
-_TEXT_SCHEMA = {"type": ["string", "number", "boolean"], "maxLength": 4096}
 Span = Annotated[float, BeforeValidator(parse_span_s), WithJsonSchema(_SPAN_SCHEMA)]
 Size = Annotated[int, BeforeValidator(parse_size_bytes), Field(ge=1 << 20), WithJsonSchema(_SIZE_SCHEMA)]
-Text = Annotated[str, BeforeValidator(_to_text), Field(max_length=4096), WithJsonSchema(_TEXT_SCHEMA)]
 Path = Annotated[str, AfterValidator(_inside), Field(min_length=1, max_length=1024)]
-Capability = Annotated[str, BeforeValidator(_to_text), Field(pattern=r"^\d{1,2}\.\d$")]
+Capability = Annotated[str, AsText, Field(pattern=r"^\d{1,2}\.\d$")]
 
 
 class Part(BaseModel):
@@ -96,7 +89,7 @@ class BuildPart(Part):
 class RunPart(Part):
     """How the program is started and what it may use."""
 
-    args: Annotated[list[Text], Field(max_length=256)] = []
+    args: Annotated[list[Text], Field(max_length=MOST_ARGS)] = []
     env: Annotated[dict[str, Text], AfterValidator(_environment)] = {}
     stdin: Path | None = None
     timeout: Span = 3600.0
@@ -132,7 +125,7 @@ class OnPart(Part):
 
     push: list[str] | None = None
     supersede: bool = False
-    schedule: str | None = None
+    schedule: Timetable = []
     upload: str | None = None
 
 
@@ -162,7 +155,6 @@ class Manifest(Part):
 NOT_YET: dict[tuple[str, str], Any] = {
     ("ranks", "parallel"): False,
     ("ranks", "same_host"): True,
-    ("on", "schedule"): None,
     ("on", "upload"): None,
 }
 

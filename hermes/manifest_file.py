@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -77,8 +77,8 @@ def _validate(model: type[M], raw: dict[str, Any], name: str, text: str) -> M:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = min(error.errors(), key=lambda each: _locate(text, each["loc"]))
-        line, column = _locate(text, first["loc"])
+        first = min(error.errors(), key=lambda each: (_place_of(text, each), each["type"] == "missing"))
+        line, column = _place_of(text, first)
         more = error.error_count() - 1
         words = explain(model, first) + (f" (and {more} more)" if more else "")
         raise ManifestError(words, f"{name}:{line}:{column}") from None
@@ -126,17 +126,29 @@ def _unknown_key(model: type[BaseModel], path: Sequence[str]) -> str:
 def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     for part in path:
         field = model.model_fields.get(part)
-        if (
-            field is None
-            or not isinstance(field.annotation, type)
-            or not issubclass(field.annotation, BaseModel)
-        ):
+        inner = None if field is None else field.annotation
+        inner = next(iter(get_args(inner)), inner)  # of a list: what is in it
+        if not isinstance(inner, type) or not issubclass(inner, BaseModel):
             return []
-        model = field.annotation
+        model = inner
     return list(model.model_fields)
 
 
 _HEADER = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
+
+
+def _place_of(text: str, error: ErrorDetails) -> Place:
+    """Of what is wrong; in a list of tables the value itself, since keys may be there several times."""
+    line, column = _locate(text, error["loc"])
+    value, is_of_list = error["input"], any(isinstance(part, int) for part in error["loc"][:-1])
+    if not isinstance(value, str) or not is_of_list or error["type"] == "extra_forbidden":
+        return line, column
+    start = sum(map(len, text.splitlines(keepends=True)[: line - 1])) + column - 1
+    found = re.compile(rf"""(["']){re.escape(value)}\1""").search(text, start)
+    if found is None:
+        return line, column
+    before = text[: found.start()]
+    return before.count("\n") + 1, found.start() - before.rfind("\n")
 
 
 def _locate(text: str, loc: Sequence[str | int]) -> Place:

@@ -17,6 +17,7 @@ from hermes.images import ImageTable, choose_image
 from hermes.manifest import GpuPart, Manifest, RanksPart
 from hermes.packages import check_packages
 from hermes.pools import PoolTable, open_pools
+from hermes.timetable import ScheduleWant
 from hermes.units import show_limit, show_size
 
 MAX_RANKS = 10_000
@@ -57,6 +58,7 @@ class Plan(BaseModel):
     caches: bool = True  # False: a stranger's build, which could leave something in the cache of all others
     supersedes: bool = False  # what older commits of its branch have queued and run is cancelled
     keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
+    schedules: list[ScheduleWant] = []  # of its branch, if that is the default one
 
     @property
     def world_size(self) -> int:
@@ -143,6 +145,7 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         runs=runs,
         comment=manifest.report.comment,
         supersedes=manifest.on.supersede,
+        schedules=manifest.on.schedule,
     )
 
 

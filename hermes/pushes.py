@@ -14,13 +14,14 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from hermes.at_once import Ask, ask_in
 from hermes.cause import Sender, read_cause
-from hermes.columns import Base
+from hermes.columns import Base, Json
 from hermes.plan import Plan
 from hermes.queueing import queue_run
 from hermes.refs import BRANCHES as BRANCHES
 from hermes.refs import TAGS as TAGS
 from hermes.refs import short_ref
 from hermes.removals import Data, removals_of
+from hermes.schedules import follow_push
 from hermes.states import TERMINAL, Event, State
 from hermes.superseding import supersede
 from hermes.tables import Build, Push, Repo, Run
@@ -64,9 +65,18 @@ class RefUpdate:
 
 
 def receive(
-    ask: Ask, repo_id: int, sender: Sender, change: RefUpdate, plan: Plan | None, subject: str
+    ask: Ask,
+    repo_id: int,
+    sender: Sender,
+    change: RefUpdate,
+    plan: Plan | None,
+    subject: str,
+    *,
+    is_without_schedules: bool = False,
 ) -> Push:
-    """Record a push whose objects are in quarantine."""
+    """Record a push whose objects are in quarantine. Without a plan it may still say that its branch has no
+    schedules; one that goes has none."""
+    none: list[Json] | None = [] if is_without_schedules or change.is_delete else None
     values = {
         "repo_id": repo_id,
         "user_id": sender.user_id,
@@ -78,6 +88,7 @@ def receive(
         "subject": subject,
         "state": "received",
         "plan": None if plan is None else plan.model_dump(),
+        "schedules": none if plan is None else [each.model_dump() for each in plan.schedules],
         "created_at": time.time(),
     }
     push = Push(id=ask(_RECEIVE, **values)[0][0], **values)
@@ -103,6 +114,7 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     is_first = not repo.default_branch and push.ref.startswith(BRANCHES) and set(push.new_sha) != {"0"}
     if is_first:  # the first one that is there, as everywhere
         repo.default_branch = push.ref.removeprefix(BRANCHES)
+    await follow_push(session, repo, push)
     if push.plan is None:
         return None
     plan = Plan.model_validate(push.plan)
@@ -110,7 +122,8 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
         await supersede(session, push)
     if is_first:
         await propose(session, repo, push.user_id, plan)
-    build = await _build_for(session, push, plan)
+    build = await build_for(session, push, plan, f"pushed again (push {push.id})")
+    build.deleted_at = None  # what is pushed again is a function again
     if not plan.runs:
         return None
     sender = Sender(push.user_id, push.trigger, read_cause(push.cause))
@@ -126,7 +139,7 @@ async def _settle(session: AsyncSession, push: Push, state: str, reason: str = "
     return await session.run_sync(lambda plain: settle(ask_in(plain), push, state, reason))
 
 
-async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
+async def build_for(session: AsyncSession, push: Push, plan: Plan, why: str) -> Build:
     """The one build of this commit and these inputs; one that did not succeed is tried again."""
     same = select(Build).where(
         Build.repo_id == push.repo_id, Build.commit_sha == push.new_sha, Build.inputs == plan.build_inputs()
@@ -134,7 +147,6 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
     if (await session.scalars(same)).first() is None:
         await _new_build(session, push, plan)
     build = (await session.scalars(same.with_for_update())).one()
-    build.deleted_at = None  # what is pushed again is a function again
     if plan.caches and not build.plan.get("caches", True):  # it was a stranger's, and is ours now
         build.name, build.version, build.plan = plan.name, plan.version, plan.model_dump()
     if build.state is State.BUILT:
@@ -142,7 +154,7 @@ async def _build_for(session: AsyncSession, push: Push, plan: Plan) -> Build:
             await rebuild(session, build)
     elif build.state in TERMINAL:
         values = {"faults": 0, "cancel_requested_at": None, "user_id": push.user_id}
-        await move(session, build, Event.RETRY, f"pushed again (push {push.id})", **values)
+        await move(session, build, Event.RETRY, why, **values)
     return build
 
 

@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 BUILDS = "build"  # a build was queued, or is to be cancelled
 RANKS = "rank"  # ranks were queued, or are to be cancelled, or a slot became free
+SCHEDULES = "schedule"  # there are others, or one is paused or resumed
 CHANGED = "changed"  # any row that a page or a stream shows has a new state
 
 _CHANNEL = "hermes:doorbell"
@@ -122,7 +123,9 @@ class Doorbell:
             is_asked = False
             if message["type"] == "subscribe":
                 self.connected = True
-                self._ring_here(frozenset((BUILDS, RANKS, CHANGED)))  # what rang meanwhile was missed
+                self._ring_here(
+                    frozenset((BUILDS, RANKS, SCHEDULES, CHANGED))
+                )  # what rang meanwhile was missed
             elif message["type"] == "message":
                 self._ring_here(frozenset(_words(message["data"])))
 

@@ -14,7 +14,7 @@ from hermes.git import run_git
 from hermes.journal import log
 from hermes.leases import expire
 from hermes.process import Context
-from hermes.queue import BUILDS, CHANGED, RANKS
+from hermes.queue import BUILDS, CHANGED, RANKS, SCHEDULES
 from hermes.states import Event, State
 from hermes.tables import Build, Push, Rank, Run
 from hermes.threads import in_thread
@@ -106,7 +106,7 @@ async def resolve_push(context: Context, push: Push) -> None:
             await pushes.apply(session, push)
         else:
             await pushes.abandon(session, push, "the ref did not move")
-    await context.doorbell.ring(BUILDS, RANKS, CHANGED)
+    await context.doorbell.ring(BUILDS, RANKS, SCHEDULES, CHANGED)
 
 
 async def _told_by_others(session: AsyncSession, push: Push) -> bool | None:

@@ -80,6 +80,9 @@ class Push(Base):
     subject: Mapped[str] = mapped_column(default="")
     state: Mapped[str] = mapped_column(default="received", index=True)
     plan: Mapped[Json | None] = mapped_column(JSON)  # None: nothing is to be built
+    schedules: Mapped[list[Json] | None] = mapped_column(
+        JSON(none_as_null=True)
+    )  # None: it says nothing of any
     created_at: Mapped[float]
 
 

@@ -9,6 +9,7 @@ from hermes.process import Context
 from hermes.taking import Take
 from hooks.fetching import Fetching
 from hooks.polling import Polling
+from hooks.schedules import keep_firing
 from hooks.webhooks import Webhooks
 
 
@@ -16,6 +17,7 @@ class Hooks:
     """Mounted by `hermes.serve`; `take`: the receiver of pushes takes what was fetched."""
 
     def __init__(self, context: Context, take: Take) -> None:
+        self._context = context
         self._webhooks, self._polling = Webhooks(context), Polling(context)
         self._fetching = Fetching(context, take, self._polling)
 
@@ -25,4 +27,4 @@ class Hooks:
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
-        return [self._fetching.keep(), self._polling.keep()]
+        return [keep_firing(self._context), self._fetching.keep(), self._polling.keep()]

@@ -155,6 +155,7 @@ TABLE = {
     "POST /{owner}/{repo}/settings": managed(303, do="protect"),
     "GET /{owner}/{repo}/settings/upstream": written(200),
     "POST /{owner}/{repo}/settings/upstream": written(404, do="disconnect"),  # there is none
+    "POST /{owner}/{repo}/schedules/{number}/{act}": changed(303),
     "GET /runs/{run}": shown(200),
     "GET /runs/{run}/events": shown(200),
     "GET /runs/{run}/log": shown(200),
@@ -213,6 +214,11 @@ TABLE = {
     "GET /api/v1/builds/{build}/events": of_members(200),
     "POST /api/v1/builds/{build}/cancel": changed(202),
     "GET /api/v1/repos/{owner}/{repo}/commits/{sha}": of_members(200),
+    "GET /api/v1/schedules": account(200),
+    "GET /api/v1/repos/{owner}/{repo}/schedules": of_members(200),
+    "POST /api/v1/repos/{owner}/{repo}/schedules/{number}/pause": changed(200),
+    "POST /api/v1/repos/{owner}/{repo}/schedules/{number}/resume": changed(200),
+    "POST /api/v1/repos/{owner}/{repo}/schedules/{number}/run": changed(201),
     "PUT /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(201)._replace(body=_VALUE),  # deleted below
     "GET /api/v1/repos/{owner}/{repo}/secrets": managed(200),
     "GET /api/v1/repos/{owner}/{repo}/secrets/{name}": managed(200),

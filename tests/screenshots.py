@@ -29,6 +29,9 @@ _GOES_ON = """
 echo '::hermes progress 0.42 epoch 5 of 12'
 for step in $(seq 100 900); do echo "step $step  loss 0.$((1000 - step))"; sleep 1; done
 """
+_NIGHTLY = """[on]
+schedule = ["0 3 * * *", { cron = "0 8 * * MON-FRI", timezone = "Europe/Berlin", overlap = "queue" }]
+"""
 _DESCENDS = "echo ::metric loss={}; echo ::metric speed={} steps/s"
 _HEAD = """# What the pages look like
 
@@ -59,6 +62,12 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
         Shown("repository", "A repository", repo, "How to push there, and what every push became."),
         Shown(
             "trends", "A repository with metrics", f"/{house.user}/descent", "How they went, push by push."
+        ),
+        Shown(
+            "schedules",
+            "A repository with schedules",
+            f"/{house.user}/nightly",
+            "What runs by itself, and when.",
         ),
         Shown("commit", "A commit", f"{repo}/commit/{pushed['mandelbrot'].sha}", "To send to a colleague."),
         Shown("run", "A run", f"/runs/{run['id']}", "Everything that is known of one run."),
@@ -163,6 +172,10 @@ def push_samples(house: Service, root: str) -> dict[str, Pushed]:
     for loss, speed in ((0.4, 230), (0.25, 180), (0.22, 320)):
         descent.tree.write({"main.sh": _DESCENDS.format(loss, speed)}).commit(f"loss {loss}")
         house.push(descent.tree, repo="descent")
+    house.run_of(house.push(shell("echo done", _NIGHTLY), repo="nightly"))
+    with house.client() as client:
+        for act in ("1/run", "2/pause"):
+            assert client.post(f"/api/v1/repos/{house.user}/nightly/schedules/{act}").is_success
     training = house.push(shell(_GOES_ON, "[run]\ncpus = 1\n"), "detach", repo="training")
     live = wait_for(lambda: house.commit_page(training)["runs"])[0]
     wait_for(lambda: house.api(f"/runs/{live['id']}")["ranks"][0]["progress"])

@@ -28,6 +28,7 @@ FILES: dict[str, str | bytes] = {
     "table.csv": "step,loss\n1,0.5\n2,0.4\n3,0.2\n",
     "src/pi.py": "# words\ndef pi() -> float:\n    return 3.14 * int('1')\n",
 }
+TWO = '[on]\nschedule = ["@daily", { cron = "0 3 * * *", timezone = "Europe/Berlin", args = ["7"] }]\n'
 COMPLAINS = "\techo 'main.sh:1:5: error: no such thing'; echo 'main.sh:1:7: warning: odd'; false"
 ADMIN = ("", "/runners", "/images", "/settings", "/audit")
 
@@ -84,7 +85,11 @@ def paths(house: Service, root: str) -> dict[str, str]:
     assert run["state"] == "failed", run
     build, source = house.settled(failed)["builds"][0], f"/alice/several/source/{done.sha}"
     live = waiting(house, root)
+    house.run_of(house.push(shell("true", TWO), repo="scheduled"))
     with house.client() as client:
+        address = "/api/v1/repos/alice/scheduled/schedules"
+        assert client.post(f"{address}/2/pause").status_code == 200
+        assert client.post(f"{address}/1/run").status_code == 201
         for whose in ("user", "repos/alice/several"):
             body = {"value": "long enough", "branches": ["release/*"]}
             assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
@@ -108,6 +113,7 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "the end of a mail": "/settings/notifications/1/stop?key=0",
         "a repository": "/alice/several",
         "a repository with trends": "/alice/measured",
+        "a repository with schedules": "/alice/scheduled",
         "its settings": "/alice/several/settings",
         "its upstream": "/alice/several/settings/upstream",
         "what is connected": "/alice/measured/settings/upstream",

@@ -174,7 +174,7 @@ def test_who_is_to_be_told_is_told_by_the_next_server(
 def test_every_point_is_somewhere() -> None:
     source = "".join(
         path.read_text()
-        for folder in ("hermes", "gitserver", "builder", "runner", "web", "hooks")
+        for folder in ("hermes", "gitserver", "hooks", "builder", "runner", "web")
         for path in (Path(__file__).parent.parent / folder).glob("*.py")
     )
     for point in POINTS:

@@ -161,7 +161,6 @@ def test_several_mistakes_are_counted_and_the_first_in_the_file_is_told() -> Non
 NOT_YET = [
     ("[ranks]\nparallel = true", "ranks.parallel"),
     ("[ranks]\nsame_host = false", "ranks.same_host"),
-    ('[on]\nschedule = "0 3 * * *"', "on.schedule"),
     ('[on]\nupload = "*.png"', "on.upload"),
 ]
 

@@ -35,6 +35,9 @@ RAW = re.compile(" /api/|/logs?$|/log/|/result$|/events$|zip$|^GET /artifacts/")
 Objects = dict[str, str]
 
 
+RARELY = '[on]\nschedule = "0 0 1 1 *"\n'
+
+
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An instance of its own: its people mistake their tokens often."""
@@ -59,7 +62,7 @@ def objects_of(house: Service, name: str, manifest: str) -> Objects:
     notification = told(house, f"repos/alice/{name}/")
     found = {"owner": "alice", "repo": name, "sha": pushed.sha, "run": run["id"], "build": run["build"]}
     known = {key: str(value) for key, value in found.items()}
-    known |= {"repo_notification": notification, "attempt": "999999"}
+    known |= {"repo_notification": notification, "attempt": "999999", "number": "1", "act": "pause"}
     return known | {"artifact": artifact, "rank": "0", "function": name}
 
 
@@ -77,7 +80,10 @@ def objects(
     house: Service, secrets: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Objects]:
     """What is private, what is public, and names and numbers of what does not exist."""
-    private, opened = objects_of(house, "hidden-one", ""), objects_of(house, "open-one", "public = true\n")
+    private, opened = (
+        objects_of(house, "hidden-one", RARELY),
+        objects_of(house, "open-one", "public = true\n" + RARELY),
+    )
     key = public(make_key(tmp_path_factory.mktemp("key")))
     with browsing(house, house.token) as owner:
         for repo in ("hidden-one", "open-one"):
@@ -98,6 +104,7 @@ def objects(
     kinds = ("run", "build", "artifact", "token", "token_id", "key", "notification", "repo_notification")
     numbers = dict.fromkeys((*kinds, "attempt", "arrival"), "999999")
     names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0"}
+    names |= {"number": "1", "act": "pause"}
     missing = names | {"sha": "f" * 40} | numbers
     return {"private": private | rows, "public": opened | rows, "missing": missing}
 

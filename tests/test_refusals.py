@@ -47,8 +47,13 @@ MANIFESTS: list[tuple[str, str | bytes, str]] = [
     ("no-gpu", "[gpu]\ncount = 1\n", "this instance has no GPU"),
     (
         "later",
-        '[on]\nschedule = "0 3 * * *"\n',
-        "hermes.toml:2:1: on.schedule is not supported by this version",
+        "[ranks]\nparallel = true\n",
+        "hermes.toml:2:1: ranks.parallel is not supported by this version",
+    ),
+    (
+        "schedule",
+        '[on]\nschedule = "0 0 30 2 *"\n',
+        "hermes.toml:2:1: on.schedule: '0 0 30 2 *' never comes: no such month has such a day",
     ),
     ("stdin", '[run]\nstdin = "data.txt"\n', "run.stdin = 'data.txt': no such file in this commit"),
 ]

@@ -22,6 +22,7 @@ from web import (
     api_upstream,
     callbacks,
     notification_api,
+    schedule_api,
     secret_api,
     visibility,
 )
@@ -36,8 +37,9 @@ _DOCUMENT = Content(("application/json",), "the OpenAPI document", {"application
 def described(site: Site) -> Document:
     """The table of all of the API, in the order of the documents, and what is said of it."""
     work = (api_invoke, api_functions, callbacks, api_runs, api_builds)
-    of_repos = (api_repos, visibility, api_connect, api_upstream, secret_api)
-    nouns = (*work, *of_repos, notification_api, api_accounts, api_instance)
+    of_repos = (api_repos, visibility, api_connect, api_upstream)
+    triggers = (schedule_api, notification_api)
+    nouns = (*work, *of_repos, *triggers, secret_api, api_accounts, api_instance)
     rows = [row for module in nouns for row in module.endpoints(site)]
 
     async def get_openapi(request: Request) -> Response:

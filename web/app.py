@@ -44,6 +44,7 @@ from web import (
     repository_settings,
     result,
     run,
+    schedules,
     scrape,
     secrets,
     signin,
@@ -95,7 +96,8 @@ class Pages:
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
-        of_repos = (upstream_page, repository_settings, badge, atom, latest, commit, source, repository)
+        settings = (upstream_page, repository_settings)
+        of_repos = (*settings, schedules, badge, atom, latest, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *work, *admins, *of_repos):
             mine += module.routes(self.site)

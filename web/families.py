@@ -83,6 +83,15 @@ def of_rows(seen: Gauges) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "hermes_callbacks_waiting", "Callbacks that nobody has taken yet.", seen.callbacks
     )
+    yield _gauges(
+        "hermes_schedules", "Schedules of all repositories.", ("state",),
+        (((state,), count) for state, count in seen.schedules.items()),
+    )  # fmt: skip
+    yield GaugeMetricFamily(
+        "hermes_schedule_late_seconds",
+        "How long ago a schedule was due that nobody has fired.",
+        seen.schedule_late_s,
+    )
     yield from _of_gpus(seen.gpus)
     yield from _of_processes(seen.at, seen.processes)
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, bindparam, func, or_, select
 
 from hermes.at_once import Ask
 from hermes.instance import FRESH_S
+from hermes.schedules import Schedule
 from hermes.states import State
 from hermes.tables import Build, Outbox, Process, Push, Rank, Runner
 from hermes.transitions import CALLBACK
@@ -29,6 +30,11 @@ _PROCESSES = select(
 ).where(Process.seen_at > bindparam("since"))
 _HALF_PUSHES = select(func.count()).where(Push.state == "received")
 _CALLBACKS = select(func.count()).where(Outbox.topic == CALLBACK, Outbox.sent_at.is_(None))
+
+
+_PAUSED = func.count(Schedule.paused_at)
+_SCHEDULES = select(func.count(Schedule.id) - _PAUSED, _PAUSED)
+_NEXT_SCHEDULE = select(func.min(Schedule.next_at)).where(Schedule.paused_at.is_(None))
 
 
 def _oldest(table: type[Build] | type[Rank]) -> Select[float, float]:
@@ -52,6 +58,8 @@ class Gauges:
     processes: list["Sign"]
     half_pushes: int
     callbacks: int
+    schedules: dict[str, int]  # active, and paused
+    schedule_late_s: float  # that of those that are due which has been for the longest
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,8 @@ def look(ask: Ask) -> Gauges:
         processes=signs(ask, now),
         half_pushes=ask(_HALF_PUSHES)[0][0],
         callbacks=ask(_CALLBACKS)[0][0],
+        schedules=dict(zip(("active", "paused"), ask(_SCHEDULES)[0], strict=True)),
+        schedule_late_s=max(now - (ask(_NEXT_SCHEDULE)[0][0] or now), 0.0),
     )
 
 

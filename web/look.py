@@ -56,6 +56,16 @@ def ago(at: float) -> str:
     return f"{passed_s // unit_s} {unit} ago"
 
 
+def ahead(at: float) -> str:
+    """Of what is to come: `in 3 h`; what is due is `now`."""
+    left_s = round(at - time.time())
+    if left_s < 1:
+        return "now"
+    units = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    unit_s, unit = next(each for each in units if left_s >= each[0])
+    return f"in {left_s // unit_s} {unit}"
+
+
 def gpu_use(use: Mapping[str, Any]) -> str:
     """`87 % · 2.0 GiB in use · 35 °C · 120 W · 1980 MHz`, without what its driver does not say."""
     memory_bytes = use.get("memory_bytes")
@@ -122,6 +132,7 @@ def make_look(settings: Settings, room: Room) -> Look:
     )
     environment.filters |= {
         "ago": ago,
+        "ahead": ahead,
         "exact": exact,
         "iso": iso,
         "words": state_words,

@@ -19,7 +19,9 @@ from hermes.upstreams import upstream_of
 from web.addresses import addresses
 from web.badge import badge_markdown
 from web.history import Pushed, history, versions
+from web.lookup import Place
 from web.metrics import Measured, metrics_of
+from web.schedules import schedules_of
 from web.site import Site, number
 from web.trend import Plot, commits, durations, metric_plots
 
@@ -81,6 +83,7 @@ async def repository(site: Site, request: Request) -> Response:
         writes = user is not None and await may_write(session, user, repo)
         moving = await _is_moving(session, repo)
         upstream = await upstream_of(session, repo.id) if writes else None
+        timetable = await schedules_of(session, [Place(repo, owner)])
     return site.page(
         request,
         "repository.html",
@@ -97,6 +100,7 @@ async def repository(site: Site, request: Request) -> Response:
         manages=user is not None and may_manage(user, repo),
         addresses=addresses(site.context.settings, user, f"{owner}/{name}"),
         live=moving,
+        timetable=timetable,
         older=pushed[-1].id if len(pushed) == _SHOWN else 0,
         before=before,
     )

@@ -7,8 +7,9 @@ from pydantic import ConfigDict, Field
 from starlette.requests import Request
 
 from hermes.again import Wrong
+from hermes.arguments import Text
 from hermes.errors import UserError
-from hermes.manifest import Size, Span, Text
+from hermes.manifest import Size, Span
 from web.reading import Body, read_json
 
 _Number = Annotated[int, Field(ge=0, le=9999)]

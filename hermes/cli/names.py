@@ -12,7 +12,7 @@ hermes --help: all commands.  hermes COMMAND --help: one of them."""
 #: For `hermes --help`.
 GROUPS = {
     "Use": ("init", "login", "logout", "whoami", "run", "logs", "artifacts", "github", "notify"),
-    "Look": ("executions", "functions", "templates", "images", "gpus"),
+    "Look": ("executions", "schedules", "functions", "templates", "images", "gpus"),
     "Operate": ("up", "demo", "doctor", "admin", "completion"),
 }
 HIDDEN = ("git-credential", "execution", "function")
@@ -32,6 +32,7 @@ PLACES = {
     "notify": "notify:notify",
     "executions": "executions:executions",
     "execution": "executions:executions",
+    "schedules": "schedules:schedules",
     "functions": "functions:functions",
     "function": "functions:functions",
     "gpus": "gpus:gpus",

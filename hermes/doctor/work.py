@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.database import Database
 from hermes.doctor.findings import Finding, note, ok, problem, warning
+from hermes.doctor.schedules import look_at_schedules
 from hermes.instance import FRESH_S
 from hermes.quarantine import list_quarantined
 from hermes.settings import Settings
@@ -40,12 +41,13 @@ async def gpus_in_rows(database: Database) -> Gpus:
 
 
 async def look_at_work(settings: Settings, database: Database, is_up: bool) -> list[Finding]:
-    """Three findings; with the service away it is no wonder that nothing moves."""
+    """Four findings; with the service away it is no wonder that nothing moves."""
     async with database.read() as session:
         return [
             await _runners(session, is_up),
             await _stuck(session, settings, is_up),
             await _queue(session),
+            await look_at_schedules(session, is_up),
         ]
 
 

@@ -17,6 +17,13 @@ function ago(date) {
   return `${Math.floor(passed / size)} ${unit} ago`;
 }
 
+function ahead(date) {
+  const left = Math.round((date - Date.now()) / 1000);
+  if (left < 1) return "now";
+  const [size, unit] = [[86400, "d"], [3600, "h"], [60, "m"], [1, "s"]].find(([each]) => left >= each);
+  return `in ${Math.floor(left / size)} ${unit}`;
+}
+
 function localise(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const date = new Date(time.dateTime);
@@ -29,6 +36,7 @@ function localise(root) {
 function count() {
   for (const time of document.querySelectorAll("time[datetime]")) {
     if (/^(just now|\d+ [smhd] ago)$/.test(time.textContent)) time.textContent = ago(new Date(time.dateTime));
+    else if (/^(now|in \d+ [smhd])$/.test(time.textContent)) time.textContent = ahead(new Date(time.dateTime));
   }
 }
 
