@@ -84,12 +84,13 @@ def paths(house: Service, root: str) -> dict[str, str]:
     run, figures = house.run_of(done), measured(house)
     assert run["state"] == "failed", run
     build, source = house.settled(failed)["builds"][0], f"/alice/several/source/{done.sha}"
-    live = waiting(house, root)
     house.run_of(house.push(shell("true", TWO), repo="scheduled"))
     with house.client() as client:
         address = "/api/v1/repos/alice/scheduled/schedules"
         assert client.post(f"{address}/2/pause").status_code == 200
         assert client.post(f"{address}/1/run").status_code == 201
+    live = waiting(house, root)
+    with house.client() as client:
         for whose in ("user", "repos/alice/several"):
             body = {"value": "long enough", "branches": ["release/*"]}
             assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201

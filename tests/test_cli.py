@@ -101,6 +101,11 @@ COMMANDS += ["init", "templates", "templates list", "templates show"]
 COMMANDS += ["login", "logout", "whoami", "run", "logs", "artifacts", "executions", "executions list"]
 COMMANDS += [
     "executions inspect",
+    "schedules",
+    "schedules list",
+    "schedules pause",
+    "schedules resume",
+    "schedules run",
     "functions",
     "functions delete",
     "completion",

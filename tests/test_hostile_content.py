@@ -45,7 +45,8 @@ def program() -> dict[str, str | bytes]:
     return {
         "Makefile": "all:\n\t@cat log\n",
         "main.sh": "\n".join(["cat log", *copies]),
-        "hermes.toml": manifest + '[on]\npush = ["main"]\n',
+        "hermes.toml": manifest
+        + f'[on]\npush = ["main"]\nschedule = {{ cron = "0 0 1 1 *", args = {json.dumps(ARGUMENTS)} }}\n',
         "log": b"".join(case.data + b"\x1b[0m\n" for case in LOG.values()),
         **{f"files/{number}": content for number, content in enumerate(FILES.values())},
     }

@@ -61,7 +61,7 @@ def test_the_page_of_a_repository(house: Service, browser: Browser) -> None:
     stored(house, "alice/told")
     with at(house, browser) as page:
         page.goto("/alice/told/settings")
-        page.get_by_role("link", name="notifications of alice/told").click()
+        page.get_by_role("link", name="notifications of this repository").click()
         page.wait_for_url("**/alice/told/settings/notifications")
         expect(page.get_by_label("By").locator("option")).to_have_count(5)  # mail is sent by nobody here
         page.get_by_role("textbox", name="Address").fill("https://hermes.invalid/secret-part")

@@ -80,7 +80,7 @@ def test_schedules_are_pushed_shown_and_started_now(house: Service) -> None:
     assert first["upcoming"] == sorted(first["upcoming"]) and first["upcoming"][0] > time.time()
     with browsing(house, house.token) as page:
         text = page.get("/alice/two").text
-        assert 'id="schedules"' in text and text.count("Run now") == 2 and "none yet" in text
+        assert 'id="schedules"' in text and text.count(">Run now<") == 2 and "none yet" in text
         assert time.strftime("%Y-01-01 03:00:00 UTC", time.gmtime(first["upcoming"][0])) in text
         answer = page.post("/alice/two/schedules/2/run")
         assert answer.status_code == 303 and answer.headers["location"].startswith("/runs/")
@@ -126,10 +126,11 @@ def test_the_command_line_lists_pauses_resumes_and_runs(house: Service, tmp_path
     assert " ".join(listed[0].split()) == "REPOSITORY NO CRON TIME ZONE OVERLAP NEXT LAST RUN STATUS NOTE"
     assert listed[1].startswith("alice/typed") and "0 3 1 1 *" in listed[1] and "(in " in listed[1]
     assert "schedule 1 of alice/typed (0 3 1 1 *) paused by alice" in ada.ok(
-        "schedules", "pause", "typed", "1"
+        "schedules", "pause", "alice/typed", "1"
     )
     everywhere = json.loads(ada.ok("schedules", "list", "--json"))
     assert everywhere == house.api("/schedules")["schedules"] and "alice/typed" in ada.ok("schedules")
+    assert json.loads(ada.ok("schedules", "--json")) == everywhere
     assert " runs " in ada.ok("schedules", "resume", "alice/typed", "1")
     number = int(ada.ok("schedules", "run", "-q", "alice/typed", "1"))
     assert [run["id"] for run in runs_of(house, "typed")] == [number]

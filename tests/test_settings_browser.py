@@ -181,7 +181,13 @@ def test_pages_fit_a_telephone_and_cut_no_text(house: Service, browser: Browser,
         page.locator("#tokens").get_by_label("Name").fill("W" * 100)
         page.get_by_role("button", name="Make deploy token").click()
         expect(page.locator(".fresh")).to_be_visible()
-        for path in ("", f"/{repo}", "/settings/tokens", "/settings/keys", "/settings/secrets"):
+        page.goto(f"/{repo}/settings/notifications")
+        page.get_by_label("Address").fill(f"https://{'w' * 63}.{'w' * 63}.invalid/")
+        page.get_by_role("button", name="Add", exact=True).click()
+        page.get_by_role("button", name="Send a test now").click()
+        expect(page.get_by_text("was not taken").first).to_be_visible()
+        mine = ("tokens", "keys", "secrets", "notifications")
+        for path in ("", f"/{repo}", f"/{repo}/settings", *(f"/settings/{each}" for each in mine)):
             if path:
                 page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 390, path

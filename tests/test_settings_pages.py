@@ -63,7 +63,9 @@ def test_settings_are_for_the_owner_and_admins_alone(house: Service, bob: str) -
         assert client.get("/alice/mine/settings").status_code == 200
         saved(ask(client, "alice/mine", "set-collaborator", user="bob", role="write"))
     with browsing(house, bob) as client:
-        assert "/alice/mine/settings" not in client.get("/alice/mine").text
+        page = client.get("/alice/mine").text
+        assert set(re.findall(r"/alice/mine/settings[^\"]*", page)) == {"/alice/mine/settings/notifications"}
+        assert '"/alice/mine/settings"' not in client.get("/alice/mine/settings/notifications").text
         for answer in (
             client.get("/alice/mine/settings"),
             ask(client, "alice/mine", "protect", protected="on"),

@@ -12,6 +12,7 @@ from hermes.branch_patterns import split_branches
 from hermes.errors import UserError
 from hermes.journal import log
 from hermes.notifications import KINDS, MAIL, POLICIES, Wish
+from hermes.repos import may_manage
 from web.forms import Outcome, done, read_form
 from web.notification_acts import Asker, Change, NotificationActs
 from web.site import Site, number
@@ -108,6 +109,8 @@ class NotificationPages:
         values = {
             "here": asked.here,
             "place": asked.place,
+            "manages": (repo := asked.asker.whose.repo) is not None
+            and may_manage(asked.asker.whose.user, repo),
             "rows": rows,
             "attempts": {row_id: several[:_LOG_SHOWN] for row_id, several in attempts.items()},
             "tested": next((each for each in of_all if each.id == tested), None),

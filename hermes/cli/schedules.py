@@ -17,22 +17,19 @@ _repository = click.argument("repository", metavar="OWNER/NAME")
 
 
 class _Schedules(click.Group):
-    """`hermes schedules alice/pi` lists those: no command has a slash in its name."""
+    """`hermes schedules`, `hermes schedules alice/pi` and their options are those of `list`."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        return super().resolve_command(ctx, ["list", *args] if args and "/" in args[0] else args)
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        is_list = "/" in first or not first or (first.startswith("-") and first not in ctx.help_option_names)
+        return super().parse_args(ctx, ["list", *args] if is_list else args)
 
 
-@click.group(cls=_Schedules, invoke_without_command=True)
-@click.pass_context
-def schedules(context: click.Context) -> None:
+@click.group(cls=_Schedules)
+def schedules() -> None:
     """Runs that begin by themselves: list, pause, resume, run.
 
-    A manifest makes them: `on.schedule`. Without a command: those of all repositories that you may see."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_, repository="", as_json=False, server="")
+    A manifest makes them: `on.schedule`. Without a command: `list`."""
 
 
 @schedules.command("list")
