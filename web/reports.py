@@ -8,6 +8,8 @@ from collections import defaultdict
 from functools import partial
 from typing import NamedTuple
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from hermes import outbox
 from hermes.audit import Actor, write_down
 from hermes.errors import HermesError, Unavailable
@@ -49,6 +51,7 @@ class Reports:
         self.database = site.context.database
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # of each repository
         self._at_work: dict[int, asyncio.Task[None]] = {}  # by message
+        self._held: set[int] = set()  # messages at work that wait for a token
 
     async def send_due(self) -> None:
         """Begin with all whose time has come."""
@@ -65,7 +68,7 @@ class Reports:
     async def _deliver(self, row: Outbox) -> None:
         async with self._turns[row.payload["repo"]]:
             try:
-                await outbox.deliver(self.database, row, self._send)
+                await outbox.deliver(self.database, row, self._send, self._wake)
             except Unavailable as error:  # what has a lease is due again when that is over
                 log.warning("report not sent", key=row.key, error=str(error))
 
@@ -81,10 +84,20 @@ class Reports:
         except Undelivered as error:
             await self._note(to.upstream, error)
             if isinstance(error, Denied):
+                self._held.add(row.id)
                 error.wait_s = _HELD_S
             raise
         if to.upstream.report_error:
             await self._note(to.upstream, None)
+
+    async def _wake(self, session: AsyncSession, tried: Outbox) -> None:
+        """A new token that came while this was tried has not seen that it waits: it is due at once."""
+        if tried.id not in self._held:
+            return
+        self._held.discard(tried.id)
+        upstream = await session.get(Upstream, tried.payload["repo"])
+        if upstream is not None and upstream.denied_at is None:
+            tried.next_at = time.time()
 
     async def _to(self, row: Outbox) -> _To | None:
         """None: nobody wants to hear it any more."""
@@ -94,6 +107,7 @@ class Reports:
             if upstream is None or not upstream.reports:
                 return None
             if upstream.denied_at is not None:
+                self._held.add(row.id)
                 raise Limited(upstream.report_error, _HELD_S)
             name = sealed_name(upstream.repo_id, TOKEN)
             token = await unseal(session, key_file(context.settings), name)
