@@ -1,5 +1,6 @@
 """Triggers: how soon and how surely what happens elsewhere becomes a run, and others hear how it went.
 
+webhooks   fifty deliveries a second for so many seconds, then pushes elsewhere, one by one
 schedules  so many minutes with twenty schedules due at each, then a thousand due in the same second
 notices    so many runs, and how long after the end of each a webhook has its message: alone, and beside a
            receiver that answers nothing
@@ -15,10 +16,12 @@ from bench._tools import Figures
 from bench._triggers_notices import measure_notices
 from bench._triggers_schedules import measure_schedules
 from bench._triggers_uploads import measure_many, measure_one, measure_watched
+from bench._triggers_webhooks import measure_webhooks
 
 #: What there is, in order, and how often.
-_CASES = {"schedules": 5, "notices": 50, "uploads": 1000, "one": 20, "watched": 1000}
+_CASES = {"webhooks": 20, "schedules": 5, "notices": 50, "uploads": 1000, "one": 20, "watched": 1000}
 _MEASURES = {
+    "webhooks": measure_webhooks,
     "schedules": measure_schedules,
     "notices": measure_notices,
     "uploads": measure_many,

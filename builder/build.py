@@ -118,7 +118,7 @@ class BuildWork:
             tree=tree,
             limits=Limits(cpus=2, memory_bytes=MEMORY_BYTES, disk_bytes=settings.disk, pids=_PIDS),
             env=build_env(plan) | {"HERMES_COMMIT": build.commit_sha},
-            cache=self._context.paths.compiler_cache(build.repo_id),
+            cache=self._context.paths.compiler_cache(build.repo_id) if plan.caches else None,
         )
 
     async def _settle(

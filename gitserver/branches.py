@@ -11,6 +11,7 @@ from hermes.git import run_git
 from hermes.names import check_branch
 from hermes.objects import Objects
 from hermes.pushes import BRANCHES, HIDDEN, TAGS, RefUpdate
+from hermes.refs import FOLLOWED
 from hermes.units import show_size
 
 _FEW_COMMITS = 20
@@ -38,9 +39,10 @@ def check_commands(commands: tuple[RefUpdate, ...], most: int) -> None:
         )
 
 
-def check_ref(ref: str) -> None:
-    """What can be refused before the pack is read. Raises UserError."""
-    if not ref.startswith((BRANCHES, TAGS)):
+def check_ref(ref: str, *, is_followed: bool = False) -> None:
+    """What can be refused before the pack is read; `is_followed`: it comes from a repository elsewhere.
+    Raises UserError."""
+    if not ref.startswith((BRANCHES, TAGS, *(FOLLOWED if is_followed else ()))):
         raise UserError(f"{ref[:80]!r} is not a branch or a tag", "push to refs/heads/… or refs/tags/…")
     check_branch(ref.split("/", 2)[2])
 

@@ -14,7 +14,7 @@ from gitserver.quarantine import ObjectLimits
 from hermes import pushes
 from hermes.at_once import Ask, ask_in
 from hermes.cause import Sender
-from hermes.errors import HermesError, Refused, UserError
+from hermes.errors import DiskFull, HermesError, Refused, TooMany, UserError
 from hermes.fairness import check_queue
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
@@ -34,10 +34,12 @@ class Refusal:
     repo_id: int
     reasons: dict[str, str] = field(default_factory=dict)
     words: str = ""
+    passes: bool = False  # what was in the way was ours, or is a matter of time
 
     def note(self, ref: str, error: HermesError) -> None:
         """This is why."""
         is_theirs = isinstance(error, UserError)
+        self.passes = not is_theirs or isinstance(error, TooMany | DiskFull)
         words = protocol.one_line(str(error)) if is_theirs else "the server cannot take pushes now"
         hint = error.hint if isinstance(error, UserError) else "try again in a minute"
         self.reasons[ref] = words
@@ -54,6 +56,7 @@ class Case:
     target: branches.Target
     head: protocol.PushHead
     options: PushOptions
+    sender: Sender
 
 
 class Judge:
@@ -120,7 +123,7 @@ class Judge:
     async def _record(self, changes: list[Change]) -> None:
         ranks = sum(len(change.plan.ranks) for change in changes if change.plan and change.plan.runs)
         repo_id, user_id, database = self._case.repo.id, self._case.user.id, self._context.database
-        sender = Sender(user_id)
+        sender = self._case.sender
         changes = sorted(changes, key=lambda change: change.update.ref not in pushes.USUAL)
 
         def record(ask: Ask) -> list[tuple[Change, Push]]:

@@ -15,6 +15,7 @@ from hermes.objects import Objects
 from hermes.options import PushOptions
 from hermes.plan import Instance, Plan, make_plan
 from hermes.pushes import TAGS, RefUpdate
+from hermes.refs import FOLLOWED, PULLS
 from hermes.tree import Entry, TreeLimits, check_link, list_tree
 
 _MAX_LINK = 4096
@@ -88,7 +89,8 @@ class PushPolicy:
     def _look_at_tree(self, update: RefUpdate, subject: str, objects: Objects) -> Change:
         entries = _list(objects, update.new_sha, self.trees)
         manifest, is_ancestor = self._manifest(entries, objects)
-        wanted = manifest.on.push
+        is_asked_for = update.ref.startswith(FOLLOWED)  # a pull request or a release: no branch
+        wanted = None if is_asked_for else manifest.on.push
         starts = wanted is None or any(fnmatchcase(update.short, each) for each in wanted)
         if not starts and not self._is_scheduled(manifest, update):
             words = f"nothing started: the manifest's on.push is {', '.join(wanted or ()) or 'empty'}"
@@ -102,6 +104,9 @@ class PushPolicy:
         tree = Tree(frozenset(entries), self.repo.name, update.new_sha, self.options.parameters)
         runs = starts and "build-only" not in self.options
         plan = make_plan(manifest, tree, self.here, ancestor=is_ancestor, runs=runs)
+        if update.ref.startswith(PULLS):  # a stranger's commit: no version of the function, and not its name
+            alone = {"name": update.short.replace(" ", "-"), "version": "", "public": None, "caches": False}
+            plan = plan.model_copy(update=alone)
         if more := lfs.warnings(objects, entries):
             plan = plan.model_copy(update={"warnings": [*plan.warnings, *more]})
         return Change(update, plan, subject)

@@ -17,6 +17,7 @@ from gitserver.policy import Change
 from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
 from hermes.at_once import Ask
+from hermes.cause import Sender
 from hermes.errors import TooMany, UserError
 from hermes.faultpoint import faultpoint
 from hermes.git import set_head, sync_names
@@ -42,16 +43,24 @@ class Received:
 
 
 class Receiver:
-    """Receives one push into one repository."""
+    """Receives one push into one repository; `sender`: if it is not a push of the caller's own."""
 
-    def __init__(self, door: Door, caller: Caller, repo: Repo, owner: str, name: str) -> None:
+    def __init__(
+        self, door: Door, caller: Caller, repo: Repo, owner: str, name: str, sender: Sender | None = None
+    ) -> None:
         assert caller.user is not None
         self._door, self._context = door, door.context
         self._user: User = caller.user
+        self._sender = sender or Sender(caller.user.id)
         self._repo = repo
         path = door.context.paths.repo(repo.id)
         self._target = branches.Target(path, owner, name, repo.default_branch, repo.protected)
         self._refusal = Refusal(repo.id)
+
+    @property
+    def passes(self) -> bool:
+        """Whether what it refused may be taken later: the fault was ours, or it was a matter of time."""
+        return self._refusal.passes
 
     async def receive(self, head: protocol.PushHead, body: Body) -> Received:
         """Take the push or refuse it, in words. Raises Unavailable for faults of ours."""
@@ -70,7 +79,7 @@ class Receiver:
 
     async def _receive(self, head: protocol.PushHead, body: Body, options: PushOptions, ref: str) -> Received:
         faultpoint("push.begun")
-        case = Case(self._user, self._repo, self._target, head, options)
+        case = Case(self._user, self._repo, self._target, head, options, self._sender)
         judge = Judge(self._door, case, self._refusal)
         body.hold_until(judge.prepare)
         try:
@@ -104,7 +113,7 @@ class Receiver:
         branches.check_commands(head.commands, settings.push_refs)
         for command in head.commands:
             try:
-                branches.check_ref(command.ref)
+                branches.check_ref(command.ref, is_followed=self._sender.trigger == "webhook")
             except UserError as error:
                 self._refusal.note(command.ref, error)
                 raise

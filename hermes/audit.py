@@ -23,6 +23,9 @@ ACTS = (
     "secret set",
     "secret removed",
     "secret key rotated",
+    "upstream connected",
+    "upstream disconnected",
+    "upstream denied",
     "notification added",
     "notification changed",
     "notification removed",
@@ -38,6 +41,10 @@ ACTS = (
     "old data removed",
     "upload refused",
     "folder watched",
+    "webhook refused",
+    "commit let run",
+    "fetch refused",
+    "fetch asked for",
 )
 _MAX_WORDS = 500
 

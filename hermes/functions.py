@@ -15,6 +15,7 @@ from hermes.git import run_git
 from hermes.paths import Paths
 from hermes.plan import Plan
 from hermes.pushes import BRANCHES, TAGS
+from hermes.refs import PULLS
 from hermes.repos import visible_to
 from hermes.states import TERMINAL, State
 from hermes.tables import Build, Push, Repo, User
@@ -124,6 +125,8 @@ async def _latest(session: AsyncSession, repo: Repo, builds: "Select[Build]") ->
     pushed = builds.join(Push, (Push.repo_id == Build.repo_id) & (Push.new_sha == Build.commit_sha)).where(
         Push.ref == BRANCHES + repo.default_branch, Push.state == "applied"
     )
+    theirs = select(Push.new_sha).where(Push.repo_id == repo.id, Push.ref.not_like(f"{PULLS}%"))
+    builds = builds.where(Build.commit_sha.in_(theirs))
     for query in (
         pushed.where(Build.state == State.BUILT).order_by(Push.id.desc(), Build.id.desc()),
         builds.where(Build.state == State.BUILT).order_by(Build.id.desc()),

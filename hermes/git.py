@@ -175,6 +175,8 @@ def sync_names(repo: Path, refs: Iterable[str]) -> None:
     folders = {repo / "objects" / "pack"}
     for ref in refs:  # up to refs/heads or refs/tags, which were synced when the repository was made
         parts = ref.split("/")
+        if parts[1] not in ("heads", "tags"):
+            folders.add(repo / "refs")
         folders |= {repo.joinpath(*parts[:depth]) for depth in range(2, len(parts))}
         if not (repo / ref).exists():  # it is gone, and packed-refs is perhaps a new file
             folders.add(repo)

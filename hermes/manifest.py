@@ -138,8 +138,15 @@ class OnPart(Part):
     """What starts a run."""
 
     push: list[str] | None = None
+    supersede: bool = False
     schedule: Timetable = []
     upload: Patterns | None = None
+
+
+class ReportPart(Part):
+    """What is said to where a commit came from, besides its state."""
+
+    comment: bool = False
 
 
 class Manifest(Part):
@@ -155,6 +162,7 @@ class Manifest(Part):
     gpu: GpuPart = GpuPart()
     ranks: RanksPart = RanksPart()
     on: OnPart = OnPart()
+    report: ReportPart = ReportPart()
 
 
 #: Keys that are part of the contract and have no effect in this version: refused, never ignored.

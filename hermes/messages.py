@@ -10,7 +10,8 @@ class WebhookDelivery(Base):
     """A delivery that was seen, so that a second one does nothing."""
 
     __tablename__ = "webhook_delivery"
-    source: Mapped[str] = mapped_column(primary_key=True)
+    __table_args__ = (Index("webhook_delivery_age", "received_at"),)
+    source: Mapped[str] = mapped_column(primary_key=True)  # the kind of forge, and the repository here
     delivery_id: Mapped[str] = mapped_column(primary_key=True)
     body_sha256: Mapped[str]
     received_at: Mapped[float]

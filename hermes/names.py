@@ -30,6 +30,7 @@ _RESERVED = frozenset(
         "signin",
         "signout",
         "static",
+        "webhooks",
     ]
 )  # first path parts of our own pages
 

@@ -77,6 +77,11 @@ class Paths:
         return self.root / "spool" / "boxes"
 
     @property
+    def fetches(self) -> Path:
+        """What is fetched from repositories elsewhere, until it is taken."""
+        return self.root / "spool" / "fetches"
+
+    @property
     def keeper(self) -> Path:
         """Where the keeper of what runs print listens (hermes.keeper)."""
         return self.root / "keeper.sock"

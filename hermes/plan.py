@@ -54,6 +54,9 @@ class Plan(BaseModel):
     of_world: int = 0  # and are told how many there were; 0: as many as there are now
     warnings: list[str] = []
     runs: bool = True  # False: build, and stop there
+    comment: bool = False  # on the pull request, if it came from one
+    caches: bool = True  # False: a stranger's build, which could leave something in the cache of all others
+    supersedes: bool = False  # what older commits of its branch have queued and run is cancelled
     keeps_result: bool = False  # all of stdout in a file of its own (an invocation)
     schedules: list[ScheduleWant] = []  # of its branch, if that is the default one
     uploads: list[str] = []  # patterns: such a file starts a run when it is uploaded
@@ -142,6 +145,8 @@ def make_plan(manifest: Manifest, tree: Tree, here: Instance, *, ancestor: bool,
         ranks=_rank_parameters(manifest.ranks, tree.parameters),
         warnings=warnings,
         runs=runs,
+        comment=manifest.report.comment,
+        supersedes=manifest.on.supersede,
         schedules=manifest.on.schedule,
         uploads=manifest.on.upload or [],
     )

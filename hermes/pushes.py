@@ -17,14 +17,17 @@ from hermes.cause import Sender, read_cause
 from hermes.columns import Base, Json
 from hermes.plan import Plan
 from hermes.queueing import queue_run
+from hermes.refs import BRANCHES as BRANCHES
+from hermes.refs import TAGS as TAGS
+from hermes.refs import short_ref
 from hermes.removals import Data, removals_of
 from hermes.schedules import follow_push
 from hermes.states import TERMINAL, Event, State
+from hermes.superseding import supersede
 from hermes.tables import Build, Push, Repo, Run
 from hermes.transitions import move, note, note_at_once, rebuild
 from hermes.visibility import propose
 
-BRANCHES, TAGS = "refs/heads/", "refs/tags/"
 USUAL = (f"{BRANCHES}main", f"{BRANCHES}master")  # of several first branches, what becomes the default one
 HIDDEN = "refs/hermes/keep"  # what branches and tags have left behind
 _TABLE = Base.metadata.tables["push"]
@@ -58,7 +61,7 @@ class RefUpdate:
     @property
     def short(self) -> str:
         """The ref as people call it."""
-        return self.ref.removeprefix(BRANCHES).removeprefix(TAGS)
+        return short_ref(self.ref)
 
 
 def receive(
@@ -115,6 +118,8 @@ async def apply(session: AsyncSession, push: Push) -> Run | None:
     if push.plan is None:
         return None
     plan = Plan.model_validate(push.plan)
+    if plan.supersedes:
+        await supersede(session, push)
     if is_first:
         await propose(session, repo, push.user_id, plan)
     build = await build_for(session, push, plan, f"pushed again (push {push.id})")
@@ -142,6 +147,8 @@ async def build_for(session: AsyncSession, push: Push, plan: Plan, why: str) -> 
     if (await session.scalars(same)).first() is None:
         await _new_build(session, push, plan)
     build = (await session.scalars(same.with_for_update())).one()
+    if plan.caches and not build.plan.get("caches", True):  # it was a stranger's, and is ours now
+        build.name, build.version, build.plan = plan.name, plan.version, plan.model_dump()
     if build.state is State.BUILT:
         if Data.IMAGES in await removals_of(session, (Data.IMAGES,), build.id):
             await rebuild(session, build)

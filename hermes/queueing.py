@@ -11,6 +11,7 @@ from hermes.cause import Sender
 from hermes.columns import Base
 from hermes.fairness import TURN_S, queue_key
 from hermes.plan import Plan
+from hermes.reports import tell_run
 from hermes.states import State
 from hermes.tables import Build, Run
 from hermes.transitions import note_at_once
@@ -66,4 +67,6 @@ async def queue_run(
     """The same in a transaction of more."""
     await session.flush()
     run_id = await session.run_sync(lambda plain: queue(ask_in(plain), build, plan, sender, push_id=push_id))
-    return await session.get_one(Run, run_id)
+    run = await session.get_one(Run, run_id)
+    await tell_run(session, run)
+    return run

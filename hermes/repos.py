@@ -64,6 +64,17 @@ async def get_or_make_writable(session: AsyncSession, user: User, owner: str, na
     return repo
 
 
+async def check_takeable(session: AsyncSession, user: User, owner: str, name: str) -> None:
+    """Raises what `get_or_make_writable` would, and makes nothing."""
+    repo = await find_repo(session, owner, name)
+    if repo is not None:
+        await check_writable(session, user, repo, owner, name)
+        return
+    if owner != user.name and not (user.is_admin and await find_user(session, owner)):
+        raise _not_yours(user, owner, name)
+    check_name(name, "repository")
+
+
 async def check_writable(session: AsyncSession, user: User, repo: Repo, owner: str, name: str) -> None:
     """Raises Refused for who may only read, NotFound for who may not know that it is there."""
     if await may_write(session, user, repo):

@@ -12,6 +12,8 @@ from hermes.repos import may_write
 from hermes.secret_store import Secret
 from hermes.tables import Push, Repo, Run, User
 
+_BRINGS = ("push", "webhook")  # triggers whose pushes bring commits
+
 
 async def secrets_of(session: AsyncSession, run: Run, commit: str) -> list[Secret]:
     """One for each name; a repository's goes before a user's."""
@@ -43,14 +45,18 @@ async def mark_used(session: AsyncSession, run: Run, commit: str, names: Collect
 
 
 async def _pushes(session: AsyncSession, run: Run, commit: str) -> list[tuple[str, int]]:
-    """Which have brought it, as (branch, who pushed): its own push, else all of this very commit."""
+    """Which have brought it, as (branch, who pushed): its own push, else all of this very commit. What came
+    from a repository that is followed, nobody here has pushed (0); pull requests are on no branch."""
     which = Push.id == run.push_id if run.push_id is not None else Push.new_sha == commit
     rows = await session.execute(
-        select(Push.ref, Push.user_id)
-        .where(which, Push.repo_id == run.repo_id, Push.state == "applied", Push.trigger == "push")
+        select(Push.ref, Push.user_id, Push.trigger)
+        .where(which, Push.repo_id == run.repo_id, Push.state == "applied", Push.trigger.in_(_BRINGS))
         .distinct()
     )
-    return [(ref.removeprefix(BRANCHES), who) for ref, who in rows.all() if ref.startswith(BRANCHES)]
+    of_branches = [row for row in rows.all() if row.ref.startswith(BRANCHES)]
+    return [
+        (row.ref.removeprefix(BRANCHES), row.user_id if row.trigger == "push" else 0) for row in of_branches
+    ]
 
 
 def _is_for(secret: Secret, repo: Repo, pushes: list[tuple[str, int]]) -> bool:

@@ -20,6 +20,7 @@ with uncollected():
     from gitserver.door import Door
     from gitserver.maintenance import keep_maintaining
     from gitserver.ssh import serving
+    from gitserver.taking import Taker
     from hermes import faultpoint, journal
     from hermes.checks import open_sockets
     from hermes.errors import HermesError
@@ -58,7 +59,7 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     """Everything that answers on the port."""
     context = door.context
     git = GitServer(door, closing)
-    pages, hooks = Pages(context, door.images, closing), Hooks(context)
+    pages, hooks = Pages(context, door.images, closing), Hooks(context, Taker(door).take)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -116,6 +116,7 @@ class Settings:
     free_low: str = _setting("5%", parse_share, "with less free on the disk of HERMES_DATA, what is oldest is removed, whatever its age: a share, or a size (20G); 0: never")
     free_high: str = _setting("10%", parse_share, "… until so much is free")
     lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
+    upstream_poll: float = _setting(300.0, _span_or_none, "how often the branches of repositories that are followed (GitHub, Gitea, GitLab) are looked at, for what no webhook has told; 0: never")
     poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")
     # fmt: on
 

@@ -12,6 +12,7 @@ from hermes.at_once import Ask
 from hermes.columns import Base
 from hermes.journal import log
 from hermes.removals import made_again
+from hermes.reports import tell_build, tell_run
 from hermes.states import LIVE, TERMINAL, Event, State, next_state, run_state
 from hermes.tables import Build, Rank, Run
 from hermes.tables import Event as EventRow
@@ -108,6 +109,7 @@ def _times(event: Event, new: State, now: float) -> dict[str, Any]:
 
 async def _settle_build(session: AsyncSession, build: Build) -> None:
     """A build that did not become an image ends the ranks that wait for it."""
+    await tell_build(session, build)
     event = _BUILD_END.get(build.state)
     if event is None:
         return
@@ -136,6 +138,7 @@ async def _settle_run(session: AsyncSession, run_id: int) -> None:
     if new in TERMINAL:
         run.ended_at = time.time()
     note(session, "run", run.id, (old, new), run.reason)
+    await tell_run(session, run)
     if new not in TERMINAL:
         return
     if run.callback_url:

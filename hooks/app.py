@@ -10,25 +10,37 @@ from hermes.instance import Outlook
 from hermes.invoker import Invoker
 from hermes.pools import load_pools
 from hermes.process import Context
+from hermes.taking import Take
 from hermes.uploads import Uploads
 from hooks.arrivals import keep_tidy
+from hooks.fetching import Fetching
+from hooks.polling import Polling
 from hooks.schedules import keep_firing
 from hooks.watching import Watcher
+from hooks.webhooks import Webhooks
 
 
 class Hooks:
-    """Mounted by `hermes.serve`."""
+    """Mounted by `hermes.serve`; `take`: the receiver of pushes takes what was fetched."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, take: Take) -> None:
         self._context, settings = context, context.settings
+        self._webhooks, self._polling = Webhooks(context), Polling(context)
+        self._fetching = Fetching(context, take, self._polling)
         images, pools = load_images(settings.images), load_pools(settings.pools)
         self._uploads = Uploads(context, Invoker(context, Outlook(context.database, settings, images, pools)))
 
     def routes(self) -> list[BaseRoute]:
         """Before the pages: their addresses are fixed."""
-        return []
+        return [*self._webhooks.routes()]
 
     def always(self) -> list[Coroutine[Any, Any, None]]:
         """What goes on for as long as the service does."""
         watcher = Watcher(self._context, self._uploads)
-        return [keep_firing(self._context), keep_tidy(self._uploads), watcher.keep_watching()]
+        from_elsewhere = [self._fetching.keep(), self._polling.keep()]
+        return [
+            *from_elsewhere,
+            keep_firing(self._context),
+            keep_tidy(self._uploads),
+            watcher.keep_watching(),
+        ]

@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -68,3 +69,9 @@ def execute(service: Service, sql: str, *values: object) -> None:
     """Change rows: only what nobody can do from outside, such as letting months pass."""
     with closing(sqlite3.connect(service.data / "hermes.db", timeout=20)) as database, database:
         database.execute(sql, values)
+
+
+def ask(service: Service, sql: str, *values: object) -> list[tuple[Any, ...]]:
+    """Read rows that no page shows."""
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=20)) as database:
+        return database.execute(sql, values).fetchall()

@@ -87,8 +87,8 @@ ROWS = {
     43: Row(
         "boxes, files and leases of earlier crashes", "gone after a start; those of others are untouched"
     ),
-    44: Row("a webhook comes five times", "one run", "webhooks are not built yet"),
-    45: Row("webhooks came while the server was down", "found by polling", "webhooks are not built yet"),
+    44: Row("a webhook comes five times, and once more a day later", "one run"),
+    45: Row("webhooks came while the server was down", "found by polling"),
     46: Row("fork bombs, floods, memory hogs, programs that stay", "the right verdict; the host answers"),
     47: Row("all of it at random, with several users", "the oracle finds nothing (`make soak`)"),
     48: Row(

@@ -49,6 +49,12 @@ def changed(status: int) -> Rule:
     return Rule((SIGN_IN, 404, 403) + (status,) * 3, (SIGN_IN, 403, 403) + (status,) * 3, _GONE)
 
 
+def written(status: int, **form: str) -> Rule:
+    """Who may write; to everybody else there is no such page."""
+    row = (SIGN_IN, 404, 404) + (status,) * 3
+    return Rule(row, row, _GONE, form)
+
+
 def again(status: int) -> Rule:
     """Who may write, and everybody with an account if it is public."""
     return changed(status)._replace(public=(SIGN_IN,) + (status,) * 5)
@@ -86,6 +92,12 @@ _VISIBILITY = Rule(  # nothing is asked for: whoever may ask is told how
     private=(SIGN_IN, 404, 403, 403, 400, 400),
     public=(SIGN_IN, 403, 403, 403, 400, 400),
     missing=_GONE,
+)
+
+_CONNECTED = Rule(  # nothing is asked for; who connects one makes the repository here
+    private=(SIGN_IN, 404, 403, 400, 400, 400),
+    public=(SIGN_IN, 403, 403, 400, 400, 400),
+    missing=(SIGN_IN, 404, 404, 404, 400, 400),
 )
 
 _TELL = {"kind": "webhook", "target": "https://hermes.invalid/"}
@@ -143,6 +155,8 @@ TABLE = {
     "GET /{owner}/{repo}/source/{sha}/{path:path}": shown(200),
     "GET /{owner}/{repo}/settings": managed(200),
     "POST /{owner}/{repo}/settings": managed(303, do="protect"),
+    "GET /{owner}/{repo}/settings/upstream": written(200),
+    "POST /{owner}/{repo}/settings/upstream": written(404, do="disconnect"),  # there is none
     "POST /{owner}/{repo}/schedules/{number}/{act}": changed(303),
     "GET /runs/{run}": shown(200),
     "GET /runs/{run}/events": shown(200),
@@ -223,6 +237,12 @@ TABLE = {
     "GET /api/v1/user/secrets": account(200),
     "GET /api/v1/user/secrets/{name}": account(200),
     "DELETE /api/v1/user/secrets/{name}": account(204),
+    "GET /api/v1/upstreams": account(200),
+    "GET /api/v1/repos/{owner}/{repo}/upstream": changed(404),  # there is none
+    "PUT /api/v1/repos/{owner}/{repo}/upstream": _CONNECTED,
+    "POST /api/v1/repos/{owner}/{repo}/upstream/fetch": changed(404)._replace(json={"branch": "main"}),
+    "POST /api/v1/repos/{owner}/{repo}/upstream/arrivals/{arrival}/run": changed(404),
+    "DELETE /api/v1/repos/{owner}/{repo}/upstream": changed(404),
     "GET /api/v1/notifications": account(200),
     "POST /api/v1/notifications": account(201)._replace(json=_TELL),
     "GET /api/v1/notifications/{notification}": mine(200),
@@ -248,5 +268,11 @@ TABLE = {
     "GET /{owner}/{name}.git/info/lfs/{path:path}": everybody(501),  # the same words for all: there is no LFS
     "POST /{owner}/{name}.git/info/lfs/{path:path}": everybody(501),
     "GET /{owner}/{name}/info/refs": everybody(301),  # to the address that asks
+    "POST /webhooks/github": everybody(415),
+    "POST /webhooks/github/{owner}/{name}": everybody(415),
+    "POST /webhooks/gitea": everybody(415),
+    "POST /webhooks/gitea/{owner}/{name}": everybody(415),
+    "POST /webhooks/gitlab": everybody(415),
+    "POST /webhooks/gitlab/{owner}/{name}": everybody(415),
     "POST /signout": everybody(303),
 }

@@ -115,6 +115,12 @@ def pages(house: Service, pushed: dict[str, Pushed]) -> list[Shown]:
         ),
         Shown("settings", "Settings of a repository", f"{repo}/settings", "Who may do what there."),
         Shown(
+            "upstream",
+            "Upstream of a repository",
+            f"{repo}/settings/upstream",
+            "Which repository elsewhere it follows.",
+        ),
+        Shown(
             "not-found", "Not found", f"{repo}-hidden", "The same for what is hidden and what is not there."
         ),
         Shown("signin", "Signing in", "/signin", "With a token."),

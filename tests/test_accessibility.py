@@ -97,6 +97,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
         for whose in ("user", "repos/alice/several"):
             body = {"value": "long enough", "branches": ["release/*"]}
             assert client.put(f"/api/v1/{whose}/secrets/API_TOKEN", json=body).status_code == 201
+        wish = {"name": "octo/pi", "url": "https://forge.example.org", "kind": "gitea"}
+        assert client.put("/api/v1/repos/alice/measured/upstream", json=wish).status_code == 200
         for whose in ("", "repos/alice/several/"):
             tell(client, f"/api/v1/{whose}notifications")
     return {
@@ -119,6 +121,8 @@ def paths(house: Service, root: str) -> dict[str, str]:
         "a repository with trends": "/alice/measured",
         "a repository with schedules": "/alice/scheduled",
         "its settings": "/alice/several/settings",
+        "its upstream": "/alice/several/settings/upstream",
+        "what is connected": "/alice/measured/settings/upstream",
         "its notifications": "/alice/several/settings/notifications",
         "a commit": f"/alice/several/commit/{done.sha}",
         "a commit beside its parent": f"/alice/measured/commit/{figures.sha}",

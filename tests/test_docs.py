@@ -32,6 +32,7 @@ OURS = [
         "docs/git",
         "docs/operations",
         "docs/cli",
+        "docs/triggers",
     )
 ]
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)

@@ -100,11 +100,12 @@ def objects(
         rows = {
             "token": tokens[0],
             "token_id": tokens[1],
+            "arrival": "999999",
             "key": re.findall(r"/keys/(\d+)/remove", owner.get("/settings/keys").text)[0],
             "notification": told(house, ""),
         }
     kinds = ("run", "build", "artifact", "upload", "token", "token_id", "key", "notification")
-    numbers = dict.fromkeys((*kinds, "repo_notification", "attempt"), "999999")
+    numbers = dict.fromkeys((*kinds, "repo_notification", "attempt", "arrival"), "999999")
     names = {"owner": "alice", "repo": "no-such-one", "function": "no-such-one", "rank": "0"}
     names |= {"number": "1", "act": "pause"}
     missing = names | {"sha": "f" * 40} | numbers

@@ -13,6 +13,7 @@ from hermes.errors import NotFound
 from web import (
     api_accounts,
     api_builds,
+    api_connect,
     api_functions,
     api_instance,
     api_invoke,
@@ -20,6 +21,7 @@ from web import (
     api_repos,
     api_runs,
     api_uploads,
+    api_upstream,
     callbacks,
     notification_api,
     schedule_api,
@@ -37,8 +39,9 @@ _DOCUMENT = Content(("application/json",), "the OpenAPI document", {"application
 def described(site: Site) -> Document:
     """The table of all of the API, in the order of the documents, and what is said of it."""
     work = (api_invoke, api_uploads, api_outbox, api_functions, callbacks, api_runs, api_builds)
+    of_repos = (api_repos, visibility, api_connect, api_upstream)
     triggers = (schedule_api, notification_api)
-    nouns = (*work, api_repos, visibility, *triggers, secret_api, api_accounts, api_instance)
+    nouns = (*work, *of_repos, *triggers, secret_api, api_accounts, api_instance)
     rows = [row for module in nouns for row in module.endpoints(site)]
 
     async def get_openapi(request: Request) -> Response:

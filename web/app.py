@@ -39,6 +39,7 @@ from web import (
     queue,
     rawlog,
     readiness,
+    reports,
     repository,
     repository_settings,
     result,
@@ -50,6 +51,7 @@ from web import (
     source,
     tokens,
     uploads,
+    upstream_page,
 )
 from web.exporter import Exporter
 from web.failures import Failures
@@ -83,7 +85,8 @@ class Pages:
         logs = (live, logparts, rawlog, merged, allranks)
         work = (actions, again, *logs, files, artifacts, result, run)
         admins = (admin, admin_machine, admin_audit)
-        of_repos = (repository_settings, schedules, badge, atom, latest, commit, source, repository)
+        inside = (upstream_page, repository_settings, schedules, badge, atom, latest)
+        of_repos = (*inside, commit, source, repository)
         mine: list[BaseRoute] = [self.site.look.static, *api.routes(self.site)]
         for module in (*fixed, *settings, *work, *admins, *of_repos):
             mine += module.routes(self.site)
@@ -94,6 +97,7 @@ class Pages:
         notices = Notices(self.site)
         return [
             callbacks.keep_sending(self.site),
+            reports.keep_reporting(self.site),
             notices.keep_sending(),
             self.site.exporter.keep_counting(),
         ]

@@ -70,7 +70,7 @@ class SameOrigin:
 
     def _allowed(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
-        if scope["path"].startswith(("/api/", "/hooks/")) or scope["path"].endswith(_GIT):
+        if scope["path"].startswith(("/api/", "/webhooks/")) or scope["path"].endswith(_GIT):
             return True
         site = headers.get("sec-fetch-site")
         if site is not None:
@@ -80,11 +80,12 @@ class SameOrigin:
 
 
 def _is_bounded(path: str) -> bool:
-    return path.endswith(_GIT) or _INVOKE.fullmatch(path) is not None
+    return path.endswith(_GIT) or path.startswith("/webhooks/") or _INVOKE.fullmatch(path) is not None
 
 
 class BodyLimit:
-    """Refuses bodies beyond 1 MiB, except git's and inputs of invocations, which have bounds of their own."""
+    """Refuses bodies beyond 1 MiB, except git's, webhooks and inputs of invocations, which have bounds of
+    their own."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.pushes import BRANCHES
+from hermes.refs import shown_ref
 from hermes.states import State
 from hermes.tables import Build, Push, Repo, Run, User
 
@@ -48,7 +49,7 @@ class Pushed:
     @property
     def branch(self) -> str:
         """The ref as people call it."""
-        return self.ref.removeprefix(BRANCHES).removeprefix("refs/")
+        return shown_ref(self.ref)
 
     @property
     def state(self) -> State | None:

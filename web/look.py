@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from hermes.gpu import gpu_number
+from hermes.refs import shown_ref
 from hermes.removals import words as removed
 from hermes.room import Room
 from hermes.settings import Settings
@@ -145,6 +146,7 @@ def make_look(settings: Settings, room: Room) -> Look:
         "span": show_span,
         "figure": show_number,
         "limit": show_limit,
+        "ref": shown_ref,
     }
     environment.globals |= {
         "static": f"/static/{digest}",

@@ -15,6 +15,7 @@ from hermes.repos import get_readable, may_manage, may_write
 from hermes.states import LIVE, State
 from hermes.tables import Repo, Run
 from hermes.threads import in_thread
+from hermes.upstreams import upstream_of
 from web.addresses import addresses
 from web.badge import badge_markdown
 from web.history import Pushed, history, versions
@@ -81,6 +82,7 @@ async def repository(site: Site, request: Request) -> Response:
         built = await versions(session, repo, _VERSIONS)
         writes = user is not None and await may_write(session, user, repo)
         moving = await _is_moving(session, repo)
+        upstream = await upstream_of(session, repo.id) if writes else None
         timetable = await schedules_of(session, [Place(repo, owner)])
     return site.page(
         request,
@@ -94,6 +96,7 @@ async def repository(site: Site, request: Request) -> Response:
         branches=await _branches(site, repo),
         badge=badge_markdown(site.context.settings.public_url, f"{owner}/{name}", branch),
         writes=writes,
+        upstream=upstream,
         manages=user is not None and may_manage(user, repo),
         addresses=addresses(site.context.settings, user, f"{owner}/{name}"),
         live=moving,

@@ -29,6 +29,7 @@ from hermes.tokens import (
     make_token,
     revoke_deploy_token,
 )
+from hermes.upstreams import upstream_of
 from hermes.visibility import what_shows
 from web.addresses import addresses
 from web.forms import LIVES, Outcome, done, read_form, wish
@@ -129,6 +130,7 @@ class RepositorySettings:
             tokens = await list_deploy_tokens(session, repo)
             secrets = await list_secrets(session, Keeping(asked.user, repo))
             shows = await what_shows(session, repo.id)
+            upstream = await upstream_of(session, repo.id)
         values = {
             "place": asked.place,
             "repo": repo,
@@ -138,6 +140,7 @@ class RepositorySettings:
             "secrets": secrets,
             "replaced": replaced(request, secrets),
             "shows": shows,
+            "upstream": upstream,
             "roles": ROLES,
             "scopes": DEPLOY_SCOPES,
             "lives": LIVES,

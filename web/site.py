@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from hermes.accounts import Identity
 from hermes.errors import NotFound
+from hermes.forges.talk import Gates
 from hermes.images import ImageTable
 from hermes.process import Context
 from hermes.tables import User
@@ -39,6 +40,7 @@ class Site:
     rates: Rates
     sights: Sights
     exporter: Exporter
+    gates: Gates = field(default_factory=Gates)
     line_indexes: PerLog[LineIndex] = field(default_factory=lambda: PerLog(LineIndex, 500))
     outlines: PerLog[Outline] = field(default_factory=lambda: PerLog(Outline, 50))
     by_time: Recent[tuple[int, int], ByTime] = field(init=False)  # by a run and its first rank that is shown

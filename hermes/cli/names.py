@@ -11,7 +11,7 @@ hermes --help: all commands.  hermes COMMAND --help: one of them."""
 
 #: For `hermes --help`.
 GROUPS = {
-    "Use": ("init", "login", "logout", "whoami", "run", "put", "logs", "artifacts", "notify"),
+    "Use": ("init", "login", "logout", "whoami", "run", "put", "logs", "artifacts", "github", "notify"),
     "Look": ("executions", "schedules", "functions", "templates", "images", "gpus"),
     "Operate": ("up", "demo", "doctor", "admin", "completion"),
 }
@@ -29,6 +29,7 @@ PLACES = {
     "put": "put:put",
     "logs": "logs:logs",
     "artifacts": "artifacts:artifacts",
+    "github": "github:github",
     "notify": "notify:notify",
     "executions": "executions:executions",
     "execution": "executions:executions",

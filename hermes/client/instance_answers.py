@@ -39,6 +39,32 @@ class Repo(TypedDict):
     ssh_url: str | None
 
 
+class Upstream(TypedDict):
+    """The repository elsewhere that one here follows; "" as an error: it goes well."""
+
+    repo: str
+    kind: str
+    name: str
+    url: str
+    hook_url: str
+    has_token: bool
+    reports: bool
+    error: str
+    report_error: str
+    created_at: float
+    delivered_at: float | None
+    polled_at: float | None
+
+
+class Connected(Upstream):
+    """What came of connecting it: `webhook` is `made`, `updated` or `by hand`; then `steps` say how."""
+
+    webhook: str
+    lacks: list[str]
+    steps: list[str]
+    secret: str
+
+
 class Limit(TypedDict):
     """`default` is what one gets who asks for nothing, `most` what may be asked for; None: no bound."""
 

@@ -1,0 +1,176 @@
+"""Looks at the branches of every repository that is followed now and then: what no webhook has told, because
+we were away or it was lost, becomes an arrival."""
+
+import asyncio
+import random
+import time
+from pathlib import Path
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from hermes.arrivals import ARRIVALS, OVER, Arrival, UpstreamHeads, put
+from hermes.cause import Cause
+from hermes.errors import HermesError, Unavailable, UserError
+from hermes.journal import log
+from hermes.names import check_branch
+from hermes.process import Context
+from hermes.pushes import USUAL
+from hermes.refs import BRANCHES, NOTHING
+from hermes.tables import WebhookDelivery
+from hermes.threads import in_thread
+from hermes.upstreams import Upstream
+from hooks.following import refs_here, remote_of
+
+_AT_ONCE = 4
+_FIRST_S = 5.0  # after a start they are spread over that
+_MOST_MOVED = 100  # of one look; the others are seen at the next one
+_KEEP_DELIVERIES_S, _KEEP_ARRIVALS_S = 31 * 86400.0, 90 * 86400.0
+_SWEEP_EVERY_S = 3600.0
+_POLLING = "polling: "  # how errors of ours begin, and nobody else's
+
+
+class Polling:
+    """The one of an instance."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._next: dict[int, float] = {}  # by repository, of the monotonic clock
+        self._looking: set[asyncio.Task[None]] = set()
+        self._swept_at = 0.0
+
+    async def keep(self) -> None:
+        """For ever; HERMES_UPSTREAM_POLL=0: it only sweeps."""
+        while True:
+            await asyncio.sleep(self._context.settings.poll * random.uniform(0.8, 1.2))
+            try:
+                if time.monotonic() - self._swept_at > _SWEEP_EVERY_S:
+                    await self._sweep()
+                    self._swept_at = time.monotonic()
+                if self._context.settings.upstream_poll:
+                    for upstream in await self._due():
+                        task = asyncio.create_task(self._look(upstream))
+                        self._looking.add(task)
+                        task.add_done_callback(self._looking.discard)
+            except Unavailable as error:
+                log.warning("upstreams not read", error=str(error))
+
+    async def _due(self) -> list[Upstream]:
+        """Each is looked at soon after a start, then in its turn."""
+        async with self._context.database.read() as session:
+            all_ = (await session.scalars(select(Upstream))).all()
+        now, interval_s = time.monotonic(), self._context.settings.upstream_poll
+        self._next = {
+            each.repo_id: self._next.get(each.repo_id, now + random.uniform(0, min(_FIRST_S, interval_s)))
+            for each in all_
+        }
+        free = _AT_ONCE - len(self._looking)
+        ripe = sorted((each for each in all_ if self._next[each.repo_id] <= now), key=self._turn)[:free]
+        for each in ripe:
+            self._next[each.repo_id] = now + interval_s * random.uniform(0.9, 1.1)
+        return ripe
+
+    def _turn(self, upstream: Upstream) -> float:
+        return self._next[upstream.repo_id]
+
+    async def _look(self, upstream: Upstream) -> None:
+        error = ""
+        try:
+            await self.look(upstream)
+            return
+        except UserError as refused:
+            error = f"{refused}" + (f"; {refused.hint}" if refused.hint else "")
+        except (HermesError, OSError) as failure:
+            error = str(failure)
+        log.warning("upstream not polled", repo=upstream.repo_id, error=error)
+        try:
+            async with self._context.database.write() as session:
+                row = await session.get(Upstream, upstream.repo_id)
+                if row is not None:
+                    row.polled_at, row.error = time.time(), f"{_POLLING}{error}"[:300]
+        except Unavailable as failure:
+            log.warning("poll not written down", repo=upstream.repo_id, error=str(failure))
+
+    async def look(self, upstream: Upstream) -> int:
+        """How many of its branches have moved since somebody looked. Raises UserError, Unavailable."""
+        remote = await remote_of(self._context, upstream)
+        heads, first = await remote.heads()
+        here = await in_thread(_heads_here, self._context.paths.repo(upstream.repo_id))
+        async with self._context.database.write() as session:
+            row = await session.get(Upstream, upstream.repo_id)
+            if row is None:
+                return 0
+            row.polled_at = time.time()
+            if row.error.startswith(_POLLING):
+                row.error = ""
+            known = await session.get(UpstreamHeads, upstream.repo_id)
+            seen = dict(known.heads) if known else _all_but(first, heads)
+            moved = _moved(seen, heads)[:_MOST_MOVED]
+            told = await _waiting(session, upstream.repo_id)
+            fresh = [ref for ref in moved if ref not in told and here.get(ref) != heads.get(ref)]
+            for ref in fresh:
+                put(session, _arrival(upstream, ref, heads.get(ref, NOTHING)))
+            now = {ref: sha for ref, sha in (seen | {ref: heads.get(ref) for ref in moved}).items() if sha}
+            if known is None:
+                session.add(UpstreamHeads(repo_id=upstream.repo_id, heads=now))
+            elif known.heads != now:
+                known.heads = now
+        if fresh:
+            await self._context.doorbell.ring(ARRIVALS)
+        return len(fresh)
+
+    async def _sweep(self) -> None:
+        """What is too old to matter. Reading first keeps an idle instance from writing."""
+        now = time.time()
+        old = (
+            (WebhookDelivery, WebhookDelivery.received_at < now - _KEEP_DELIVERIES_S),
+            (Arrival, (Arrival.ended_at < now - _KEEP_ARRIVALS_S) & Arrival.state.in_(OVER)),
+            (Arrival, (Arrival.created_at < now - _KEEP_ARRIVALS_S) & (Arrival.state == "held")),
+        )
+        for table, condition in old:
+            async with self._context.database.read() as session:
+                is_there = (await session.execute(select(table).where(condition).limit(1))).first()
+            if is_there is not None:
+                async with self._context.database.write() as session:
+                    await session.execute(delete(table).where(condition))
+
+
+def _all_but(first: str, heads: dict[str, str]) -> dict[str, str]:
+    """Of one that was just connected only the default branch is new; if it is not told, the usual one."""
+    usual = next((ref for ref in USUAL if ref in heads), "")
+    return {ref: sha for ref, sha in heads.items() if ref != (first or usual)}
+
+
+def _moved(seen: dict[str, str], heads: dict[str, str]) -> list[str]:
+    """Refs that are not what they were, with names that we take."""
+    changed = [ref for ref, sha in heads.items() if seen.get(ref) != sha]
+    gone = [ref for ref in seen if ref not in heads]
+    return [ref for ref in (*changed, *gone) if _is_good(ref)]
+
+
+def _is_good(ref: str) -> bool:
+    try:
+        check_branch(ref.removeprefix(BRANCHES))
+    except UserError:
+        return False
+    return True
+
+
+async def _waiting(session: AsyncSession, repo_id: int) -> set[str]:
+    """Refs that somebody will look at anyway."""
+    found = select(Arrival.ref).where(Arrival.repo_id == repo_id, Arrival.state == "waiting")
+    return set((await session.scalars(found)).all())
+
+
+def _arrival(upstream: Upstream, ref: str, sha: str) -> Arrival:
+    is_gone = sha == NOTHING
+    page = f"/-/commit/{sha}" if upstream.kind == "gitlab" else f"/commit/{sha}"
+    cause = Cause(
+        f"found on {upstream.name} by polling",
+        "" if is_gone else upstream.base_url + f"/{upstream.name}{page}",
+    )
+    return Arrival(repo_id=upstream.repo_id, source="poll", ref=ref, sha=sha, cause=cause.row())
+
+
+def _heads_here(repo: Path) -> dict[str, str]:
+    return refs_here(repo, "refs/heads") if repo.exists() else {}
