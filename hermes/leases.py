@@ -94,8 +94,15 @@ async def _held(
 
 
 def is_alive(owner: str | None) -> bool:
-    """Whether the process is there; of this machine."""
-    return owner is None or Path(f"/proc/{owner.split(':')[-2]}").exists()
+    """Whether the process is there; of this machine. One that was killed and that init has not waited for yet
+    (proc_pid_stat(5): Z, X) is not."""
+    if owner is None:
+        return True
+    try:
+        stat = Path(f"/proc/{owner.split(':')[-2]}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
 
 
 async def let_go(session: AsyncSession, row: Build | Rank, keep_s: float) -> None:

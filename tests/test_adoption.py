@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import tarfile
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from hermes.executors.base import Limits, Seen, Task
 from hermes.executors.docker import DockerExecutor
+from hermes.leases import is_alive
 from hermes.logs import STDERR, STDOUT
 from tests.leftovers import containers, the_process
 from tests.programs import begin_push, end_of, shell
@@ -207,3 +209,15 @@ async def test_a_box_that_is_not_there_is_not_adopted(engine: None, tmp_path: Pa
     executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}", keeper=tmp_path / "k")
     assert await executor.adopt(task, Seen()) is None
     await executor.close()
+
+
+def test_who_was_killed_and_not_waited_for_is_gone() -> None:
+    """Whose parent died too is waited for by init, when that comes to it."""
+    child = subprocess.Popen(["sleep", "600"])
+    owner = f"here:{child.pid}:1a2b"
+    assert is_alive(owner)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert Path(f"/proc/{child.pid}").exists() and not is_alive(owner)
+    child.wait()
+    assert not is_alive(owner) and is_alive(None)

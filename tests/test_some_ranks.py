@@ -77,7 +77,7 @@ def test_pages_show_them_by_their_numbers(
 ) -> None:
     with signed_in(service, service.token) as client:
         page = client.get(f"/runs/{again['id']}").text
-        assert f"again: failed ranks 1, 3 of run {run['id']}" in page
+        assert f"failed ranks 1, 3 of run {run['id']} again, by alice" in page
         assert "2 ranks of 4" in page and "Output of rank 1" in page and "Ranks 1 to 3" in page
         assert 'aria-label="rank 3 failed"' in page and "failed ranks again" not in page  # all of them failed
         assert "Output of rank 3" in client.get(f"/runs/{again['id']}?rank=3").text
