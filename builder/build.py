@@ -88,7 +88,7 @@ class BuildWork:
             if not await before_stop(job, base.prepare(tree, self._context.settings.disk)):
                 return Event.CANCEL, "cancelled"
         except Refused as error:
-            writer.write(f"hermes: {error}{f'; {error.hint}' if error.hint else ''}\n".encode())
+            writer.write(f"hermes: {error.whole}\n".encode())
             return Event.FAIL, str(error)
         except TimeoutError:
             return Event.TIME_OUT, f"{plan.dockerfile} took longer than {show_limit(plan.build_timeout_s)}"

@@ -7,25 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from starlette.requests import Request
 
-from hermes.errors import UserError
+from hermes.errors import TooLarge, TooSlow, UserError
 from hermes.units import show_limit, show_size
 
 _SLOW_AFTER_S = 60.0
 _LEAST_BYTES_PER_S = 1024
-
-
-class TooLarge(UserError):
-    """More bytes than the limit, counted after inflating."""
-
-    code = "too_large"
-    status = 413
-
-
-class TooSlow(UserError):
-    """The bytes do not come, or not in time."""
-
-    code = "too_slow"
-    status = 408
 
 
 class Body:

@@ -13,14 +13,14 @@ from dulwich.protocol import pkt_line
 
 from gitserver import lfs
 from gitserver.access import Caller, readable, writable
-from gitserver.body import Body, TooSlow
+from gitserver.body import Body
 from gitserver.door import Door
 from gitserver.head import read_head
 from gitserver.protocol import FATAL, BadProtocol, band
 from gitserver.push import Receiver
 from gitserver.ssh_channel import Channel
 from gitserver.stream import answer
-from hermes.errors import Refused, Unavailable, UserError
+from hermes.errors import Refused, TooSlow, Unavailable, UserError
 from hermes.journal import log
 from hermes.ssh_keys import is_stale, mark_used, owner_of_key
 
@@ -115,7 +115,7 @@ class Session:
             serve = self._upload if command.program == "upload-pack" else self._receive
             await serve(caller, command.owner, command.name)
         except UserError as error:
-            return await self._say_no(f"{error}" + (f"; {error.hint}" if error.hint else ""))
+            return await self._say_no(error.whole)
         except BadProtocol as error:
             return await self._say_no(f"not a git request: {error}")
         except Unavailable as error:

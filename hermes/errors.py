@@ -4,6 +4,9 @@ HermesError
 ├── UserError            the user can fix it: shown to them word for word, with the next step
 │   ├── ManifestError    the manifest is wrong at a line and a column
 │   ├── Refused          not allowed here, or impossible on this instance
+│   ├── Conflict         contradicts what was asked or came before
+│   ├── TooLarge         more bytes than are taken
+│   ├── TooSlow          the bytes do not come, or not in time
 │   ├── TooMany          too often; again after `wait_s`
 │   ├── DiskFull         no room on our disk, or it cannot be written: later
 │   ├── Gone             it was there, and was removed
@@ -29,6 +32,11 @@ class UserError(HermesError):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def whole(self) -> str:
+        """With the next step, on one line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class ManifestError(UserError):
     """A manifest that cannot be used. `where` is `file:line:column`, both counted from 1."""
@@ -45,6 +53,27 @@ class Refused(UserError):
 
     code = "refused"
     status = 403
+
+
+class Conflict(UserError):
+    """Contradicts what was asked, or what came, before."""
+
+    code = "conflict"
+    status = 409
+
+
+class TooLarge(UserError):
+    """More bytes than are taken, counted after inflating."""
+
+    code = "too_large"
+    status = 413
+
+
+class TooSlow(UserError):
+    """The bytes do not come, or not in time."""
+
+    code = "too_slow"
+    status = 408
 
 
 class TooMany(UserError):

@@ -16,7 +16,7 @@ from sqlalchemy import select
 
 from hermes.database import Database
 from hermes.disk import begin_sync, sync
-from hermes.errors import Unavailable, UserError
+from hermes.errors import TooLarge, Unavailable, UserError
 from hermes.journal import log
 from hermes.paths import Paths
 from hermes.tables import STDIN, Input
@@ -29,13 +29,6 @@ _ORPHAN_S = 86400.0
 _SWEEP_S = 3600.0
 _SWEPT_AT_ONCE = 500
 _MOST_NAME_BYTES, _MOST_PART_BYTES = 1024, 255
-
-
-class TooLarge(UserError):
-    """More than this instance takes."""
-
-    code = "too_large"
-    status = 413
 
 
 @dataclass(frozen=True)

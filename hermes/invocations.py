@@ -14,7 +14,7 @@ from hermes.again import change, grid_of
 from hermes.at_once import Ask
 from hermes.cause import Cause, Sender
 from hermes.columns import Base
-from hermes.errors import UserError
+from hermes.errors import Conflict, UserError
 from hermes.fairness import check_room
 from hermes.functions import Function
 from hermes.inputs import Stored
@@ -34,13 +34,6 @@ _FIND = select(_KEYS.c.request_sha256, _KEYS.c.run_id).where(
 _FORGET = delete(_KEYS).where(_MINE, _KEYS.c.created_at < bindparam("since"))
 _REMEMBER, _BRING = insert(_KEYS), insert(_INPUTS)
 _MOST_KEY = 255
-
-
-class Conflict(UserError):
-    """Contradicts what was asked before."""
-
-    code = "conflict"
-    status = 409
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.at_once import Ask
-from hermes.errors import Refused
+from hermes.errors import Conflict, Refused
 from hermes.functions import Function, FunctionName, find_function
 from hermes.instance import Outlook
-from hermes.invocations import Conflict, Invocation, Queued, invoke
+from hermes.invocations import Invocation, Queued, invoke
 from hermes.process import Context
 from hermes.ready import find_ready
 from hermes.repos import may_write

@@ -13,7 +13,7 @@ from hermes.arrivals import Arrival
 from hermes.audit import Actor, write_down
 from hermes.cause import Cause
 from hermes.database import Database
-from hermes.errors import UserError
+from hermes.errors import Conflict
 from hermes.refs import NOTHING
 from hermes.reports import tell_words
 from hermes.tables import Repo, User, WebhookDelivery
@@ -21,13 +21,6 @@ from hermes.upstreams import Upstream
 from hooks.events import Approval, Ignored, Outcome, Wish
 
 _MOST_OF_ONE = 20  # repositories here that follow the same one there
-
-
-class Conflict(UserError):
-    """A delivery's id comes again with something else in it."""
-
-    code = "conflict"
-    status = 409
 
 
 class Delivery(NamedTuple):

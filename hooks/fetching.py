@@ -17,6 +17,7 @@ from hermes.errors import DiskFull, HermesError, TooMany, Unavailable, UserError
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.process import Context
+from hermes.queue import CHANGED
 from hermes.refs import BRANCHES
 from hermes.reports import tell_pull, tell_words
 from hermes.taking import Take
@@ -97,7 +98,7 @@ class Fetching:
         except (TooMany, DiskFull) as error:
             ended = Ended("waiting", str(error))
         except UserError as error:
-            ended = Ended("refused", f"{error}" + (f"; {error.hint}" if error.hint else ""))
+            ended = Ended("refused", error.whole)
         except (HermesError, OSError) as error:
             ended = Ended("waiting", str(error))
         finally:
@@ -155,4 +156,4 @@ class Fetching:
                 await arrivals.seen(session, row.repo_id, row.ref, ended.sha)
         log.info(f"arrival {row.state}", id=row.id, repo=row.repo_id, ref=row.ref, reason=row.reason)
         with suppress(Unavailable):
-            await self._context.doorbell.ring("changed")
+            await self._context.doorbell.ring(CHANGED)

@@ -79,7 +79,7 @@ class Polling:
             await self.look(upstream)
             return
         except UserError as refused:
-            error = f"{refused}" + (f"; {refused.hint}" if refused.hint else "")
+            error = refused.whole
         except (HermesError, OSError) as failure:
             error = str(failure)
         log.warning("upstream not polled", repo=upstream.repo_id, error=error)

@@ -63,7 +63,7 @@ class Watcher:
             if await folder.look():
                 self._is_owed = True
         except UserError as wrong:
-            error = f"{wrong}; {wrong.hint}" if wrong.hint else str(wrong)
+            error = wrong.whole
         except OSError as wrong:
             error = f"nothing can be taken from it now: {wrong.strerror}"
         if error:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from hermes.arrivals import ARRIVALS
 from hermes.audit import Actor, write_down
-from hermes.errors import TooMany, Unavailable, UserError
+from hermes.errors import TooLarge, TooMany, TooSlow, Unavailable, UserError
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.process import Context
@@ -54,20 +54,6 @@ class NotBelieved(UserError):
 
     code = "unauthorized"
     status = 401
-
-
-class TooLarge(UserError):
-    """More bytes than a delivery has."""
-
-    code = "too_large"
-    status = 413
-
-
-class TooSlow(UserError):
-    """It does not come in time."""
-
-    code = "too_slow"
-    status = 408
 
 
 class WrongType(UserError):
@@ -150,9 +136,7 @@ class Webhooks:
         await self._write_down(kind, address, error)
         log.info("webhook refused", kind=kind, address=address, reason=str(error))
         again_s = error.wait_s if isinstance(error, TooMany) else 0
-        return _said(
-            error.status, error.code, f"{error}" + (f"; {error.hint}" if error.hint else ""), again_s
-        )
+        return _said(error.status, error.code, error.whole, again_s)
 
     async def _write_down(self, kind: str, address: str, error: UserError) -> None:
         """Each reason of an address now and then, not every time."""

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from gitserver.body import Body, TooLarge, read_body
+from gitserver.body import Body, read_body
 from gitserver.head import read_head
 from gitserver.protocol import BadProtocol, PushHead, parse_head
-from hermes.errors import Refused, UserError
+from hermes.errors import Refused, TooLarge, UserError
 from hermes.objects import Objects, open_objects
 from hermes.options import parse_options
 from hermes.tree import Entry, TreeLimits, export_tar, list_tree

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from starlette.requests import Request
 
-from hermes.errors import UserError
+from hermes.errors import TooLarge, UserError
 from hermes.functions import Function, FunctionName, parse_function
 from hermes.growing import check_digest, said_digest
-from hermes.inputs import Intake, TooLarge
+from hermes.inputs import Intake
 from hermes.instance import Outlook
 from hermes.invoker import Invoker
 from hermes.pools import load_pools

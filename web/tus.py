@@ -11,12 +11,11 @@ from sqlalchemy import delete, select
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from hermes.errors import NotFound, UserError
+from hermes.errors import Conflict, NotFound, UserError
 from hermes.faultpoint import faultpoint
 from hermes.functions import FunctionName
 from hermes.growing import Growing, make_growing, said_digest
 from hermes.inputs import Stored
-from hermes.invocations import Conflict
 from hermes.tables import Upload, User
 from hermes.threads import in_thread
 from hermes.uploads import Uploads

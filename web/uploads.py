@@ -6,9 +6,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.errors import DiskFull, TooMany, UserError
+from hermes.errors import DiskFull, TooLarge, TooMany, UserError
 from hermes.functions import LATEST, Function, FunctionName, find_function, find_repo_of, parse_function
-from hermes.inputs import Intake, TooLarge
+from hermes.inputs import Intake
 from hermes.plan import Plan
 from hermes.repos import may_write
 from hermes.tables import Repo, Upload, User
