@@ -79,7 +79,7 @@ class Git:
         child = await self._start(words, protocol)
         try:
             child.close_input()
-            output = b"".join([chunk async for chunk in _output(child)])
+            output = b"".join([chunk async for chunk in child.output()])
             if (code := await child.wait()) != 0:
                 raise Unavailable(f"git {program} ended with {code}")
             return output
@@ -99,7 +99,7 @@ class Git:
                 if "--stateless-rpc" in args:
                     await feeding
                 sent = False
-                async for chunk in _output(child):
+                async for chunk in child.output():
                     sent = True
                     yield chunk
                 if "--stateless-rpc" in args and not sent and await child.wait() != 0:
@@ -153,14 +153,9 @@ async def _feed(child: Program, body: AsyncIterator[bytes]) -> None:
     child.close_input()
 
 
-async def _output(child: Program) -> AsyncGenerator[bytes]:
-    while chunk := await child.read():
-        yield chunk
-
-
 async def _answer(child: Program) -> bytes:
     parts, size = [], 0
-    async for chunk in _output(child):
+    async for chunk in child.output():
         size += len(chunk)
         if size > _MAX_ANSWER_BYTES:
             raise Unavailable("git's answer is too long")

@@ -7,7 +7,7 @@ import asyncio
 import ctypes
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from fcntl import F_SETPIPE_SZ, fcntl
@@ -60,6 +60,11 @@ class Program:
     def returncode(self) -> int | None:
         """None: it runs."""
         return self._process.poll()
+
+    async def output(self) -> AsyncGenerator[bytes]:
+        """What it writes, to its end."""
+        while chunk := await self.read():
+            yield chunk
 
     def terminate(self) -> None:
         """SIGTERM."""

@@ -1,6 +1,6 @@
 """Takes what was fetched from elsewhere: the very push that git would send, through the same receiver."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from gitserver.access import Caller
 from gitserver.body import Body
 from gitserver.door import Door
 from gitserver.head import read_head
-from gitserver.program import Program, start
+from gitserver.program import start
 from gitserver.protocol import FLUSH, read_report
 from gitserver.push import Receiver
 from hermes.errors import Unavailable
@@ -81,7 +81,7 @@ class Taker:
         try:
             await child.write("\n".join([*wanted, "--not", *tips, ""]).encode())
             child.close_input()
-            async for chunk in _output(child):
+            async for chunk in child.output():
                 yield chunk
             if (code := await child.wait()) != 0:
                 raise Unavailable(f"git pack-objects ended with {code}")
@@ -90,11 +90,6 @@ class Taker:
                 child.kill()
                 await child.wait()
             child.close()
-
-
-async def _output(child: Program) -> AsyncIterator[bytes]:
-    while chunk := await child.read():
-        yield chunk
 
 
 def _commands(updates: tuple[RefUpdate, ...]) -> bytes:

@@ -123,9 +123,8 @@ class Doorbell:
             is_asked = False
             if message["type"] == "subscribe":
                 self.connected = True
-                self._ring_here(
-                    frozenset((BUILDS, RANKS, SCHEDULES, CHANGED))
-                )  # what rang meanwhile was missed
+                for bell in self._bells:  # what rang meanwhile was missed
+                    bell.ring()
             elif message["type"] == "message":
                 self._ring_here(frozenset(_words(message["data"])))
 

@@ -27,6 +27,7 @@ with uncollected():
     from hermes.http import http_protocol
     from hermes.images import load_images
     from hermes.inputs import keep_sweeping_inputs
+    from hermes.invoker import Invoker
     from hermes.journal import log
     from hermes.pools import load_pools
     from hermes.process import leave, open_context, watch_children
@@ -59,7 +60,8 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     """Everything that answers on the port."""
     context = door.context
     git = GitServer(door, closing)
-    pages, hooks = Pages(context, door.images, closing), Hooks(context, Taker(door).take)
+    invoker = Invoker(context, door.outlook)
+    pages, hooks = Pages(invoker, closing), Hooks(invoker, Taker(door).take)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -5,11 +5,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
-from hermes.images import load_images
-from hermes.instance import Outlook
 from hermes.invoker import Invoker
-from hermes.pools import load_pools
-from hermes.process import Context
 from hermes.taking import Take
 from hermes.uploads import Uploads
 from hooks.arrivals import keep_tidy
@@ -23,12 +19,11 @@ from hooks.webhooks import Webhooks
 class Hooks:
     """Mounted by `hermes.serve`; `take`: the receiver of pushes takes what was fetched."""
 
-    def __init__(self, context: Context, take: Take) -> None:
-        self._context, settings = context, context.settings
+    def __init__(self, invoker: Invoker, take: Take) -> None:
+        self._context = context = invoker.context
         self._webhooks, self._polling = Webhooks(context), Polling(context)
         self._fetching = Fetching(context, take, self._polling)
-        images, pools = load_images(settings.images), load_pools(settings.pools)
-        self._uploads = Uploads(context, Invoker(context, Outlook(context.database, settings, images, pools)))
+        self._uploads = Uploads(context, invoker)
 
     def routes(self) -> list[BaseRoute]:
         """Before the pages: their addresses are fixed."""

@@ -13,6 +13,9 @@ from starlette.applications import Starlette
 
 from bench._pages_rows import Filled, fill
 from hermes.images import load_images
+from hermes.instance import Outlook
+from hermes.invoker import Invoker
+from hermes.pools import load_pools
 from hermes.process import Context, open_context
 from hermes.settings import Settings, load_settings
 from web.app import Pages
@@ -102,7 +105,9 @@ async def world(lab: tuple[Path, Filled]) -> AsyncIterator[World]:
         statements.append((statement, parameters))
 
     async with open_context(settings) as context:
-        pages = Pages(context, load_images(settings.images), asyncio.Event())
+        images, pools = load_images(settings.images), load_pools(settings.pools)
+        outlook = Outlook(context.database, settings, images, pools)
+        pages = Pages(Invoker(context, outlook), asyncio.Event())
         handlers, middleware = pages.exception_handlers(), pages.middleware()
         app = Starlette(routes=pages.routes(), exception_handlers=handlers, middleware=middleware)
         event.listen(context.database.engine.sync_engine, "before_cursor_execute", note)

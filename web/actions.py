@@ -16,7 +16,7 @@ from hermes.fairness import check_queue
 from hermes.images import ImageTable
 from hermes.instance import look_at_instance
 from hermes.plan import Plan
-from hermes.pools import PoolTable, load_pools
+from hermes.pools import PoolTable
 from hermes.process import Context
 from hermes.queue import BUILDS, CHANGED, RANKS
 from hermes.repos import may_write
@@ -99,7 +99,7 @@ class Actions:
 
 def actions_of(site: Site) -> Actions:
     """What the buttons of this site do."""
-    return Actions(site.context, site.images, load_pools(site.context.settings.pools))
+    return Actions(site.context, site.images, site.pools)
 
 
 def routes(site: Site) -> list[Route]:

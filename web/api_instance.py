@@ -8,7 +8,6 @@ from hermes.instance import look_at_instance
 from hermes.machine_answers import GpusAnswer, gpus_answer
 from hermes.machines import machines, queue
 from hermes.manifest import json_schema
-from hermes.pools import load_pools
 from web.account_answers import ImageAnswer, ImagesAnswer, LimitsAnswer, VersionAnswer
 from web.endpoint import Asked, Content, Endpoint
 from web.limits import limits
@@ -24,7 +23,6 @@ class InstanceApi:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.pools = load_pools(site.context.settings.pools)
 
     async def get_version(self, request: Request) -> VersionAnswer:
         """Which Hermes this is; no token."""
@@ -34,7 +32,7 @@ class InstanceApi:
         """What a run, a push and a user may have at most, as it is in force for you."""
         settings = self.site.context.settings
         async with self.site.context.database.read() as session:
-            here = await look_at_instance(session, settings, self.site.images, self.pools)
+            here = await look_at_instance(session, settings, self.site.images, self.site.pools)
         return LimitsAnswer(limits=limits(settings, here.as_seen_by(asked.user.name)))
 
     async def list_images(self, asked: Asked) -> ImagesAnswer:

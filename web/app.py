@@ -10,8 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 from hermes.errors import Unavailable, UserError
-from hermes.images import ImageTable
-from hermes.process import Context
+from hermes.invoker import Invoker
 from web import (
     actions,
     admin,
@@ -70,12 +69,13 @@ from web.streams import Streams
 class Pages:
     """What is asked for on the port besides git."""
 
-    def __init__(self, context: Context, images: ImageTable, closing: asyncio.Event) -> None:
+    def __init__(self, invoker: Invoker, closing: asyncio.Event) -> None:
+        context = invoker.context
         origin = open_origin(context.settings, context.paths.preview_key)
         look, streams = make_look(context.settings, context.room), Streams(context.settings)
         rates, sights = Rates(context.settings), Sights(context, closing)
         exporter = Exporter(context, streams)
-        self.site = Site(context, images, closing, look, origin, streams, rates, sights, exporter)
+        self.site = Site(invoker, closing, look, origin, streams, rates, sights, exporter)
         self.failures = Failures(self.site.look, context.room)
 
     def routes(self) -> list[BaseRoute]:

@@ -9,9 +9,6 @@ from hermes.errors import TooLarge, UserError
 from hermes.functions import Function, FunctionName, parse_function
 from hermes.growing import check_digest, said_digest
 from hermes.inputs import Intake
-from hermes.instance import Outlook
-from hermes.invoker import Invoker
-from hermes.pools import load_pools
 from hermes.tables import User
 from hermes.units import show_size
 from hermes.uploads import Arrival, Recorded, Uploads
@@ -39,9 +36,7 @@ def named(request: Request, path: str) -> Named:
 
 def uploads_of(site: Site) -> Uploads:
     """Of this instance."""
-    context = site.context
-    pools = load_pools(context.settings.pools)
-    return Uploads(context, Invoker(context, Outlook(context.database, context.settings, site.images, pools)))
+    return Uploads(site.context, site.invoker)
 
 
 class Inbox:

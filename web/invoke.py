@@ -15,13 +15,10 @@ from hermes.errors import NotFound, UserError
 from hermes.faultpoint import faultpoint
 from hermes.functions import Function, FunctionName, parse_function
 from hermes.inputs import Intake
-from hermes.instance import Outlook
 from hermes.invocations import Invocation, Queued
-from hermes.invoker import Invoker
 from hermes.options import PARAMETER
 from hermes.outward import check_url, parse_networks
 from hermes.plan import Plan
-from hermes.pools import load_pools
 from hermes.queue import RANKS
 from hermes.removals import Data, refuse_removed
 from hermes.tables import Run, User
@@ -55,9 +52,7 @@ class Invoke:
 
     def __init__(self, site: Site) -> None:
         self.site, self.context = site, site.context
-        pools = load_pools(self.context.settings.pools)
-        outlook = Outlook(self.context.database, self.context.settings, site.images, pools)
-        self.invoker = Invoker(site.context, outlook)
+        self.invoker = site.invoker
         self.outcomes = Outcomes(site.context)
 
     async def answer(self, request: Request, identity: Identity) -> Response:

@@ -12,6 +12,8 @@ from hermes.accounts import Identity
 from hermes.errors import NotFound
 from hermes.forges.talk import Gates
 from hermes.images import ImageTable
+from hermes.invoker import Invoker
+from hermes.pools import PoolTable
 from hermes.process import Context
 from hermes.tables import User
 from web.byrank import ByRank
@@ -31,8 +33,7 @@ from web.visitor import reader, visitor
 class Site:
     """`closing` ends the streams when the service stops; `origin` is where HTML of strangers may be shown."""
 
-    context: Context
-    images: ImageTable
+    invoker: Invoker
     closing: asyncio.Event
     look: Look
     origin: Origin | None
@@ -50,6 +51,21 @@ class Site:
         indexes = self.line_indexes
         object.__setattr__(self, "by_time", Recent(lambda _key: ByTime(indexes), 4))
         object.__setattr__(self, "by_rank", Recent(lambda _key: ByRank(indexes), 50))
+
+    @property
+    def context(self) -> Context:
+        """Settings, database, doorbell."""
+        return self.invoker.context
+
+    @property
+    def images(self) -> ImageTable:
+        """The base images of this instance."""
+        return self.invoker.outlook.images
+
+    @property
+    def pools(self) -> PoolTable:
+        """Its pools of GPUs."""
+        return self.invoker.outlook.pools
 
     async def visitor(self, request: Request) -> Identity:
         """Raises SignInNeeded."""
