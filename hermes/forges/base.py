@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 CONTEXT = "hermes"  # under which a commit's state stands there; rules for branches name it
-MOST_PAGES = 20  # of a list there: hooks, comments
 #: What webhooks are asked for; a forge has its own words for them.
 EVENTS = ("push", "pull_request", "issue_comment", "release")
 

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
-from urllib.parse import parse_qsl
 
 from hermes.forges.base import (
     CONTEXT,
     EVENTS,
-    MOST_PAGES,
     Base,
     Hook,
     Outcome,
@@ -17,7 +15,8 @@ from hermes.forges.base import (
     short,
     text_of,
 )
-from hermes.forges.talk import Denied, Reply, Talk
+from hermes.forges.repository import Repository
+from hermes.forges.talk import Reply
 
 _MOST_DESCRIPTION = 140
 _STATES = {
@@ -40,21 +39,20 @@ _SCOPES = {
 
 
 @dataclass(frozen=True)
-class GitHub:
+class GitHub(Repository):
     """One repository, by its name."""
 
-    talk: Talk
-    name: str
     hook_fields: ClassVar[dict[str, Any]] = {"name": "web"}
-    page_size: ClassVar[str] = "per_page"
+    hook_url: ClassVar[tuple[str, ...]] = ("config", "url")
 
     @property
-    def _at(self) -> str:
+    def at(self) -> str:
+        """Its path."""
         return f"/repos/{self.name}"
 
     async def look(self) -> Seen:
         """Also whether it is still called so: a renamed one is led to by a redirection, and refused."""
-        reply = await self.talk.ask("GET", self._at)
+        reply = await self.talk.ask("GET", self.at)
         return Seen(text_of(reply.said, "full_name"), bool(reply.said.get("private")), self._lacks(reply))
 
     def _lacks(self, reply: Reply) -> tuple[str, ...]:
@@ -78,66 +76,31 @@ class GitHub:
             "description": short(status.words, _MOST_DESCRIPTION),
             "context": CONTEXT,
         }
-        await self.talk.ask("POST", f"{self._at}/statuses/{status.sha}", body)
+        await self.talk.ask("POST", f"{self.at}/statuses/{status.sha}", body)
 
     async def base_of(self, number: int) -> Base:
         """https://docs.github.com/rest/pulls"""
-        reply = await self.talk.ask("GET", f"{self._at}/pulls/{number}")
+        reply = await self.talk.ask("GET", f"{self.at}/pulls/{number}")
         return Base(text_of(reply.said, "base", "ref"), text_of(reply.said, "base", "sha"))
 
-    async def find_comment(self, number: int, mark: str) -> str:
-        """Only one that this token's user has written: somebody else may copy the mark."""
-        me = await self._login()
-        for row in await self._list(f"{self._at}/issues/{number}/comments"):
-            is_ours = not me or text_of(row, "user", "login") == me
-            if is_ours and text_of(row, "body").startswith(mark):
-                return row_id(row)
-        return ""
-
-    async def _login(self) -> str:
-        """ "" for the token of an app, which is nobody."""
-        try:
-            return text_of((await self.talk.ask("GET", "/user")).said, "login")
-        except Denied:
-            return ""
+    def comments(self, number: int) -> str:
+        """A pull request is an issue, too."""
+        return f"{self.at}/issues/{number}/comments"
 
     async def put_comment(self, number: int, body: str, comment: str = "") -> str:
         """https://docs.github.com/rest/issues/comments"""
-        method, path = "POST", f"{self._at}/issues/{number}/comments"
+        method, path = "POST", self.comments(number)
         if comment:
-            method, path = "PATCH", f"{self._at}/issues/comments/{comment}"
+            method, path = "PATCH", f"{self.at}/issues/comments/{comment}"
         return row_id((await self.talk.ask(method, path, {"body": body})).said)
 
     async def put_hook(self, hook: Hook) -> bool:
         """https://docs.github.com/rest/repos/webhooks"""
         config = {"url": hook.url, "content_type": "json", "secret": hook.secret, "insecure_ssl": "0"}
         body = {"config": config, "events": list(EVENTS), "active": True}
-        found = await self._find_hook(hook.url)
+        found = await self.find_hook(hook.url)
         if found:
-            await self.talk.ask("PATCH", f"{self._at}/hooks/{found}", body)
+            await self.talk.ask("PATCH", f"{self.at}/hooks/{found}", body)
         else:
-            await self.talk.ask("POST", f"{self._at}/hooks", self.hook_fields | body)
+            await self.talk.ask("POST", f"{self.at}/hooks", self.hook_fields | body)
         return not found
-
-    async def remove_hook(self, url: str) -> bool:
-        """The same."""
-        found = await self._find_hook(url)
-        if found:
-            await self.talk.ask("DELETE", f"{self._at}/hooks/{found}")
-        return bool(found)
-
-    async def _find_hook(self, url: str) -> str:
-        rows = await self._list(f"{self._at}/hooks")
-        return next((row_id(row) for row in rows if text_of(row, "config", "url") == url), "")
-
-    async def _list(self, path: str) -> list[Any]:
-        """All pages, within a bound."""
-        rows: list[Any] = []
-        query: dict[str, Any] = {self.page_size: 50}
-        for _ in range(MOST_PAGES):
-            reply = await self.talk.ask("GET", path, **query)
-            rows += reply.said if isinstance(reply.said, list) else []
-            if not reply.following:
-                break
-            query = dict(parse_qsl(reply.following))
-        return rows

@@ -1,12 +1,10 @@
 """GitLab: https://docs.gitlab.com/api; a pull request is a merge request there, a comment a note."""
 
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import parse_qsl
+from typing import Any, ClassVar
 
 from hermes.forges.base import (
     CONTEXT,
-    MOST_PAGES,
     Base,
     Hook,
     Outcome,
@@ -17,7 +15,8 @@ from hermes.forges.base import (
     short,
     text_of,
 )
-from hermes.forges.talk import Denied, Rejected, Talk
+from hermes.forges.repository import Repository
+from hermes.forges.talk import Rejected
 
 _MOST_DESCRIPTION = 255
 _STATES = {
@@ -33,19 +32,20 @@ _EVENTS = ("push_events", "tag_push_events", "merge_requests_events", "note_even
 
 
 @dataclass(frozen=True)
-class GitLab:
+class GitLab(Repository):
     """One project, by its path."""
 
-    talk: Talk
-    name: str
+    login: ClassVar[str] = "username"
+    author: ClassVar[str] = "author"
 
     @property
-    def _at(self) -> str:
+    def at(self) -> str:
+        """Its path."""
         return f"/projects/{quoted(self.name)}"
 
     async def look(self) -> Seen:
         """https://docs.gitlab.com/api/projects"""
-        said = (await self.talk.ask("GET", self._at)).said
+        said = (await self.talk.ask("GET", self.at)).said
         may = said.get("permissions") or {}
         parts = [may.get(each) or {} for each in ("project_access", "group_access")]
         level = max(int(part.get("access_level") or 0) for part in parts)
@@ -66,31 +66,23 @@ class GitLab:
             "name": CONTEXT,
         }
         try:
-            await self.talk.ask("POST", f"{self._at}/statuses/{status.sha}", body)
+            await self.talk.ask("POST", f"{self.at}/statuses/{status.sha}", body)
         except Rejected as error:
             if error.status != 400 or "transition" not in str(error).lower():
                 raise
 
     async def base_of(self, number: int) -> Base:
         """https://docs.gitlab.com/api/merge_requests"""
-        said = (await self.talk.ask("GET", f"{self._at}/merge_requests/{number}")).said
+        said = (await self.talk.ask("GET", f"{self.at}/merge_requests/{number}")).said
         return Base(text_of(said, "target_branch"), text_of(said, "diff_refs", "base_sha"))
 
-    async def find_comment(self, number: int, mark: str) -> str:
-        """Only one that this token's user has written."""
-        try:
-            me = text_of((await self.talk.ask("GET", "/user")).said, "username")
-        except Denied:
-            me = ""
-        for row in await self._list(f"{self._at}/merge_requests/{number}/notes"):
-            is_ours = not me or text_of(row, "author", "username") == me
-            if is_ours and text_of(row, "body").startswith(mark):
-                return row_id(row)
-        return ""
+    def comments(self, number: int) -> str:
+        """Of a merge request."""
+        return f"{self.at}/merge_requests/{number}/notes"
 
     async def put_comment(self, number: int, body: str, comment: str = "") -> str:
         """https://docs.gitlab.com/api/notes"""
-        path = f"{self._at}/merge_requests/{number}/notes"
+        path = self.comments(number)
         method = "PUT" if comment else "POST"
         reply = await self.talk.ask(method, f"{path}/{comment}" if comment else path, {"body": body})
         return row_id(reply.said)
@@ -99,28 +91,6 @@ class GitLab:
         """https://docs.gitlab.com/api/project_webhooks"""
         body: dict[str, Any] = dict.fromkeys(_EVENTS, True)
         body |= {"url": hook.url, "token": hook.secret, "enable_ssl_verification": True}
-        found = await self._find_hook(hook.url)
-        await self.talk.ask("PUT" if found else "POST", f"{self._at}/hooks{'/' * bool(found)}{found}", body)
+        found = await self.find_hook(hook.url)
+        await self.talk.ask("PUT" if found else "POST", f"{self.at}/hooks{'/' * bool(found)}{found}", body)
         return not found
-
-    async def remove_hook(self, url: str) -> bool:
-        """The same."""
-        found = await self._find_hook(url)
-        if found:
-            await self.talk.ask("DELETE", f"{self._at}/hooks/{found}")
-        return bool(found)
-
-    async def _find_hook(self, url: str) -> str:
-        rows = await self._list(f"{self._at}/hooks")
-        return next((row_id(row) for row in rows if text_of(row, "url") == url), "")
-
-    async def _list(self, path: str) -> list[Any]:
-        rows: list[Any] = []
-        query: dict[str, Any] = {"per_page": 50}
-        for _ in range(MOST_PAGES):
-            reply = await self.talk.ask("GET", path, **query)
-            rows += reply.said if isinstance(reply.said, list) else []
-            if not reply.following:
-                break
-            query = dict(parse_qsl(reply.following))
-        return rows

@@ -1,0 +1,72 @@
+"""What is alike with every forge, but for the names of paths and fields."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
+
+from hermes.forges.base import row_id, text_of
+from hermes.forges.talk import Denied, Talk
+
+_MOST_PAGES = 20  # of a list there: hooks, comments
+
+
+@dataclass(frozen=True)
+class Repository(ABC):
+    """One, by its name there."""
+
+    talk: Talk
+    name: str
+    page_size: ClassVar[str] = "per_page"
+    login: ClassVar[str] = "login"  # of a user, what people call them
+    author: ClassVar[str] = "user"  # of a comment
+    hook_url: ClassVar[tuple[str, ...]] = ("url",)  # where a webhook has its address
+
+    @property
+    @abstractmethod
+    def at(self) -> str:
+        """Its path."""
+
+    @abstractmethod
+    def comments(self, number: int) -> str:
+        """The path of the comments on a pull request."""
+
+    async def find_comment(self, number: int, mark: str) -> str:
+        """Only one that this token's user has written: somebody else may copy the mark."""
+        me = await self._login()
+        for row in await self._list(self.comments(number)):
+            is_ours = not me or text_of(row, self.author, self.login) == me
+            if is_ours and text_of(row, "body").startswith(mark):
+                return row_id(row)
+        return ""
+
+    async def _login(self) -> str:
+        """ "" for the token of an app, which is nobody."""
+        try:
+            return text_of((await self.talk.ask("GET", "/user")).said, self.login)
+        except Denied:
+            return ""
+
+    async def remove_hook(self, url: str) -> bool:
+        """Whether there was one."""
+        found = await self.find_hook(url)
+        if found:
+            await self.talk.ask("DELETE", f"{self.at}/hooks/{found}")
+        return bool(found)
+
+    async def find_hook(self, url: str) -> str:
+        """The id of the webhook with this address; "" if there is none."""
+        rows = await self._list(f"{self.at}/hooks")
+        return next((row_id(row) for row in rows if text_of(row, *self.hook_url) == url), "")
+
+    async def _list(self, path: str) -> list[Any]:
+        """All pages, within a bound."""
+        rows: list[Any] = []
+        query: dict[str, Any] = {self.page_size: 50}
+        for _ in range(_MOST_PAGES):
+            reply = await self.talk.ask("GET", path, **query)
+            rows += reply.said if isinstance(reply.said, list) else []
+            if not reply.following:
+                break
+            query = dict(parse_qsl(reply.following))
+        return rows
