@@ -11,6 +11,7 @@ from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.database import Database
+from hermes.errors import Unavailable
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.outward import Undelivered
@@ -105,7 +106,20 @@ async def deliver(
     send: Callable[[Outbox], Awaitable[None]],
     also: Callable[[AsyncSession, Outbox], Awaitable[None]] | None = None,
 ) -> None:
-    """One try, and what came of it; `also` writes more in the same transaction."""
+    """One try, and what came of it; `also` writes more in the same transaction. While our database is away
+    nothing is written down: the message is due again when its lease is over."""
+    try:
+        await _deliver(database, row, send, also)
+    except Unavailable as error:
+        log.warning("message left for later", topic=row.topic, key=row.key, error=str(error))
+
+
+async def _deliver(
+    database: Database,
+    row: Outbox,
+    send: Callable[[Outbox], Awaitable[None]],
+    also: Callable[[AsyncSession, Outbox], Awaitable[None]] | None,
+) -> None:
     failed: Undelivered | None = None
     try:
         faultpoint(f"{row.topic}.sending")

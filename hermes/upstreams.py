@@ -17,7 +17,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base
 from hermes.errors import UserError
-from hermes.sealed import forget, seal
+from hermes.sealed import forget, seal, unseal
 
 #: What can be sealed for each; the name is `upstream <repo id> <what>`.
 HOOK_SECRET, TOKEN, DEPLOY_KEY = SEALED = ("hook secret", "token", "deploy key")
@@ -112,6 +112,11 @@ def hook_url(public_url: str, kind: str, owner: str, name: str) -> str:
 def sealed_name(repo_id: int, what: str) -> str:
     """Of one of its secrets, in hermes.sealed."""
     return f"upstream {repo_id} {what}"
+
+
+async def sealed_of(session: AsyncSession, key: Path, repo_id: int, what: str) -> str:
+    """One of its secrets, "" if there is none; `key` as in `connect`. Raises Unavailable."""
+    return await unseal(session, key, sealed_name(repo_id, what))
 
 
 async def upstream_of(session: AsyncSession, repo_id: int) -> Upstream | None:

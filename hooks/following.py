@@ -15,12 +15,11 @@ from hermes.git import init_bare, run_git
 from hermes.process import Context
 from hermes.pushes import RefUpdate
 from hermes.refs import NOTHING, PULLS, RELEASES, TAGS
-from hermes.sealed import unseal
 from hermes.secret_keys import key_file
 from hermes.tables import Push
 from hermes.taking import Offer, Take, Taken
 from hermes.threads import in_thread
-from hermes.upstreams import TOKEN, Upstream, sealed_name, upstream_of
+from hermes.upstreams import TOKEN, Upstream, sealed_of, upstream_of
 from hooks.remote import Remote
 
 
@@ -90,7 +89,7 @@ class Following:
 async def remote_of(context: Context, upstream: Upstream) -> Remote:
     """With its token. Raises Unavailable when it cannot be read."""
     async with context.database.read() as session:
-        token = await unseal(session, key_file(context.settings), sealed_name(upstream.repo_id, TOKEN))
+        token = await sealed_of(session, key_file(context.settings), upstream.repo_id, TOKEN)
     return Remote(upstream.kind, upstream.url, token, context.settings)
 
 

@@ -96,7 +96,7 @@ class Pages:
         """What goes on for as long as the service does."""
         notices = Notices(self.site)
         return [
-            callbacks.keep_sending(self.site),
+            callbacks.keep_calling_back(self.site),
             reports.keep_reporting(self.site),
             notices.keep_sending(),
             self.site.exporter.keep_counting(),

@@ -8,12 +8,13 @@ import hmac
 import time
 from functools import partial
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from hermes import __version__, outbox
-from hermes.errors import Unavailable
-from hermes.journal import log
 from hermes.outward import Undelivered, parse_networks, post
 from hermes.queue import CHANGED
 from hermes.secret_file import key_in
+from hermes.sending import keep_sending
 from hermes.signature import HEADER, sign
 from hermes.tables import Outbox, Run, User
 from hermes.transitions import CALLBACK, note
@@ -52,36 +53,29 @@ async def _send(site: Site, row: Outbox) -> None:
 
 async def _deliver(site: Site, row: Outbox) -> None:
     """One try, which stands among the events of its run."""
-    database = site.context.database
-    await outbox.deliver(database, row, partial(_send, site))
-    async with database.write() as session:
-        tried = await session.get_one(Outbox, row.id)
-        run = await session.get_one(Run, row.payload["run"])
-        words = f"callback not taken (try {tried.tries}): {tried.error}" if tried.error else "callback taken"
-        note(session, "run", run.id, (run.state, run.state), words)
+    await outbox.deliver(site.context.database, row, partial(_send, site), _note)
     await site.context.doorbell.ring(CHANGED)
 
 
-async def keep_sending(site: Site) -> None:
+async def _note(session: AsyncSession, tried: Outbox) -> None:
+    run = await session.get_one(Run, tried.payload["run"])
+    words = f"callback not taken (try {tried.tries}): {tried.error}" if tried.error else "callback taken"
+    note(session, "run", run.id, (run.state, run.state), words)
+
+
+async def keep_calling_back(site: Site) -> None:
     """For ever; several at a time, so that a slow receiver holds nobody up."""
-    bell = site.context.doorbell.bell(CHANGED)
     sending: set[asyncio.Task[None]] = set()
-    is_resumed = False
-    while True:
-        await asyncio.sleep(_PAUSE_S)
-        await bell.wait(_LOOK_S)
-        try:
-            if not is_resumed:
-                await outbox.resume(site.context.database, CALLBACK)
-                is_resumed = True
-            rows = await outbox.due(site.context.database, CALLBACK)
-        except Unavailable as error:
-            log.warning("outbox not read", error=str(error))
-            continue
-        for row in rows:
+
+    async def look() -> float:
+        for row in await outbox.due(site.context.database, CALLBACK):
             task = asyncio.create_task(_deliver(site, row))
             sending.add(task)
             task.add_done_callback(sending.discard)
+        return _LOOK_S
+
+    bell = site.context.doorbell.bell(CHANGED)
+    await keep_sending(site.context, (CALLBACK,), bell, look, _PAUSE_S)
 
 
 def endpoints(site: Site) -> list[Endpoint]:

@@ -37,6 +37,7 @@ from hermes.upstreams import (
     hook_url,
     make_hook_secret,
     sealed_name,
+    sealed_of,
     upstream_of,
 )
 from web.connected import Connected, Found, Ours, Wish, found_place
@@ -63,7 +64,7 @@ class Connecting:
                     f"{ours.whole} follows no repository elsewhere",
                     f"hermes github connect OWNER/REPO --repo {ours.whole}",
                 )
-            has_token = bool(await unseal(session, self._key, sealed_name(repo.id, TOKEN)))
+            has_token = bool(await sealed_of(session, self._key, repo.id, TOKEN))
             return Found(upstream, has_token, self._hook_url(upstream.kind, ours))
 
     async def all_of(self, user: User) -> list[tuple[Found, Ours]]:
@@ -90,7 +91,7 @@ class Connecting:
             upstream = await upstream_of(session, repo.id)
             if upstream is None:
                 return None
-            has_token = bool(await unseal(session, self._key, sealed_name(repo.id, TOKEN)))
+            has_token = bool(await sealed_of(session, self._key, repo.id, TOKEN))
         return Found(upstream, has_token, self._hook_url(upstream.kind, Ours(owner, repo.name)))
 
     async def may(self, user: User, ours: Ours) -> None:
@@ -145,7 +146,7 @@ class Connecting:
 
     async def _sealed(self, repo_id: int, what: str) -> str:
         async with self._database.read() as session:
-            return await unseal(session, self._key, sealed_name(repo_id, what))
+            return await sealed_of(session, self._key, repo_id, what)
 
     async def _now(self, ours: Ours) -> Upstream | None:
         async with self._database.read() as session:

@@ -17,13 +17,13 @@ from hermes.outbox import Hopeless
 from hermes.outward import Undelivered
 from hermes.queue import CHANGED, Bell
 from hermes.repos import may_write
+from hermes.sending import keep_sending
 from hermes.tables import NoticeAttempt, Notification, Outbox, Repo, User
 from web.notice_door import Door, Doors
 from web.notice_message import TEST, Message, compose, test_message
 from web.site import Site
 
 _MOST_AT_ONCE = 50
-_PAUSE_S = 0.2  # between two looks, however often something changes
 _GONE = 410
 
 
@@ -52,18 +52,8 @@ class Notices:
 
     async def keep_sending(self) -> None:
         """For ever; quiet while nothing waits."""
-        self._bell, is_resumed, wait_s = self._site.context.doorbell.bell(CHANGED), False, 0.0
-        while True:
-            await self._bell.wait(wait_s)
-            await asyncio.sleep(_PAUSE_S)
-            try:
-                if not is_resumed:
-                    await outbox.resume(self._database, TOPIC)
-                    is_resumed = True
-                wait_s = await self._look()
-            except Unavailable as error:
-                log.warning("outbox not read", error=str(error))
-                wait_s = self._site.context.settings.poll
+        self._bell = self._site.context.doorbell.bell(CHANGED)
+        await keep_sending(self._site.context, (TOPIC,), self._bell, self._look)
 
     async def _look(self) -> float:
         """Begin what can begin; how long until the next look."""
@@ -82,10 +72,7 @@ class Notices:
 
     async def _try(self, row: Outbox) -> None:
         tried = Tried(time.time())
-        try:
-            await outbox.deliver(self._database, row, partial(self._send, tried), partial(self._write, tried))
-        except Unavailable as error:  # after its lease it is tried again
-            log.warning("notice not written down", key=row.key, error=str(error))
+        await outbox.deliver(self._database, row, partial(self._send, tried), partial(self._write, tried))
 
     async def _send(self, tried: Tried, row: Outbox) -> None:
         """Raises Undelivered, Hopeless."""

@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes import outbox
 from hermes.audit import Actor, write_down
-from hermes.errors import HermesError, Unavailable
 from hermes.forges.base import Forge, Status
 from hermes.forges.open import open_forge
 from hermes.forges.talk import Denied, Limited
@@ -20,10 +19,10 @@ from hermes.journal import log
 from hermes.outward import Undelivered, parse_networks
 from hermes.queue import CHANGED
 from hermes.reports import COMMENT, STATUS, TOPICS, Report, keep_report, newest_of_pull, report_of
-from hermes.sealed import unseal
 from hermes.secret_keys import key_file
+from hermes.sending import keep_sending
 from hermes.tables import Outbox, Repo, Run, User
-from hermes.upstreams import TOKEN, Upstream, sealed_name
+from hermes.upstreams import TOKEN, Upstream, sealed_of
 from hermes.upstreams import Place as There
 from web.lookup import Place
 from web.report_comment import Pull, comment_on, mark_of
@@ -31,7 +30,6 @@ from web.report_words import standing_of
 from web.site import Site
 
 _LOOK_S = 5.0  # where no bell rings
-_PAUSE_S = 0.2
 _HELD_S = 6 * 3600.0  # without a token that is good; a new one ends it
 
 
@@ -53,24 +51,22 @@ class Reports:
         self._at_work: dict[int, asyncio.Task[None]] = {}  # by message
         self._held: set[int] = set()  # messages at work that wait for a token
 
-    async def send_due(self) -> None:
-        """Begin with all whose time has come."""
+    async def look(self) -> float:
+        """Begin with all whose time has come; how long until the next look."""
         for topic in TOPICS:
             for row in await outbox.due(self.database, topic):
                 if row.id not in self._at_work:
                     task = asyncio.create_task(self._deliver(row))
                     self._at_work[row.id] = task
                     task.add_done_callback(partial(self._done, row.id))
+        return _LOOK_S
 
     def _done(self, row_id: int, _: "asyncio.Task[None]") -> None:
         del self._at_work[row_id]
 
     async def _deliver(self, row: Outbox) -> None:
         async with self._turns[row.payload["repo"]]:
-            try:
-                await outbox.deliver(self.database, row, self._send, self._wake)
-            except Unavailable as error:  # what has a lease is due again when that is over
-                log.warning("report not sent", key=row.key, error=str(error))
+            await outbox.deliver(self.database, row, self._send, self._wake)
 
     async def _send(self, row: Outbox) -> None:
         """Raises Undelivered."""
@@ -109,8 +105,7 @@ class Reports:
             if upstream.denied_at is not None:
                 self._held.add(row.id)
                 raise Limited(upstream.report_error, _HELD_S)
-            name = sealed_name(upstream.repo_id, TOKEN)
-            token = await unseal(session, key_file(context.settings), name)
+            token = await sealed_of(session, key_file(context.settings), upstream.repo_id, TOKEN)
             repo = await session.get_one(Repo, upstream.repo_id)
             owner = (await session.get_one(User, repo.owner_id)).name
         if not token:
@@ -193,16 +188,5 @@ def _digest(to: _To, *words: str) -> str:
 
 async def keep_reporting(site: Site) -> None:
     """For ever."""
-    reports, bell = Reports(site), site.context.doorbell.bell(CHANGED)
-    is_resumed = False
-    while True:
-        await asyncio.sleep(_PAUSE_S)
-        await bell.wait(_LOOK_S)
-        try:
-            if not is_resumed:
-                for topic in TOPICS:
-                    await outbox.resume(site.context.database, topic)
-                is_resumed = True
-            await reports.send_due()
-        except HermesError as error:
-            log.warning("outbox not read", error=str(error))
+    bell = site.context.doorbell.bell(CHANGED)
+    await keep_sending(site.context, TOPICS, bell, Reports(site).look)
