@@ -13,6 +13,8 @@ from docker.errors import DockerException
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hermes.executors.engine import connect
+from hermes.settings import Settings
+from tests import postgres
 from tests.browsing import sign_in
 from tests.fault_report import mark_rows
 from tests.fault_report import pytest_configure as pytest_configure
@@ -151,3 +153,14 @@ def browser_page(browser: Browser, service: Service) -> Iterator[Page]:
     sign_in(page, service, service.token)
     yield page
     context.close()
+
+
+@pytest.fixture(scope="module")
+def postgres_url() -> Iterator[str]:
+    """An empty database of a PostgreSQL of its own."""
+    binaries = postgres.find_binaries()
+    if binaries is None:
+        missing("PostgreSQL")
+        return
+    with postgres.running(binaries) as url:
+        yield Settings(database_url=url).database

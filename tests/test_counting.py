@@ -14,7 +14,6 @@ from hermes.tables import Counted, Rank
 from hermes.tables import Event as EventRow
 from hermes.transitions import move
 from tests.test_storage import World, built, pushed
-from tests.test_storage import postgres_url as postgres_url
 from tests.test_storage import world as world
 
 

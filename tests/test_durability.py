@@ -1,10 +1,7 @@
 """What a client was told is on the disk: the order of writes, and what a power cut at that moment leaves."""
 
 import re
-import shutil
-import signal
 import sqlite3
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -24,12 +21,12 @@ from hermes.reconcile import resolve_push
 from hermes.repos import get_or_make_writable
 from hermes.settings import Settings
 from hermes.tables import Push
-from tests.conftest import missing
 from tests.leftovers import the_process
 from tests.oracle import Side, run
 from tests.power import Disk, device_of
 from tests.race_tools import ZEROS, begin, children, crowded, history, table
 from tests.service import Service
+from tests.strace import straced
 from tests.test_faults import rows
 
 CALLS = "fsync,fdatasync,rename,renameat,renameat2,link,linkat,write,sendto,sendmsg,unlink,unlinkat"
@@ -107,19 +104,9 @@ def misplaced(calls: list[Call], ref: str) -> list[str]:
 @contextmanager
 def traced(service: Service, into: Path) -> Iterator[None]:
     """What the service and its children do on files and sockets goes into a file."""
-    if shutil.which("strace") is None:
-        missing("strace")
-    pid = str(the_process(service, "-m hermes.serve"))
-    command = ["strace", "-f", "-tt", "-yy", "-s", "300", "-o", str(into), "-e", f"trace={CALLS}", "-p", pid]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as strace:
-        assert strace.stderr is not None
-        if "attached" not in (said := strace.stderr.readline()):
-            missing(f"a strace that may attach ({said.strip()})")
-        try:
-            yield
-        finally:
-            strace.send_signal(signal.SIGINT)
-            strace.communicate(timeout=20)
+    flags = ("-f", "-tt", "-yy", "-s", "300", "-o", into, "-e", f"trace={CALLS}")
+    with straced(the_process(service, "-m hermes.serve"), *flags):
+        yield
 
 
 @pytest.fixture(scope="module")

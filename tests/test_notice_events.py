@@ -1,6 +1,6 @@
 """When a branch broke and when it is fixed: sequences of runs, as a table; and what is told to whom."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +24,6 @@ from hermes.some_ranks import keep
 from hermes.states import Event
 from hermes.tables import Build, Notification, Outbox, Push, Rank, Repo, Run, User
 from hermes.transitions import move
-from tests import postgres
-from tests.conftest import missing
 from tests.test_storage import PLAN
 
 _ENDS = {
@@ -75,16 +73,6 @@ class World(NamedTuple):
     database: Database
     user: User
     repo: Repo
-
-
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    binaries = postgres.find_binaries()
-    if binaries is None:
-        missing("PostgreSQL")
-        return
-    with postgres.running(binaries) as url:
-        yield Settings(database_url=url).database
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

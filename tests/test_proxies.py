@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -16,10 +15,10 @@ import httpx
 import pytest
 
 from hermes.settings import Settings, variable
-from tests.conftest import missing
 from tests.programs import arrivals, begin_push, end_of, git, refs, shell, without_bubblewrap
 from tests.proxies import DOCUMENTED, IDLE_S, Caddy, Fronted, Nginx
 from tests.service import living, wait_for
+from tests.strace import straced
 from tests.test_sse import events_of
 
 LOCAL = {"HERMES_EXECUTOR": "local", "HERMES_REDIS_URL": "none", "HERMES_POLL": "1", "HERMES_CPUS": "8"}
@@ -89,20 +88,9 @@ def test_large_pushes_go_in_and_out(front: Fronted, tmp_path: Path, version: str
 @contextmanager
 def slow_to_go_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     """Whoever of it has written something is held for a moment before it does the next thing."""
-    if shutil.which("strace") is None:
-        missing("strace")
-    held = ["-f", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_exit=20000"]
-    with subprocess.Popen(
-        ["strace", *held, "-p", str(process.pid)], stderr=subprocess.PIPE, text=True
-    ) as strace:
-        assert strace.stderr is not None
-        if "attached" not in (said := strace.stderr.readline()):
-            missing(f"a strace that may attach ({said.strip()})")
-        try:
-            yield
-        finally:
-            strace.send_signal(signal.SIGINT)
-            strace.communicate(timeout=20)
+    held = ("-f", "-o", "/dev/null", "-e", "trace=write", "-e", "inject=write:delay_exit=20000")
+    with straced(process.pid, *held):
+        yield
 
 
 def test_an_answer_that_begins_at_once_comes_whole(front: Fronted, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hermes.totals import totals_of
 from tests.programs import shell
 from tests.service import Service, wait_for
 from tests.test_pages import signed_in
-from tests.test_storage import PLAN, World, built, postgres_url, world  # noqa: F401  (fixtures)
+from tests.test_storage import PLAN, World, built, world  # noqa: F401  (fixtures)
 from web import overview
 from web.ranks import look_at_ranks
 from web.samples import read_samples

@@ -33,7 +33,6 @@ from hermes.throttle import Throttle
 from hermes.timetable import ScheduleWant
 from hooks.schedules import Firing, WallClock, keep_firing
 from tests.test_storage import PLAN, SHA
-from tests.test_storage import postgres_url as postgres_url
 
 NOWHERE = Path("/nowhere/at/all")
 

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -30,8 +30,6 @@ from hermes.tables import Build, Push, Rank, Repo, Run, Token, User
 from hermes.tables import Event as EventRow
 from hermes.transitions import move
 from hermes.trust import distrust
-from tests import postgres
-from tests.conftest import missing
 
 SHA = "1" * 40
 PLAN = Plan(
@@ -44,16 +42,6 @@ PLAN = Plan(
     cpus=1,
     memory_bytes=1 << 30,
 )
-
-
-@pytest.fixture(scope="module")
-def postgres_url() -> Iterator[str]:
-    binaries = postgres.find_binaries()
-    if binaries is None:
-        missing("PostgreSQL")
-        return
-    with postgres.running(binaries) as url:
-        yield Settings(database_url=url).database
 
 
 @dataclass

@@ -16,7 +16,7 @@ from tests.programs import shell
 from tests.service import Service, wait_for
 from tests.test_queue_page import GPU_PLAN, crowd
 from tests.test_settings_browser import at
-from tests.test_storage import World, postgres_url, world  # noqa: F401  (fixtures)
+from tests.test_storage import World, world  # noqa: F401  (fixtures)
 from web.waits import Hold, Stretch, Wait, read_holds, stretches
 
 WAIT = Wait(9, 100.0, 160.0)
