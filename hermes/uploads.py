@@ -43,7 +43,7 @@ _PASSING = (NotFound, TooMany, DiskFull, Gone)
 
 
 @dataclass(frozen=True)
-class Arrival:
+class Incoming:
     """A file that is whole and on disk, and how it came."""
 
     file: Stored
@@ -115,43 +115,43 @@ class Uploads:
 
     async def announce(self, user: User, function: Function, file: Stored, sha256: str) -> int:
         """The row of a file that comes in parts; returns its number."""
-        values = _values(user, function, Arrival(file, "", sha256)) | {"run_id": None}
+        values = _values(user, function, Incoming(file, "", sha256)) | {"run_id": None}
         made = await self.context.database.write_at_once(lambda ask: ask(_NEW, **values))
         return int(made[0][0])
 
-    async def record(self, user: User, function: Function, arrival: Arrival) -> Recorded:
+    async def record(self, user: User, function: Function, incoming: Incoming) -> Recorded:
         """Its row, if it has none yet, and its run. Raises Refused, Conflict."""
         faultpoint("upload.stored")
-        name, found, values = arrival.file.name, list[int](), _values(user, function, arrival)
+        name, found, values = incoming.file.name, list[int](), _values(user, function, incoming)
 
         def around(ask: Ask, call: Callable[[], Queued]) -> Queued:
-            if known := _known(ask, arrival):
+            if known := _known(ask, incoming):
                 found.append(known[0])
                 return Queued(known[1], Plan.model_validate(function.build.plan), time.time(), is_new=False)
             queued = call()
             if not queued.is_new:  # by its key
                 found.extend(row[0] for row in ask(_BY_RUN, run=queued.run_id))
-            elif arrival.row_id is None:
+            elif incoming.row_id is None:
                 found.append(int(ask(_NEW, **values, run_id=queued.run_id)[0][0]))
             else:
-                ask(_BEGIN, row=arrival.row_id, run=queued.run_id)
-                found.append(arrival.row_id)
+                ask(_BEGIN, row=incoming.row_id, run=queued.run_id)
+                found.append(incoming.row_id)
             return queued
 
         page = page_address(function.owner, function.repo.name, name)
         asked = Invocation(
             values={},
-            inputs=[arrival.file],
-            key=arrival.key,
+            inputs=[incoming.file],
+            key=incoming.key,
             trigger=TRIGGER,
-            cause=Cause(f"{shown(name)} {arrival.words}", page),
+            cause=Cause(f"{shown(name)} {incoming.words}", page),
             input_file=name,
         )
         queued = await self.invoker.queue(user, function, asked, around)
         faultpoint("upload.recorded")
         await self.context.doorbell.ring(RANKS)
         row = None
-        if queued.is_new and arrival.row_id is None:
+        if queued.is_new and incoming.row_id is None:
             row = Upload(id=found[0], run_id=queued.run_id, **values)
         return Recorded(found[0], queued.run_id, queued.is_new, row, function)
 
@@ -165,7 +165,7 @@ class Uploads:
             await check_digest(self.context.paths.input(upload.token), upload.sha256)
             function = await self.function(user, asked, upload.name)
             file = Stored(upload.name, upload.token, upload.size_bytes)
-            await self.record(user, function, Arrival(file, f"uploaded by {user.name}", row_id=upload.id))
+            await self.record(user, function, Incoming(file, f"uploaded by {user.name}", row_id=upload.id))
 
     @asynccontextmanager
     async def watched_over(self, by: Actor, subject: str) -> AsyncIterator[None]:
@@ -179,22 +179,22 @@ class Uploads:
             raise
 
 
-def _known(ask: Ask, arrival: Arrival) -> tuple[int, int] | None:
+def _known(ask: Ask, incoming: Incoming) -> tuple[int, int] | None:
     """The upload and the run of this very file, if it was recorded before. Raises NotFound for a row that is
     gone: whoever announced it has taken it back."""
     rows: Rows = ()
-    if arrival.row_id is not None:
-        rows = ask(_BY_ID, row=arrival.row_id)
+    if incoming.row_id is not None:
+        rows = ask(_BY_ID, row=incoming.row_id)
         if not rows:
             raise NotFound("there is no such upload any more", "begin it anew")
-    elif arrival.watch_id is not None:
-        rows = ask(_BY_MARK, watch=arrival.watch_id, file=arrival.file.name, known=arrival.mark)
+    elif incoming.watch_id is not None:
+        rows = ask(_BY_MARK, watch=incoming.watch_id, file=incoming.file.name, known=incoming.mark)
     return next(((row[0], row[1]) for row in rows if row[1] is not None), None)
 
 
-def _values(user: User, function: Function, arrival: Arrival) -> dict[str, object]:
-    file = arrival.file
+def _values(user: User, function: Function, incoming: Incoming) -> dict[str, object]:
+    file = incoming.file
     who = {"repo_id": function.repo.id, "user_id": user.id, "function": function.build.name}
     what = {"what": function.what, "name": file.name, "size_bytes": file.size_bytes, "token": file.token}
-    how = {"sha256": arrival.sha256, "watch_id": arrival.watch_id, "mark": arrival.mark}
+    how = {"sha256": incoming.sha256, "watch_id": incoming.watch_id, "mark": incoming.mark}
     return who | what | how | {"created_at": time.time(), "delivered_at": None}

@@ -8,10 +8,10 @@ from starlette.routing import BaseRoute
 from hermes.invoker import Invoker
 from hermes.taking import Take
 from hermes.uploads import Uploads
-from hooks.arrivals import keep_tidy
 from hooks.fetching import Fetching
 from hooks.polling import Polling
 from hooks.schedules import keep_firing
+from hooks.unfinished import keep_tidy
 from hooks.watching import Watcher
 from hooks.webhooks import Webhooks
 

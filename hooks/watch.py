@@ -15,7 +15,7 @@ from hermes.plan import Plan
 from hermes.tables import Upload, User, Watch
 from hermes.threads import in_thread
 from hermes.units import show_size
-from hermes.uploads import Arrival, Uploads, matches
+from hermes.uploads import Incoming, Uploads, matches
 from hooks.folder import Changing, Seen, copy_whole, scan
 
 _SETTLED_S = 2.0  # unchanged for so long: nobody writes to it any more
@@ -101,9 +101,9 @@ class Watching:
             self._since.pop(seen.name, None)  # later, when it is at rest
             return 0
         words = f"in {self.watch.folder}"
-        arrival = Arrival(stored, words, watch_id=self.watch.id, mark=seen.mark)
+        incoming = Incoming(stored, words, watch_id=self.watch.id, mark=seen.mark)
         try:
-            recorded = await self.uploads.record(user, function, arrival)
+            recorded = await self.uploads.record(user, function, incoming)
         except UserError:
             await in_thread(paths.input(stored.token).unlink)
             raise

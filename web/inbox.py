@@ -11,7 +11,7 @@ from hermes.growing import check_digest, said_digest
 from hermes.inputs import Intake
 from hermes.tables import User
 from hermes.units import show_size
-from hermes.uploads import Arrival, Recorded, Uploads
+from hermes.uploads import Incoming, Recorded, Uploads
 from web.rates import check_rate
 from web.site import Site
 from web.visitor import actor
@@ -72,9 +72,9 @@ class Inbox:
     ) -> Recorded:
         """The run of a file that is here, or nothing of it stays. Where nobody knows, as we end amid it, it
         stays until the sweep of inputs has looked for its run."""
-        arrival = Arrival(intake.stored[0], f"uploaded by {user.name}", digest, key)
+        incoming = Incoming(intake.stored[0], f"uploaded by {user.name}", digest, key)
         try:
-            recorded = await self.uploads.record(user, function, arrival)
+            recorded = await self.uploads.record(user, function, incoming)
         except UserError:
             await intake.discard()
             raise
