@@ -21,6 +21,11 @@ _PAGES = {  # what stands between a repository's page and that of a pull request
 }
 
 
+def commit_page(kind: str, sha: str) -> str:
+    """Its path there, below the repository's."""
+    return _PAGES[kind][1] + sha
+
+
 class BadEvent(UserError):
     """It is signed as it should be, and says something that cannot be."""
 
@@ -109,7 +114,7 @@ class Payload:
 def pushed(kind: str, ref: str, sha: str, sender: str) -> Wish:
     """A branch or a tag has moved, appeared or gone."""
     gone = set(sha) == {"0"}
-    path = "" if gone else _PAGES[kind][1] + sha
+    path = "" if gone else commit_page(kind, sha)
     wish = Wish(ref, sha, f"{'deleted' if gone else 'pushed'} by {sender or 'somebody'}", path, sender)
     if not ref.startswith((BRANCHES, TAGS)):
         return wish._replace(state="refused", reason="it is not a branch or a tag")

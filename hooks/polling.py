@@ -20,6 +20,7 @@ from hermes.refs import BRANCHES, NOTHING
 from hermes.tables import WebhookDelivery
 from hermes.threads import in_thread
 from hermes.upstreams import Upstream
+from hooks.events import commit_page
 from hooks.following import refs_here, remote_of
 
 _AT_ONCE = 4
@@ -164,11 +165,8 @@ async def _waiting(session: AsyncSession, repo_id: int) -> set[str]:
 
 def _arrival(upstream: Upstream, ref: str, sha: str) -> Arrival:
     is_gone = sha == NOTHING
-    page = f"/-/commit/{sha}" if upstream.kind == "gitlab" else f"/commit/{sha}"
-    cause = Cause(
-        f"found on {upstream.name} by polling",
-        "" if is_gone else upstream.base_url + f"/{upstream.name}{page}",
-    )
+    page = f"{upstream.base_url}/{upstream.name}{commit_page(upstream.kind, sha)}"
+    cause = Cause(f"found on {upstream.name} by polling", "" if is_gone else page)
     return Arrival(repo_id=upstream.repo_id, source="poll", ref=ref, sha=sha, cause=cause.row())
 
 
