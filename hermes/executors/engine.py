@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -119,12 +119,14 @@ def remove_container(api: Any, name: str, deadline_s: float) -> None:
             api.wait(name, timeout=deadline_s, condition="removed")
 
 
-def wall_s(state: dict[str, Any]) -> float:
-    """From the engine's own clock: it starts and ends with the program, not with our calls."""
-    began, ended = (
-        datetime.fromisoformat(state[key][:26].rstrip("Z")) for key in ("StartedAt", "FinishedAt")
+def wall_s(state: dict[str, Any], began: float | None) -> float:
+    """From the engine's own clock: it starts and ends with the program, not with our calls. `began`: the time
+    when the program did, if its container was started before."""
+    started, ended = (
+        datetime.fromisoformat(state[key][:26].rstrip("Z")).replace(tzinfo=UTC).timestamp()
+        for key in ("StartedAt", "FinishedAt")
     )
-    return max((ended - began).total_seconds(), 0.0)
+    return max(ended - (started if began is None else began), 0.0)
 
 
 def engine_url() -> str:
