@@ -136,6 +136,7 @@ def test_a_secret_of_a_call_is_on_no_command_line_and_on_no_disk(house: Service)
             seen |= {*command_lines().values()}
     assert house.api(f"/runs/{answer['id']}")["ranks"][0]["summary"]["start"] == "warm"
     assert any("main.sh" in line for line in seen) and not any(SECRET in line for line in seen)
+    wait_for(lambda: not [name for name in boxes(house) if "-rank-" in name])  # until then it is in memory
     assert found_in(house.data, [SECRET]) == []
 
 

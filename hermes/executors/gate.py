@@ -20,7 +20,7 @@ from hermes.executors.base import Task, Usage
 from hermes.executors.cgroups import group_paths, read_usage
 from hermes.executors.container import TASK, Ground
 
-_MEET_S, _LOOK_S = 20.0, 0.01
+_MEET_S, _LOOK_S = 5.0, 0.01
 _WORD = f". {TASK}\n"  # short enough to be written whole or not at all
 _BEGUN = "begun"
 
