@@ -1,4 +1,4 @@
-"""A box that is started before anybody calls: what waits at its gate, whose figures are whose, who may not."""
+"""A box that is started before anybody calls: what waits at its gate, whose figures they are, who may not."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from hermes.errors import Unavailable
-from hermes.executors.base import Box, Recipe, Seen, Task
+from hermes.executors.base import Box, Executor, Recipe, Seen, Task
 from hermes.executors.cgroups import group_paths, read_usage
 from hermes.executors.container import Ground
 from hermes.executors.docker import DockerExecutor
@@ -21,9 +21,7 @@ from tests.service import wait_for
 from tests.test_executors import LABEL, Bench
 
 BURN = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
-HOSTILE = (
-    r"printf '#!/bin/bash\necho gained >/hermes/output/gained; sleep 600' >/new; chmod 755 /new; mv /new"
-)
+HOSTILE = r"printf '#!/bin/bash\ntouch /hermes/output/gained; sleep 600' >/new; chmod 755 /new; mv /new"
 
 
 @pytest.fixture
@@ -111,7 +109,7 @@ async def test_the_time_and_the_processors_of_a_call_are_its_own_also_for_who_ad
     await other.close()
 
 
-async def used_s(executor: DockerExecutor, box: Box) -> float:
+async def used_s(executor: Executor, box: Box) -> float:
     usage = await executor.usage(box)
     assert usage is not None
     return usage.cpu_s
@@ -139,23 +137,26 @@ def away(api: Any, bench: Bench) -> None:
 
 
 def no_place(api: Any, bench: Bench) -> None:
+    """What is written of it first."""
     (bench.folder / "boxes" / next(iter(containers(api, bench))) / "call" / "task").mkdir()
 
 
-def no_note(api: Any, bench: Bench) -> None:
-    """What is written last before the program begins: the checkpoint has its name by then."""
-    (bench.folder / "boxes" / next(iter(containers(api, bench))) / "begun").mkdir()
+def no_note(api: Any, bench: Bench) -> int:
+    """What is written of it last: the checkpoint has its name by then, and somebody is still on its disk."""
+    own = bench.folder / "boxes" / next(iter(containers(api, bench)))
+    (own / "begun").mkdir()
+    return os.open(own / "checkpoint", os.O_RDONLY)
 
 
 @pytest.mark.parametrize("befalls", [ended_meanwhile, away, no_place, no_note])
 async def test_whatever_befalls_what_waits_the_call_runs_once_in_one_made_for_it(
-    bench: Bench, api: Any, befalls: Callable[[Any, Bench], None]
+    bench: Bench, api: Any, befalls: Callable[[Any, Bench], int | None]
 ) -> None:
     script = "echo once; ls -A $HERMES_CHECKPOINT_DIR; touch $HERMES_CHECKPOINT_DIR/mine"
     task = bench.task(script, checkpoint=bench.folder / "kept" / "0")
     await bench.executor.keep_warm([task])
     waited = the_one(api, bench)["Id"]
-    befalls(api, bench)
+    held = befalls(api, bench)
     box = await bench.executor.start(task)
     assert (await bench.follow(box)).code == 0 and bench.output == b"once\n"
     assert the_one(api, bench)["Id"] == box.handle.container != waited
@@ -163,6 +164,8 @@ async def test_whatever_befalls_what_waits_the_call_runs_once_in_one_made_for_it
     box = await bench.executor.start(task)  # tried again: the checkpoint is that of the first time
     assert (await bench.follow(box)).code == 0 and bench.output == b"once\nmine\n"
     await bench.executor.remove(task.name)
+    if held is not None:
+        os.close(held)
 
 
 async def test_a_task_that_was_tried_before_gets_its_checkpoint_and_not_an_empty_one(bench: Bench) -> None:
@@ -206,8 +209,8 @@ async def test_an_image_without_a_shell_has_nothing_that_waits_and_hinders_no_ot
         await runs_cold(bench, task)
 
 
-async def test_a_shell_that_does_not_wait_for_its_word_gains_nothing(bench: Bench, api: Any) -> None:
-    """Of an image that the operator offers: it is found out, and removed."""
+async def test_a_shell_that_does_not_wait_for_its_word_is_found_out(bench: Bench, api: Any) -> None:
+    """Of an image that the operator offers."""
     with image(api, "sh", "-c", f"{HOSTILE} /usr/bin/sh") as reference:
         task = replace(bench.task(""), image=reference, command=("/usr/bin/env",))
         with pytest.raises(Unavailable, match="shell"):
