@@ -63,7 +63,7 @@ class Settings:
     user_queued: int = _setting(20_000, _count, "most ranks of one user that wait; 0: no bound")
     runs_per_minute: int = _setting(600, _count, "runs that one user may start in a minute by the API and on pages; then 429; 0: no bound")
     user_gpu_time: float = _setting(0.0, _span_or_none, "GPU time of one user in 24 hours, all GPUs together; then runs wait; 0: no bound")
-    warm: int = _setting(2, _count, "containers that wait, made and not started, for the next calls of the functions that were called last; 0: none")
+    warm: int = _setting(2, _count, "containers that wait for the next calls of the functions that were called last; 0: none")
     warm_time: float = _setting(600.0, parse_span_s, "how long such a container waits after the last call")
     build_slots: int = _setting(2, _count, "builds at a time")
     cpus: int = _setting(0, _count, "CPUs that runs may hold together; 0: all of this machine")

@@ -198,13 +198,14 @@ async def test_what_a_process_that_dies_has_handed_over_does_not_begin(bench: Be
     await other.close()
 
 
+@pytest.mark.parametrize("gpus", [(), ("GPU-1",)])
 async def test_an_image_without_a_shell_has_nothing_that_waits_and_hinders_no_other(
-    bench: Bench, api: Any
+    bench: Bench, api: Any, gpus: tuple[str, ...]
 ) -> None:
     with image(api, "rm", "/usr/bin/sh") as reference:
         task = replace(bench.task(""), image=reference, command=("/usr/bin/env",))
         with pytest.raises(Unavailable, match="shell"):
-            await bench.executor.keep_warm([task, bench.task("echo other")])
+            await bench.executor.keep_warm([replace(task, gpus=gpus), bench.task("echo other")])
         assert the_one(api, bench)["Config"]["Image"] == "hermes/cpp:2"
         await runs_cold(bench, task)
 

@@ -91,6 +91,13 @@ def has_image(api: Any, reference: str) -> bool:
     return True
 
 
+def has_file(api: Any, container: str, path: str) -> bool:
+    """Whether a container, started or not, has it; links are followed."""
+    url = api._url("/containers/{0}/archive", container)
+    answer = api.head(url, params={"path": path}, timeout=api.timeout)
+    return bool(answer.status_code == requests.codes.ok)
+
+
 def box_names(api: Any, labels: Mapping[str, str], base: Path) -> tuple[set[str], set[str]]:
     """Of all containers and volumes with these labels, alive or dead, and of all folders below `base`; and
     which of them have volumes."""

@@ -12,7 +12,7 @@ from hermes.errors import Unavailable
 from hermes.executors import disks, volumes
 from hermes.executors.base import Task
 from hermes.executors.container import CALL, FOLDERS, GIVEN, START, Ground, create
-from hermes.executors.engine import CALL_S, box_names, remove_container
+from hermes.executors.engine import CALL_S, box_names, has_file, remove_container
 from hermes.executors.gate import Begun, Gate, build_gate, leave_open, may_wait_at_gate, start_at_gate
 from hermes.executors.workplace import Places, bring_all, clear, hand_over, lay_out, lay_out_open, take_back
 from hermes.tree import OWNER_ID
@@ -56,8 +56,10 @@ class Maker:
         if may_wait_at_gate(task, self.ground):
             build_gate(start, OWNER_ID)
             self.gates[task.name] = start_at_gate(self.client(), container, start)
-        else:
+        elif has_file(self.client(), container, "/bin/sh"):
             leave_open(start)
+        else:
+            raise Unavailable("its image has no shell that could take a command")
         return container
 
     def hand_over(self, task: Task, name: str) -> None:

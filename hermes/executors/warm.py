@@ -1,4 +1,4 @@
-"""Boxes that wait for a task of their kind: what all calls of a function share is there, and nothing runs."""
+"""Boxes that wait for a task of their kind: what all calls of a function share is there, no program runs."""
 
 import asyncio
 import secrets
