@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import IntegrityError
 
+from hermes import outbox
 from hermes.audit import Actor, write_down
 from hermes.discard import finish, mark, sweep_orphans
 from hermes.errors import Unavailable
@@ -78,10 +79,14 @@ class Swept:
 
     count: "Counter[Data]" = field(default_factory=Counter)
     size_bytes: "Counter[Data]" = field(default_factory=Counter)
+    messages: int = 0  # rows alone
 
     def __str__(self) -> str:
         parts = [f"{kind} of {self.count[kind]}: {show_size(self.size_bytes[kind])}" for kind in Data]
-        return ", ".join(part for kind, part in zip(Data, parts, strict=True) if self.count[kind])
+        messages = [f"{self.messages} messages"] if self.messages else []
+        return ", ".join(
+            [part for kind, part in zip(Data, parts, strict=True) if self.count[kind]] + messages
+        )
 
 
 def look_at_room(context: Context) -> Levels:
@@ -105,6 +110,16 @@ async def plan(context: Context) -> list[Item]:
         missing = room.high - room.free - sum(each.size_bytes for each in found)
         found += await _for_room(context, lasting, {(each.kind, each.subject_id) for each in found}, missing)
     return found
+
+
+async def count_old_messages(context: Context) -> tuple[int, str]:
+    """What was said to others and is to be forgotten now, and why. Rows, whose room nobody gets back."""
+    keep_s = context.settings.keep_messages
+    if not keep_s:
+        return 0, ""
+    async with context.database.read() as session:
+        count = await outbox.count_old(session, time.time() - keep_s)
+    return count, f"after {show_limit(keep_s)} (HERMES_KEEP_MESSAGES)"
 
 
 async def _for_room(
@@ -162,6 +177,8 @@ async def _sweep(context: Context, by: Actor) -> Swept:
             swept.count[kind] += len(gone)
             swept.size_bytes[kind] += await finish(context, kind, gone)
     await sweep_orphans(context)
+    if keep_s := context.settings.keep_messages:
+        swept.messages = await outbox.forget_old(context.database, time.time() - keep_s)
     if swept.count.total():
         async with context.database.write() as session:
             write_down(session, by, "old data removed", str(swept))

@@ -11,7 +11,7 @@ from hermes.audit import OPERATOR
 from hermes.old import folder_of, size_bytes
 from hermes.process import Context, open_context
 from hermes.removals import Data
-from hermes.retention import Item, Levels, Swept, look_at_room, plan, sweep
+from hermes.retention import Item, Levels, Swept, count_old_messages, look_at_room, plan, sweep
 from hermes.settings import load_settings
 from hermes.units import show_size
 
@@ -30,7 +30,8 @@ def retention(now: bool, as_json: bool) -> None:
 async def _retention(now: bool, as_json: bool) -> None:
     async with open_context(load_settings()) as context:
         room, items = look_at_room(context), await plan(context)
-        kinds = [_row(context, kind, items) for kind in Data]
+        messages = await count_old_messages(context)
+        kinds = [_row(context, kind, items) for kind in Data] + [_row_of_messages(*messages)]
         swept = await sweep(context, OPERATOR) if now else None
         _say(room, kinds, items, swept, as_json)
 
@@ -47,6 +48,12 @@ def _row(context: Context, kind: Data, items: list[Item]) -> dict[str, Any]:
     }
 
 
+def _row_of_messages(count: int, why: str) -> dict[str, Any]:
+    """Rows of the database, not files."""
+    whys = {why: count} if count else {}
+    return {"kind": "messages", "on_disk_bytes": None, "count": count, "size_bytes": None, "why": whys}
+
+
 def _say(
     room: Levels, kinds: list[dict[str, Any]], items: list[Item], swept: Swept | None, as_json: bool
 ) -> None:
@@ -61,7 +68,7 @@ def _say(
                 | {"why": each.why}
                 for each in items
             ],
-            "removed": None if swept is None else {kind: swept.count[kind] for kind in swept.count},
+            "removed": None if swept is None else {**swept.count, "messages": swept.messages},
         }
         click.echo(json.dumps(told))
         return
@@ -69,10 +76,10 @@ def _say(
     click.echo(line.format("KIND", "ON DISK", "OLD", "SIZE", "WHY"))
     for row in kinds:
         why = "; ".join(f"{count} {words}" for words, count in row["why"].items())
-        sizes = [show_size(row[key]) for key in ("on_disk_bytes", "size_bytes")]
+        sizes = ["-" if row[key] is None else show_size(row[key]) for key in ("on_disk_bytes", "size_bytes")]
         click.echo(line.format(row["kind"], sizes[0], row["count"], sizes[1], why).rstrip())
     click.echo(f"{show_size(room.free)} free; below {show_size(room.low)} the oldest go", err=True)
     if swept is not None:
-        click.echo(f"removed: {swept}" if swept.count.total() else "nothing was removed", err=True)
-    elif items:
+        click.echo(f"removed: {swept}" if str(swept) else "nothing was removed", err=True)
+    elif items or kinds[-1]["count"]:
         click.echo("hermes admin retention --now removes it", err=True)
