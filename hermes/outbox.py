@@ -178,7 +178,7 @@ def _taken(row: Outbox) -> dict[str, Any]:
 def _not_taken(row: Outbox, failed: Undelivered) -> dict[str, Any]:
     """When the next try is, if there is one."""
     now, tries = time.time(), row.tries + 1
-    wait_s = WAITS_S[row.tries] if row.tries < len(WAITS_S) else 0.0
+    wait_s = max(WAITS_S[row.tries], failed.least_s) if row.tries < len(WAITS_S) else 0.0
     if failed.is_final:
         tries = len(WAITS_S) + 1
     elif failed.wait_s is not None and now - row.created_at < _PATIENCE_S:
