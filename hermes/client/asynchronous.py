@@ -11,10 +11,11 @@ from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader, Had
 from hermes.client.instance_answers import Account, Gpus, Image, Limit, Repo, TokenMade
 from hermes.client.invocation import Invocation, function_path, output_call
+from hermes.client.notifying_async import AsyncNotifying
 from hermes.client.wire_async import AsyncWire
 
 
-class AsyncClient:
+class AsyncClient(AsyncNotifying):
     """One server, one token. Every method may raise NoServer, BrokenOff, OtherServer, Unauthorized and
     ServerTrouble besides what it says."""
 

@@ -11,10 +11,11 @@ from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader, Had
 from hermes.client.instance_answers import Account, Gpus, Image, Limit, Repo, TokenMade
 from hermes.client.invocation import Invocation, function_path, output_call
+from hermes.client.notifying import Notifying
 from hermes.client.wire import Wire
 
 
-class Client:
+class Client(Notifying):
     """One server, one token. Every method may raise NoServer, BrokenOff, OtherServer, Unauthorized and
     ServerTrouble besides what it says."""
 
