@@ -123,6 +123,8 @@ TABLE = {
     "GET /functions/{owner}/{function}": shown(200),
     "GET /functions/{owner}/{function}/uploads": shown(200),
     "POST /functions/{owner}/{function}/uploads": again(400)._replace(parts={"text": "no file"}),
+    "POST /functions/{owner}/{function}/uploads/parts": account(412),  # without the name of the protocol
+    "PATCH /functions/{owner}/{function}/uploads/parts/{upload}": mine(412),
     "GET /admin": of_admins(200),
     "POST /admin": of_admins(303, do="enable", user="alice"),
     "GET /admin/audit": of_admins(200),
