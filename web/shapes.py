@@ -62,6 +62,8 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
             for each in details.artifacts
         ],
         removed=removal_answers(details.removed),
+        kept_at=run.kept_at,
+        kept_by=run.kept_by,
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
@@ -103,6 +105,8 @@ def queued_answer(queued: Queued, function: Function, user: User, base: str) -> 
         metrics=[],
         artifacts=[],
         removed=[],
+        kept_at=None,
+        kept_by="",
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",

@@ -111,9 +111,18 @@ class AsyncClient(AsyncNotifying):
         run: Run = await self.ask(Call("POST", f"/runs/{number}/cancel"))
         return run
 
+    async def keep(self, number: int) -> Run:
+        """Retention leaves a run alone from now on. Raises Missing, Forbidden."""
+        run: Run = await self.ask(Call("POST", f"/runs/{number}/keep"))
+        return run
+
+    async def unkeep(self, number: int) -> Run:
+        """It goes when it is old, as others do. Raises Missing, Forbidden."""
+        run: Run = await self.ask(Call("POST", f"/runs/{number}/unkeep"))
+        return run
+
     async def again(self, number: int, values: Mapping[str, Any] | None = None) -> Run:
-        """A new run of the same build; `values` as in a manifest: `{"run": {"args": ["5"]}}`. Raises Missing,
-        Forbidden, ApiError where a value is wrong."""
+        """A new run of the same build; `values` as in a manifest. Raises Missing, Forbidden, ApiError."""
         run: Run = await self.ask(Call("POST", f"/runs/{number}/again", json=values or None))
         return run
 
@@ -125,8 +134,7 @@ class AsyncClient(AsyncNotifying):
     async def log(
         self, number: int, rank: int = 0, offset: int = 0, follow: bool = False
     ) -> AsyncIterator[bytes]:
-        """The log of a run, from a byte on; `follow`: until it ends, or the server has had enough.
-        Raises Missing, TooOften."""
+        """The log of a run, from a byte on; `follow`: until it ends. Raises Missing, TooOften."""
         params = [("rank", str(rank))]
         call = calls.part(f"/runs/{number}/log", params, offset)
         if follow:
@@ -197,8 +205,7 @@ class AsyncClient(AsyncNotifying):
         return found
 
     async def make_token(self, name: str, **values: str) -> TokenMade:
-        """A new token of yours, with its secret. `scope`: `all`, `push` or `read`; `expires_in`: `90d`.
-        Raises ApiError where a value is wrong."""
+        """A new one, with its secret. `scope`: `all`, `push`, `read`; `expires_in`: `9d`. Raises ApiError."""
         made: TokenMade = await self.ask(Call("POST", "/tokens", json={"name": name, **values}))
         return made
 
