@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes import outbox
-from hermes.audit import Actor, write_down
+from hermes.audit import Actor, Audit, write_down
 from hermes.discard import finish, mark, sweep_orphans
 from hermes.errors import Unavailable
 from hermes.hold import may_remove
@@ -40,6 +42,7 @@ _SETTING = {
     Data.CACHES: "keep_caches",
 }
 _TO_MAKE_ROOM = "to make room on a full disk (HERMES_FREE_LOW)"
+_REMOVED = "old data removed"  # in the audit log: what, and how much it was
 _YOUNG_S = 3600.0  # stays on a full disk, too
 _ASKED_AGAIN = (Data.INPUTS, Data.RESULTS, Data.LOGS)  # an invocation may be, by its key, for so long:
 _ASKED_AGAIN_S = 86400.0
@@ -63,6 +66,7 @@ class Item:
 class Levels:
     """How much room the disk has, and should have: bytes."""
 
+    size: int
     free: int
     low: int
     high: int
@@ -94,7 +98,7 @@ def look_at_room(context: Context) -> Levels:
     disk, settings = os.statvfs(context.settings.data), context.settings
     total = disk.f_blocks * disk.f_frsize
     low, high = (share_bytes(each, total) for each in (settings.free_low, settings.free_high))
-    return Levels(disk.f_bavail * disk.f_frsize, low, max(low, high))
+    return Levels(total, disk.f_bavail * disk.f_frsize, low, max(low, high))
 
 
 async def plan(context: Context) -> list[Item]:
@@ -181,8 +185,14 @@ async def _sweep(context: Context, by: Actor) -> Swept:
         swept.messages = await outbox.forget_old(context.database, time.time() - keep_s)
     if swept.count.total():
         async with context.database.write() as session:
-            write_down(session, by, "old data removed", str(swept))
+            write_down(session, by, _REMOVED, str(swept), show_size(swept.size_bytes.total()))
     return swept
+
+
+async def last_sweep(session: AsyncSession) -> Audit | None:
+    """The last that removed files, as the audit log has it."""
+    found = select(Audit).where(Audit.act == _REMOVED).order_by(Audit.id.desc()).limit(1)
+    return (await session.scalars(found)).first()
 
 
 async def keep_sweeping_old(context: Context) -> None:

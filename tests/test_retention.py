@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import html
 import json
 import os
 import sqlite3
@@ -22,6 +23,8 @@ from hermes.paths import Paths
 from hermes.process import open_context
 from hermes.removals import Data
 from hermes.settings import load_settings
+from hermes.units import show_size
+from tests.access_tools import browsing
 from tests.service import Pushed, Service, living, wait_for
 from tests.small_disk import SmallDisk
 
@@ -161,6 +164,32 @@ def test_age_takes_what_is_not_the_newest_and_says_so_everywhere(house: House) -
     assert not house.paths.artifact(artifacts["own.txt"]["sha256"]).exists()
     (act,) = house.execute("SELECT subject FROM audit WHERE act = 'old data removed'")
     assert "artifacts of 1" in act[0] and "images of 1" in act[0]
+
+
+def test_an_admin_sees_the_disk_and_what_went_last(house: House) -> None:
+    first = house.pushed("shown", "one")
+    house.pushed("shown", "two", tree=first.tree)
+    house.make_old(first)
+    run = house.run_of(first)["id"]
+    house.sweep()
+    token = house.admin("user", "add", "--admin", "root").stdout.strip()
+    with browsing(house, token) as client:
+
+        def measured() -> str:
+            page = client.get("/admin").text
+            return page if "being measured" not in page else ""
+
+        page = wait_for(measured)
+    removed = "SELECT subject, detail FROM audit WHERE act = 'old data removed' ORDER BY id DESC LIMIT 1"
+    ((what, freed),) = house.execute(removed)
+    assert "artifacts of " in what and f"{freed} was freed" in page and html.escape(what) in page
+    size = os.statvfs(house.paths.root)
+    assert f"of {show_size(size.f_blocks * size.f_frsize)}" in page and "repositories</td>" in page
+    assert "Nothing is removed to make room" in page  # as this instance is set up
+    told = house.retention()
+    assert told["disk_bytes"] == size.f_blocks * size.f_frsize and told["repositories_bytes"] > 0
+    assert (told["last"]["what"], told["last"]["freed"], told["last"]["by"]) == (what, freed, "hermes admin")
+    assert house.api(f"/runs/{run}")["removed"]
 
 
 def test_what_somebody_keeps_stays_until_nobody_does(house: House) -> None:

@@ -84,8 +84,10 @@ def queued_answer(queued: Queued, function: Function, user: User, base: str) -> 
         "slot": None,
         "summary": None,
     }
+    nothing: dict[str, Any] = {"metrics": [], "artifacts": [], "removed": [], "kept_at": None, "kept_by": ""}
     return RunAnswer(
         **fresh,
+        **nothing,
         id=queued.run_id,
         words="queued" if build.state is State.BUILT else f"queued: waits for build {build.id}",
         trigger=TRIGGER,
@@ -102,11 +104,6 @@ def queued_answer(queued: Queued, function: Function, user: User, base: str) -> 
             RankAnswer(**fresh, **untried, number=number, parameters=each, log_url=f"{url}/log?rank={number}")
             for number, each in plan.numbered()
         ],
-        metrics=[],
-        artifacts=[],
-        removed=[],
-        kept_at=None,
-        kept_by="",
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
