@@ -113,10 +113,11 @@ class Settings:
     keep_inputs: float = _setting(30 * 86400.0, _span_or_none, "how long input of invocations is kept; 0: for ever")
     keep_images: float = _setting(30 * 86400.0, _span_or_none, "how long an image is kept that nobody runs; those of the newest commits and of versions always, others are built again when they are needed; 0: for ever")
     keep_caches: float = _setting(30 * 86400.0, _span_or_none, "how long the compiler cache of a repository is kept that nobody builds; 0: for ever")
+    keep_messages: float = _setting(30 * 86400.0, _span_or_none, "how long it is remembered what was said to others: callbacks, notifications, results on forges; what is not sent yet and what is in the log of a notification always; 0: for ever")
     free_low: str = _setting("5%", parse_share, "with less free on the disk of HERMES_DATA, what is oldest is removed, whatever its age: a share, or a size (20G); 0: never")
     free_high: str = _setting("10%", parse_share, "… until so much is free")
     lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
-    upstream_poll: float = _setting(300.0, _span_or_none, "how often the branches of repositories that are followed (GitHub, Gitea, GitLab) are looked at, for what no webhook has told; 0: never")
+    upstream_poll: float = _setting(300.0, _span_or_none, "how often the branches and tags of repositories that are followed (GitHub, Gitea, GitLab) are looked at, for what no webhook has told; 0: never")
     poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")
     # fmt: on
 
