@@ -66,7 +66,7 @@ class OverSsh:
         """What the connection or the server say weighs more than that git was cut off."""
         end = await relay.begin()
         try:
-            yield Opened(f"fd::{end.fileno()}", {"GIT_ALLOW_PROTOCOL": "fd"}, socket=end)
+            yield Opened(f"fd::{end.fileno()}", {"GIT_ALLOW_PROTOCOL": "fd"}, end=end)
         except Gone:
             raise
         except HermesError as error:

@@ -102,12 +102,12 @@ class Remote:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            pass_fds=[opened.socket.fileno()] if opened.socket else [],
+            pass_fds=[opened.end.fileno()] if opened.end else [],
             start_new_session=True,
             restore_signals=False,  # a file that grows too large is an error that git tells of, not its end
         )
-        if opened.socket:
-            opened.socket.close()
+        if opened.end:
+            opened.end.close()
         self._hold(child.pid)
         return child
 

@@ -9,13 +9,13 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Opened:
-    """`url`: what git is told to ask; `config` stands on its command line, so it has no secret; `socket`:
+    """`url`: what git is told to ask; `config` stands on its command line, so it has no secret; `end`:
     what it inherits, closed here once it has."""
 
     url: str
     env: Mapping[str, str] = field(repr=False)
     config: Mapping[str, str] = field(default_factory=dict)
-    socket: socket.socket | None = None
+    end: socket.socket | None = None
 
 
 class Way(Protocol):
