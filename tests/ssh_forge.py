@@ -6,9 +6,9 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import asyncssh
 
@@ -41,9 +41,11 @@ class SshForge:
         self.silent = False  # connections are taken, and nothing is said
         self.drip_s = 0.0  # between two bytes of what is fetched
         self.cut_after = 0  # bytes of an answer; then the connection breaks off
+        self.connections: list[asyncssh.SSHServerConnection] = []
         self._loop = asyncio.new_event_loop()
         self._server: Any = None
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
 
     @property
     def address(self) -> str:
@@ -63,6 +65,14 @@ class SshForge:
         """Whoever is connected is cut off."""
         self._do(self._stop())
 
+    @contextmanager
+    def listening_at(self, host: str) -> Iterator[None]:
+        """Also there."""
+        more = self._do(self._listen(host))
+        yield
+        more.close()
+        self._do(more.wait_closed())
+
     def change_host_key(self, kind: str = "ssh-ed25519") -> None:
         """As after a new installation."""
         self.stop()
@@ -72,17 +82,23 @@ class SshForge:
     def close(self) -> None:
         """For good."""
         self.stop()
+        self._do(_end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
-    def _do(self, step: Any) -> None:
-        asyncio.run_coroutine_threadsafe(step, self._loop).result(60)
+    def _do(self, step: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result(60)
 
     async def _start(self) -> None:
         if self.silent:
             self._server = await asyncio.start_server(self._say_nothing, "127.0.0.1", self.port)
             return
-        self._server = await asyncssh.listen(
-            "127.0.0.1",
+        self._server = await self._listen("127.0.0.1")
+
+    async def _listen(self, host: str) -> Any:
+        return await asyncssh.listen(
+            host,
             self.port,
             server_host_keys=[self.host_key, *self.more_host_keys],
             server_factory=lambda: _Door(self),
@@ -94,11 +110,12 @@ class SshForge:
         if self._server is None:
             return
         self._server.close()
-        for each in _Door.connections:
+        for each in self.connections:
             each.abort()
-        _Door.connections.clear()
-        if not self.silent:
-            await self._server.wait_closed()
+        for each in self.connections:
+            await each.wait_closed()
+        self.connections.clear()
+        await self._server.wait_closed()
         self._server = None
 
     async def _say_nothing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -125,9 +142,12 @@ class SshForge:
             await self._answer(process, child)
         finally:
             up.cancel()
-            if child.returncode is None and (self.cut_after or self.drip_s):
-                child.kill()
-        process.exit(await child.wait())
+            if process.is_closing():
+                with suppress(ProcessLookupError):
+                    child.kill()
+            code = await child.wait()
+            child._transport.close()  # type: ignore[attr-defined]  # the pipe to it may still be open
+        process.exit(code)
 
     async def _answer(
         self, process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process
@@ -144,6 +164,14 @@ class SshForge:
                 return
 
 
+async def _end_all() -> None:
+    """Whatever is at work in this loop."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in tasks:
+        each.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _up(process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process) -> None:
     assert child.stdin is not None
     while part := await process.stdin.read(1 << 14):
@@ -155,14 +183,12 @@ async def _up(process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subpro
 class _Door(asyncssh.SSHServer):
     """Lets in whoever has a deploy key of any repository, as forges do."""
 
-    connections: ClassVar[list[asyncssh.SSHServerConnection]] = []
-
     def __init__(self, forge: SshForge) -> None:
         self._forge = forge
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
-        self.connections.append(conn)
+        self._forge.connections.append(conn)
         self._forge.logins += 1
 
     def public_key_auth_supported(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import httpx
 import pytest
 
 from tests.access_tools import ask, browsing, execute, open_house
@@ -19,12 +20,13 @@ from tests.leftovers import the_process
 from tests.person import Person, signed_in
 from tests.programs import command_lines, shell
 from tests.service import Service, WorkTree, wait_for
+from tests.ssh import QUIET
 from tests.ssh_forge import SshForge, fill, ssh_forge
 from tests.stand_in_forge import Forge, There, forging
 
 TOKEN = "github_pat_never-shown-again"
-PROGRAM = shell("echo hello")
 NAME = "Octo/Pi"
+Answer = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +45,9 @@ def alice(house: Service, tmp_path: Path) -> Person:
 
 @dataclass
 class Elsewhere:
-    """A repository at a forge, by its API and by SSH, and who works there."""
+    """A repository at a forge, by its API and by SSH, who works there, and who follows it here."""
 
+    house: Service
     api: Forge
     there: There
     ssh: SshForge
@@ -56,54 +59,57 @@ class Elsewhere:
         self.tree.git("push", "-q", "origin", f"HEAD:{ref}")
         return sha
 
+    def put(self, ours: str, **body: Any) -> httpx.Response:
+        """It is asked to be followed, with a deploy key."""
+        wish = {"name": NAME, "url": self.api.url, "token": TOKEN, "deploy_key": True} | body
+        with self.house.client() as client:
+            return client.put(f"/api/v1/repos/alice/{ours}/upstream", json=wish)
+
+    def connect(self, ours: str, **body: Any) -> Answer:
+        """It is followed."""
+        answer = self.put(ours, **body)
+        assert answer.status_code == 200, answer.text
+        found: Answer = answer.json()
+        return found
+
+    def followed(self, ours: str) -> Answer:
+        """And its first commit is here."""
+        done = self.connect(ours)
+        came(self.house, ours, self.tree.git("rev-parse", "HEAD"))
+        return done
+
     @property
-    def sha(self) -> str:
-        """Of the last commit."""
-        return self.tree.git("rev-parse", "HEAD")
+    def keys(self) -> list[str]:
+        """The deploy keys there."""
+        return [each["key"] for each in self.there.keys]
 
 
 @pytest.fixture
-def pi(tmp_path: Path) -> Iterator[Elsewhere]:
+def pi(house: Service, tmp_path: Path) -> Iterator[Elsewhere]:
     with forging() as api:
         api.tokens[TOKEN] = None
         there = api.add(NAME)
         with ssh_forge(tmp_path / "there", there) as ssh:
             api.ssh = ssh.address
-            yield Elsewhere(api, there, ssh, fill(ssh, NAME, PROGRAM, tmp_path / "tree"))
+            yield Elsewhere(house, api, there, ssh, fill(ssh, NAME, QUIET, tmp_path / "tree"))
+            execute(house, "DELETE FROM upstream")  # nobody asks a server that is no more
 
 
-def connect(alice: Person, pi: Elsewhere, ours: str, *more: str, token: str = TOKEN) -> str:
-    """It goes well, with a deploy key."""
-    words = ("github", "connect", NAME.lower(), "--url", pi.api.url, "--repo", f"alice/{ours}", *more)
-    words = words if "--no-deploy-key" in more else (*words, "--deploy-key")
-    return alice.ok(*words, *(("--token-file", "-") if token else ()), stdin=token.encode() or None)
-
-
-def fails(alice: Person, pi: Elsewhere, ours: str, *more: str) -> str:
-    """What is said; nothing has changed."""
-    words = ("github", "connect", NAME, "--url", pi.api.url, "--repo", f"alice/{ours}", "--deploy-key")
-    done = alice.hermes(*words, *more, "--token-file", "-", stdin=TOKEN.encode())
-    assert done.returncode == 1 and not done.stdout, done
-    said = done.stderr.decode()
-    assert "Traceback" not in said and TOKEN not in said
-    return said
-
-
-def state(house: Service, ours: str) -> dict[str, Any]:
-    found: dict[str, Any] = house.api(f"/repos/alice/{ours}/upstream")
+def state(house: Service, ours: str) -> Answer:
+    found: Answer = house.api(f"/repos/alice/{ours}/upstream")
     return found
 
 
-def came(house: Service, ours: str, sha: str) -> dict[str, Any]:
-    """The run of a commit, when there is one."""
+def came(house: Service, ours: str, sha: str, branch: str = "main") -> None:
+    """When a branch here is that commit."""
 
-    def look() -> dict[str, Any] | None:
+    def look() -> bool:
         with house.client() as client:
-            answer = client.get(f"/api/v1/repos/alice/{ours}/commits/{sha}")
-        runs: list[dict[str, Any]] = answer.json()["runs"] if answer.status_code == 200 else []
-        return runs[0] if runs else None
+            auth = (house.user, house.token)
+            answer = client.get(f"/alice/{ours}.git/info/refs?service=git-upload-pack", auth=auth)
+        return f"{sha} refs/heads/{branch}" in answer.text
 
-    return wait_for(look)
+    wait_for(look)
 
 
 def error(house: Service, ours: str, words: str) -> str:
@@ -116,33 +122,37 @@ def error(house: Service, ours: str, words: str) -> str:
     return wait_for(look)
 
 
-def public_keys(there: There) -> list[str]:
-    return [each["key"] for each in there.keys]
-
-
-def files_kept(house: Service) -> bytes:
-    """All that is on the disk of the service, and what it has said."""
-    found = [path.read_bytes() for path in house.data.rglob("*") if path.is_file() and not path.is_symlink()]
-    return b"".join(found) + house.log.encode()
+def tell(pi: Elsewhere, ref: str, sha: str) -> None:
+    """Its webhook is sent."""
+    secret = pi.there.hooks[0]["config"]["secret"]
+    payload = shape("github.push", ref=ref, after=sha, repository__full_name=NAME)
+    assert deliver(pi.house, Delivery("github", "push", payload, secret)).status_code == 202
 
 
 def no_private_key_shows(house: Service) -> None:
-    """The one of its own SSH server is there, by its name."""
-    own = (house.data / "ssh_host_ed25519_key").read_bytes()
-    assert files_kept(house).count(b"PRIVATE KEY") == own.count(b"PRIVATE KEY")
+    """On the disk of the service there is only the one of its own SSH server; nor has it said any."""
+    found = [path for path in house.data.rglob("*") if path.is_file() and not path.is_symlink()]
+    shown = [path.name for path in found if b"PRIVATE KEY" in path.read_bytes()]
+    assert shown == ["ssh_host_ed25519_key"] and "PRIVATE KEY" not in house.log
 
 
 def test_one_command_makes_a_key_and_all_is_fetched_over_ssh(
     house: Service, alice: Person, pi: Elsewhere
 ) -> None:
-    said = connect(alice, pi, "made")
+    sha = pi.tree.write(shell("echo hello")).commit("runs")
+    pi.tree.git("push", "-q", "origin", "HEAD:main")
+    words = ("github", "connect", NAME.lower(), "--url", pi.api.url, "--repo", "alice/made", "--deploy-key")
+    said = alice.ok(*words, "--token-file", "-", stdin=TOKEN.encode())
     (key,) = pi.there.keys
     assert key["read_only"] is True and key["title"].startswith("Hermes: alice/made at http")
     assert key["key"].startswith("ssh-ed25519 ") and f"its deploy key is made: {key['key']}" in said
     assert f"fetched over SSH from {pi.ssh.address} with a deploy key" in said
-    assert "its host key is kept as it is first seen; is it the one that its operator names?: " in said
-    assert pi.ssh.fingerprint in said and "its webhook is made" in said
-    assert came(house, "made", pi.sha)["why"] == f"{NAME} connected by alice"
+    seen = "its host key is kept as it is first seen; is it the one that its operator names?: "
+    assert seen + pi.ssh.fingerprint in said and "its webhook is made" in said
+    came(house, "made", sha)
+    runs = wait_for(lambda: house.api(f"/repos/alice/made/commits/{sha}")["runs"])
+    assert runs[0]["why"] == f"found on {NAME} by polling"
+    wait_for(lambda: "success" in pi.there.states(sha))  # by the token
     (asked, *_) = pi.ssh.asked
     assert asked.command == f"git-upload-pack '/{NAME}.git'" and asked.user == "git"
     assert asked.env == {"GIT_PROTOCOL": "version=2"}
@@ -151,44 +161,37 @@ def test_one_command_makes_a_key_and_all_is_fetched_over_ssh(
     assert shown["ssh"] == pi.ssh.address and shown["host_keys"] == [pi.ssh.fingerprint]
     assert shown["public_key"].startswith(key["key"]) and "PRIVATE" not in json.dumps(shown)
     assert "fetched over SSH from" in alice.ok("github", "status", "alice/made")
-    (line,) = ask(
-        house, "SELECT detail FROM audit WHERE act = 'upstream connected' AND subject = 'alice/made'"
-    )
-    words = f"over SSH from {pi.ssh.address}, host key first seen: {pi.ssh.fingerprint}"
-    assert line[0] == f"{pi.api.url}/{NAME} {words}"
-
-
-def test_asked_for_again_the_key_stays_and_disconnect_takes_it_away(
-    house: Service, alice: Person, pi: Elsewhere
-) -> None:
-    connect(alice, pi, "again")
-    first = public_keys(pi.there)
-    said = connect(alice, pi, "again", token="")  # with the token that is there
-    assert f"its deploy key is there: {first[0]}" in said
-    assert f"its host key stays the one that is known: {pi.ssh.fingerprint}" in said
-    pi.there.keys[0]["read_only"] = False  # somebody has let it write
-    assert "its deploy key is made" in connect(alice, pi, "again")
-    assert public_keys(pi.there) == first and pi.there.keys[0]["read_only"] is True
-    assert ask(house, "SELECT name FROM sealed WHERE name LIKE 'upstream % deploy key'")
-    said = alice.ok("github", "disconnect", "alice/again")
+    query = "SELECT detail FROM audit WHERE act = 'upstream connected' AND subject = 'alice/made'"
+    ((detail,),) = ask(house, query)
+    how = f"over SSH from {pi.ssh.address}, host key first seen: {pi.ssh.fingerprint}"
+    assert detail == f"{pi.api.url}/{NAME} {how}"
+    said = alice.ok("github", "disconnect", "alice/made")
     assert "its webhook is removed at GitHub; its deploy key is removed at GitHub" in said
     assert not pi.there.keys and not pi.there.hooks
-    number = house.api("/repos/alice/again")["id"]
+    number = house.api("/repos/alice/made")["id"]
     assert not ask(house, "SELECT name FROM sealed WHERE name LIKE ?", f"upstream {number} %")
 
 
-def test_a_webhook_and_polling_bring_what_is_new(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "told")
-    came(house, "told", pi.sha)
+def test_asked_for_again_the_key_stays(house: Service, pi: Elsewhere) -> None:
+    assert pi.connect("again")["deploy_key"] == "made"
+    first = pi.keys
+    again = pi.connect("again", token=None, deploy_key=None)  # as it is
+    assert (again["deploy_key"], again["host_key"]) == ("there", "known") and pi.keys == first
+    pi.there.keys[0]["read_only"] = False  # somebody has let it write
+    assert pi.connect("again")["deploy_key"] == "made"
+    assert pi.keys == first and pi.there.keys[0]["read_only"] is True
+    pi.connect("other")
+    assert len(set(pi.keys)) == 2  # each of ours has its own
+    number = house.api("/repos/alice/again")["id"]
+    assert ask(house, "SELECT name FROM sealed WHERE name = ?", f"upstream {number} deploy key")
+
+
+def test_a_webhook_and_polling_bring_what_is_new(house: Service, pi: Elsewhere) -> None:
+    pi.followed("told")
     sha = pi.push("told", "told")
-    secret = pi.there.hooks[0]["config"]["secret"]
-    payload = shape("github.push", ref="refs/heads/told", after=sha, repository__full_name=NAME)
-    assert deliver(house, Delivery("github", "push", payload, secret)).status_code == 202
-    assert came(house, "told", sha)
-    sha = pi.push("found")
-    assert came(house, "told", sha)["why"] == f"found on {NAME} by polling"
-    assert wait_for(lambda: house.api("/repos/alice/told")["default_branch"]) == "main"
-    assert wait_for(lambda: [each for each in pi.there.statuses if each["sha"] == sha])  # by the token
+    tell(pi, "refs/heads/told", sha)
+    came(house, "told", sha, "told")
+    came(house, "told", pi.push("found"))
 
 
 @pytest.mark.parametrize(
@@ -203,21 +206,19 @@ def test_by_hand_without_any_token(
     house: Service, alice: Person, pi: Elsewhere, kind: str, words: str, field: str
 ) -> None:
     ours = f"hand-{kind}"
-    more = ("--by-hand", "--kind", kind, "--ssh", pi.ssh.address)
-    said = connect(alice, pi, ours, *more, token="")
-    assert (
-        f"Open {pi.api.url}/octo/pi{words}" in said and "there is no token: nothing is reported back" in said
-    )
+    more = ("--deploy-key", "--by-hand", "--kind", kind, "--ssh", pi.ssh.address, "--repo", f"alice/{ours}")
+    said = alice.ok("github", "connect", NAME, "--url", pi.api.url, *more)
+    assert f"Open {pi.api.url}/{NAME}{words}" in said and "there is no token: nothing is reported" in said
     (shown,) = re.findall(rf"{field}: (ssh-ed25519 \S+)", said)
-    assert "its deploy key is to be added by hand" in said and "rite " in said and "leave it off" in said
+    assert "its deploy key is to be added by hand" in said and "leave it off" in said
     assert not pi.there.keys and not pi.api.calls
     assert "it does not take our deploy key" in error(house, ours, "deploy key")
-    execute(house, "UPDATE upstream SET name = ? WHERE name = 'octo/pi'", NAME)  # its folder has capitals
     pi.there.keys.append({"id": 1, "key": shown})  # somebody pastes it
-    assert came(house, ours, pi.sha)
+    came(house, ours, pi.tree.git("rev-parse", "HEAD"))
     wait_for(lambda: state(house, ours)["error"] == "")
-    said = alice.ok("github", "disconnect", f"alice/{ours}")
-    assert f"remove the deploy key in the settings of {pi.api.url}/{NAME}" in said
+    with house.client() as client:
+        gone = client.delete(f"/api/v1/repos/alice/{ours}/upstream").json()
+    assert gone["deploy_key"] == f"remove the deploy key in the settings of {pi.api.url}/{NAME}"
 
 
 @pytest.mark.parametrize(
@@ -228,34 +229,31 @@ def test_by_hand_without_any_token(
     ],
 )
 def test_gitea_and_gitlab_get_a_key_that_only_reads(
-    house: Service, alice: Person, pi: Elsewhere, kind: str, path: str, only_reads: tuple[str, bool]
+    house: Service, pi: Elsewhere, kind: str, path: str, only_reads: tuple[str, bool]
 ) -> None:
     ours = f"of-{kind}"
-    assert "its deploy key is made" in connect(alice, pi, ours, "--kind", kind)
+    assert pi.connect(ours, kind=kind)["deploy_key"] == "made"
     (call,) = pi.api.asked("POST", "keys$")
     assert call.path == path and call.body[only_reads[0]] is only_reads[1]
-    assert "its deploy key is there" in connect(alice, pi, ours, "--kind", kind)
-    assert came(house, ours, pi.sha)
-    alice.ok("github", "disconnect", f"alice/{ours}")
+    assert pi.connect(ours, kind=kind)["deploy_key"] == "there"
+    came(house, ours, pi.tree.git("rev-parse", "HEAD"))
+    with house.client() as client:
+        client.delete(f"/api/v1/repos/alice/{ours}/upstream")
     assert not pi.there.keys
 
 
-def test_what_the_token_may_not_is_done_by_hand(house: Service, alice: Person, pi: Elsewhere) -> None:
+def test_what_the_token_may_not_is_done_by_hand(pi: Elsewhere) -> None:
     pi.there.permissions = {"admin": False, "push": True, "pull": True}
-    words = ("github", "connect", NAME, "--url", pi.api.url, "--repo", "alice/weak", "--deploy-key")
-    done = alice.hermes(*words, "--token-file", "-", stdin=TOKEN.encode())
-    assert done.returncode == 0 and b"missing: the deploy key: " in done.stderr
-    assert b"its deploy key is to be added by hand" in done.stdout and b"Allow write access" in done.stdout
-    assert state(house, "weak")["has_token"]
+    done = pi.connect("weak")
+    assert done["deploy_key"] == "by hand" and done["has_token"]
+    assert [each for each in done["lacks"] if each.startswith("the deploy key: GitHub shows this token no")]
+    assert "Allow write access: leave it off." in done["steps"]
 
 
-def test_back_to_https_the_key_goes(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "back")
-    assert len(pi.there.keys) == 1
-    connect(alice, pi, "back", "--by-hand")  # nothing is made there, and what is there stays
-    assert len(pi.there.keys) == 1
-    said = connect(alice, pi, "back", "--no-deploy-key")
-    assert "its deploy key is removed at GitHub" in said and not pi.there.keys
+def test_back_to_https_the_key_goes(house: Service, pi: Elsewhere) -> None:
+    pi.connect("back")
+    assert "its deploy key is removed at GitHub" in pi.connect("back", deploy_key=False)["steps"]
+    assert not pi.there.keys
     shown = state(house, "back")
     assert (shown["ssh"], shown["public_key"], shown["host_keys"]) == ("", "", [])
     number = house.api("/repos/alice/back")["id"]
@@ -263,13 +261,10 @@ def test_back_to_https_the_key_goes(house: Service, alice: Person, pi: Elsewhere
 
 
 def test_a_key_that_was_revoked_is_said_and_made_anew(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "revoked")
-    came(house, "revoked", pi.sha)
-    secret = pi.there.hooks[0]["config"]["secret"]
+    pi.followed("revoked")
     pi.there.keys.clear()
     sha = pi.push("unseen")
-    payload = shape("github.push", ref="refs/heads/main", after=sha, repository__full_name=NAME)
-    assert deliver(house, Delivery("github", "push", payload, secret)).status_code == 202
+    tell(pi, "refs/heads/main", sha)
     said = error(house, "revoked", "it does not take our deploy key: it was removed there, or never added")
     assert "hermes github connect … --deploy-key adds it again" in said
     done = alice.hermes("github", "status", "alice/revoked")
@@ -278,99 +273,92 @@ def test_a_key_that_was_revoked_is_said_and_made_anew(house: Service, alice: Per
         assert "it does not take our deploy key" in browser.get("/alice/revoked/settings/upstream").text
     query = "SELECT detail FROM audit WHERE act = 'fetch refused' AND subject = ?"
     wait_for(lambda: any("does not take our deploy key" in row[0] for row in ask(house, query, NAME)))
-    assert "its deploy key is made" in connect(alice, pi, "revoked", token="")
-    assert came(house, "revoked", sha)
+    assert pi.connect("revoked")["deploy_key"] == "made"
+    came(house, "revoked", sha)
     wait_for(lambda: state(house, "revoked")["error"] == "")
 
 
-def test_a_repository_that_is_gone_and_comes_back(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "gone")
-    came(house, "gone", pi.sha)
+def test_a_repository_that_is_gone_and_comes_back(house: Service, pi: Elsewhere) -> None:
+    pi.followed("gone")
     pi.there.name = "Octo/Renamed"
-    assert "there is no such repository, or the deploy key may not read it" in error(house, "gone", "no such")
+    error(house, "gone", "there is no such repository, or the deploy key may not read it")
     pi.there.name = NAME
+    wait_for(lambda: state(house, "gone")["error"] == "")
     (pi.ssh.folder / "Octo/Pi.git").rename(pi.ssh.folder / "Octo/Away.git")
-    assert "there is no such repository" in error(house, "gone", "no such")
+    error(house, "gone", "there is no such repository")
     (pi.ssh.folder / "Octo/Away.git").rename(pi.ssh.folder / "Octo/Pi.git")
-    sha = pi.push("back")
-    assert came(house, "gone", sha)
+    came(house, "gone", pi.push("back"))
 
 
 @pytest.mark.parametrize("kind", ["ssh-ed25519", "ssh-rsa"])
 def test_another_host_key_is_refused_until_somebody_names_it(
-    house: Service, alice: Person, pi: Elsewhere, kind: str
+    house: Service, pi: Elsewhere, kind: str
 ) -> None:
     ours = f"host-{kind}"
-    connect(alice, pi, ours)
-    came(house, ours, pi.sha)
-    old, asked = pi.ssh.fingerprint, len(pi.ssh.asked)
+    pi.followed(ours)
+    old = pi.ssh.fingerprint
     pi.ssh.change_host_key(kind)
+    asked = len(pi.ssh.asked)
     sha = pi.push("behind another key")
     said = error(house, ours, "has changed")
     new = pi.ssh.fingerprint
     assert f"the host key of localhost has changed: it shows {new}, not {old}; only if its operator" in said
     assert f"hermes github connect … --host-key {new}" in said
-    asked = len(pi.ssh.asked)
-    polled = state(house, ours)["polled_at"]
-    wait_for(lambda: state(house, ours)["polled_at"] > polled)
-    assert len(pi.ssh.asked) == asked  # nobody signs in at a server that is not known
-    connect(alice, pi, ours)  # asking for the same again changes nothing of that
+    pi.connect(ours)  # asking for the same again changes nothing of that
     assert state(house, ours)["host_keys"] == [old]
     other = asyncssh.generate_private_key("ssh-ed25519").get_fingerprint()
-    assert f"shows other host keys than {other}: {new}" in fails(alice, pi, ours, "--host-key", other)
+    wrong = pi.put(ours, host_key=other)
+    assert wrong.status_code == 400 and f"shows other host keys than {other}: {new}" in wrong.text
     assert state(house, ours)["host_keys"] == [old]
-    assert "its host key is the one that you have named" in connect(alice, pi, ours, "--host-key", new)
-    assert came(house, ours, sha)
+    assert len(pi.ssh.asked) == asked  # nobody signs in at a server that is not known
+    assert pi.connect(ours, host_key=new)["host_key"] == "confirmed"
+    came(house, ours, sha)
 
 
-def test_a_host_key_of_another_kind_can_be_named(house: Service, alice: Person, pi: Elsewhere) -> None:
+def test_a_host_key_of_another_kind_can_be_named(house: Service, pi: Elsewhere) -> None:
     rsa = asyncssh.generate_private_key("ssh-rsa")
     pi.ssh.stop()
     pi.ssh.more_host_keys.append(rsa)
     pi.ssh.start()
-    connect(alice, pi, "named", "--host-key", rsa.get_fingerprint())
-    assert state(house, "named")["host_keys"] == [rsa.get_fingerprint()]
-    assert came(house, "named", pi.sha)  # the better kind that it has, too, is no surprise
+    assert pi.connect("named", host_key=rsa.get_fingerprint())["host_keys"] == [rsa.get_fingerprint()]
+    came(house, "named", pi.tree.git("rev-parse", "HEAD"))  # the other kind that it has is no surprise
 
 
-def test_a_server_that_is_away_is_tried_again(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "away")
-    came(house, "away", pi.sha)
+def tried(house: Service, ours: str) -> Answer:
+    """An arrival that waits for its next try."""
+
+    def look() -> Answer | None:
+        return next((each for each in state(house, ours)["arrivals"] if each["tries"]), None)
+
+    return wait_for(look)
+
+
+def test_a_server_that_is_away_is_tried_again(house: Service, pi: Elsewhere) -> None:
+    pi.followed("away")
     pi.ssh.stop()
     sha = pi.push("meanwhile")
-    words = f"the SSH port of localhost ({pi.ssh.port}) is closed: connection refused"
+    tell(pi, "refs/heads/main", sha)
+    arrival, words = tried(house, "away"), f"the SSH port of localhost ({pi.ssh.port}) is closed: "
+    assert (arrival["state"], arrival["reason"]) == ("waiting", f"{words}connection refused")
     error(house, "away", words)
-    with house.client() as client:
-        client.post("/api/v1/repos/alice/away/upstream/fetch", json={"branch": "main"})
-
-    def tried() -> dict[str, Any] | None:
-        rows = [each for each in state(house, "away")["arrivals"] if each["tries"]]
-        return rows[0] if rows else None
-
-    arrival = wait_for(tried)
-    assert arrival["state"] == "waiting" and arrival["reason"] == words
     pi.ssh.start()
-    assert came(house, "away", sha)
+    came(house, "away", sha)
     wait_for(lambda: state(house, "away")["error"] == "")
 
 
-def test_a_connection_that_breaks_off_leaves_nothing(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "broken")
-    came(house, "broken", pi.sha)
+def test_a_connection_that_breaks_off_leaves_nothing(house: Service, pi: Elsewhere) -> None:
+    pi.followed("broken")
     pi.tree.write({"data": os.urandom(300_000)})
     pi.ssh.cut_after = 100_000
     sha = pi.push("large")
-    wait_for(lambda: [each for each in state(house, "broken")["arrivals"] if each["tries"]])
-    (arrival, *_) = [each for each in state(house, "broken")["arrivals"] if each["tries"]]
-    assert arrival["state"] == "waiting" and arrival["reason"]
+    assert tried(house, "broken")["reason"]
     pi.ssh.cut_after = 0
-    assert came(house, "broken", sha)
+    came(house, "broken", sha)
     wait_for(lambda: not list((house.data / "spool" / "fetches").glob("*")))
 
 
-def test_slow_and_silent_servers_are_left(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "slow")
-    came(house, "slow", pi.sha)
+def test_slow_and_silent_servers_are_left(house: Service, pi: Elsewhere) -> None:
+    pi.followed("slow")
     pi.ssh.drip_s = 1.0
     sha = pi.push("slowly")
     during = wait_for(lambda: [line for line in command_lines().values() if "fd::" in line])
@@ -380,67 +368,62 @@ def test_slow_and_silent_servers_are_left(house: Service, alice: Person, pi: Els
     pi.ssh.stop()
     pi.ssh.silent = True
     pi.ssh.start()
-    said = error(house, "slow", "does not answer as an SSH server does")
-    assert f"{pi.ssh.address} does not answer as an SSH server does within 20 s" in said
+    error(house, "slow", f"{pi.ssh.address} does not answer as an SSH server does within 20 s")
     pi.ssh.stop()
     pi.ssh.silent = False
     pi.ssh.start()
-    assert came(house, "slow", sha)
+    came(house, "slow", sha)
 
 
-def test_what_is_too_large_is_said(house: Service, alice: Person, pi: Elsewhere) -> None:
-    connect(alice, pi, "large")
-    came(house, "large", pi.sha)
+def test_what_is_too_large_is_said(house: Service, pi: Elsewhere) -> None:
+    pi.followed("large")
     pi.tree.write({"data": os.urandom(3 << 20)})
     pi.push("large")
     assert "HERMES_PUSH_SIZE" in error(house, "large", "more than 1.0 MiB")
 
 
-def test_an_address_inside_is_not_connected_to(house: Service, alice: Person, pi: Elsewhere) -> None:
-    said = fails(alice, pi, "inside", "--ssh", f"127.0.0.2:{pi.ssh.port}")
-    assert "127.0.0.2 is not on the public internet" in said and "the operator can allow" in said
-    connect(alice, pi, "inside")
-    came(house, "inside", pi.sha)
-    pi.ssh.stop()
-    logins = pi.ssh.logins
-    inside = f"git@127.0.0.2:{pi.ssh.port}"  # as if its name meant that now
-    execute(house, "UPDATE upstream SET ssh = ? WHERE ssh = ?", inside, pi.ssh.address)
-    assert "the operator can allow its address" in error(house, "inside", "not on the public internet")
-    assert pi.ssh.logins == logins
+def test_an_address_inside_is_not_connected_to(house: Service, pi: Elsewhere) -> None:
+    inside = f"git@127.0.0.2:{pi.ssh.port}"
+    with pi.ssh.listening_at("127.0.0.2"):
+        refused = pi.put("inside", ssh=inside)
+        assert refused.status_code == 400 and "127.0.0.2 is not on the public internet" in refused.text
+        assert "the operator can allow" in refused.text and not pi.ssh.logins
+        pi.followed("inside")
+        asked = len(pi.ssh.asked)
+        execute(house, "UPDATE upstream SET ssh = ? WHERE ssh = ?", inside, pi.ssh.address)
+        pi.push("not seen")
+        error(house, "inside", "127.0.0.2 is not on the public internet")
+        assert len(pi.ssh.asked) == asked
 
 
-def closed(pi: Elsewhere) -> tuple[str, ...]:
+def closed(pi: Elsewhere) -> Answer:
     pi.ssh.stop()
-    return ()
+    return {}
 
 
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (closed, "is closed: connection refused\n  where does it answer to SSH?"),
-        (lambda _: ("--ssh", "no host"), "'no host' is no address of an SSH server"),
-        (lambda _: ("--ssh", "forge.invalid"), "forge.invalid is not known"),
-        (lambda _: ("--host-key", "MD5:aa"), "'MD5:aa' is no fingerprint of a host key"),
+        (closed, "is closed: connection refused"),
+        (lambda _: {"ssh": "no host"}, "'no host' is no address of an SSH server"),
+        (lambda _: {"ssh": "forge.invalid"}, "forge.invalid is not known"),
+        (lambda _: {"host_key": "MD5:aa"}, "'MD5:aa' is no fingerprint of a host key"),
+        (lambda _: {"deploy_key": False, "ssh": "localhost"}, "ask for a deploy key, too"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_has_changed(
-    house: Service, alice: Person, pi: Elsewhere, more: Callable[[Elsewhere], tuple[str, ...]], words: str
+    house: Service, pi: Elsewhere, more: Callable[[Elsewhere], Answer], words: str
 ) -> None:
-    said = fails(alice, pi, "wrong", *more(pi))
-    assert words in said, said
+    answer = pi.put("wrong", **more(pi))
+    assert answer.status_code == 400 and words in " ".join(answer.json()["error"].values())
+    assert answer.json()["error"]["hint"]
     assert not pi.there.keys and not pi.there.hooks
-    assert house.client().get("/api/v1/repos/alice/wrong").status_code == 404
-
-
-def test_an_ssh_address_is_for_a_deploy_key(alice: Person, pi: Elsewhere) -> None:
-    words = ("github", "connect", NAME, "--url", pi.api.url, "--ssh", pi.ssh.address, "--token-file", "-")
-    done = alice.hermes(*words, stdin=TOKEN.encode())
-    assert done.returncode == 1 and b"ask for a deploy key, too" in done.stderr
+    with house.client() as client:
+        assert client.get("/api/v1/repos/alice/wrong").status_code == 404
 
 
 def test_the_page_does_the_same(house: Service, pi: Elsewhere) -> None:
-    with house.client() as client:
-        assert client.put("/api/v1/repos/alice/by-page/upstream", json={"name": "octo/x"}).status_code == 200
+    pi.connect("by-page", deploy_key=False)
     address = "/alice/by-page/settings/upstream"
     with browsing(house, house.token) as client:
         form = {"do": "connect", "name": NAME, "kind": "github", "url": pi.api.url, "token": TOKEN}
@@ -449,24 +432,21 @@ def test_the_page_does_the_same(house: Service, pi: Elsewhere) -> None:
         assert 'value="127.0.0.2"' in wrong.text and not pi.there.keys
         made = client.post(address, data=form | {"deploy_key": "on"})
         assert made.status_code == 200 and pi.ssh.fingerprint in made.text
-        assert public_keys(pi.there)[0] in made.text and "seen for the first time" in made.text
+        assert pi.keys[0] in made.text and "seen for the first time" in made.text
         assert "PRIVATE" not in made.text and TOKEN not in made.text
-        assert came(house, "by-page", pi.sha)
+        came(house, "by-page", pi.tree.git("rev-parse", "HEAD"))
         gone = client.post(address, data={"do": "disconnect"})
         assert "its deploy key is removed at GitHub" in gone.text and not pi.there.keys
 
 
-def test_a_kill_in_the_midst_of_a_fetch_leaves_no_key_and_loses_nothing(
-    house: Service, alice: Person, pi: Elsewhere
-) -> None:
-    connect(alice, pi, "killed")
-    came(house, "killed", pi.sha)
+def test_a_kill_amid_a_fetch_leaves_no_key_and_loses_nothing(house: Service, pi: Elsewhere) -> None:
+    pi.followed("killed")
     pi.ssh.drip_s = 0.2
     sha = pi.push("in the midst")
-    wait_for(lambda: [line for line in command_lines().values() if "fd::" in line and "fetch" in line])
+    wait_for(lambda: [line for line in command_lines().values() if "fd::" in line])
     os.kill(the_process(house, "-m hermes.serve"), signal.SIGKILL)  # it is started again
     pi.ssh.drip_s = 0.0
     no_private_key_shows(house)
     wait_for(house.answers)
-    assert came(house, "killed", sha)
+    came(house, "killed", sha)
     wait_for(lambda: not list((house.data / "spool" / "fetches").glob("*")))
