@@ -2,6 +2,7 @@
 machine's own configuration, agent or keys, and to no host key that is not known."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -115,7 +116,7 @@ async def _dial(address: SshAddress, allowed: Iterable[Any]) -> socket.socket:
         except TimeoutError:
             reason = f"no answer in {_CONNECT_S:.0f} s"
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
+            reason = os.strerror(error.errno).lower() if error.errno else str(error)
         except BaseException:
             near.close()
             raise

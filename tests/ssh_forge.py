@@ -42,6 +42,7 @@ class SshForge:
         self.drip_s = 0.0  # between two bytes of what is fetched
         self.cut_after = 0  # bytes of an answer; then the connection breaks off
         self.connections: list[asyncssh.SSHServerConnection] = []
+        self._quiet: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._server: Any = None
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -110,6 +111,11 @@ class SshForge:
         if self._server is None:
             return
         self._server.close()
+        for writer in self._quiet:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+        self._quiet.clear()
         for each in self.connections:
             each.abort()
         for each in self.connections:
@@ -120,6 +126,7 @@ class SshForge:
 
     async def _say_nothing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.logins += 1
+        self._quiet.append(writer)
         await reader.read()
         writer.close()
 
@@ -152,7 +159,7 @@ class SshForge:
     async def _answer(
         self, process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process
     ) -> None:
-        assert child.stdout is not None
+        assert child.stdout is not None and child.stderr is not None
         sent = 0
         while part := await child.stdout.read(1 if self.drip_s else 1 << 14):
             await asyncio.sleep(self.drip_s)
@@ -162,6 +169,7 @@ class SshForge:
             if self.cut_after and sent > self.cut_after:
                 process.get_extra_info("connection").abort()
                 return
+        process.stderr.write(await child.stderr.read())
 
 
 async def _end_all() -> None:
