@@ -18,6 +18,7 @@ from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.states import LIVE, MAX_ATTEMPTS, TERMINAL, State
 from hermes.tables import Build, Event, Rank, Run
+from hermes.tasks import end
 from hermes.units import show_span
 from hermes.waiting import waiting_for
 
@@ -168,8 +169,7 @@ class Follower:
                 left -= line is None
                 yield self._voice.pass_on(line or b"")
         finally:
-            for task in pumps:
-                task.cancel()
+            await end(*pumps)
 
     async def _log(self, kind: str, row: Build | Rank) -> AsyncGenerator[bytes]:
         """The bytes of one attempt's log, until it ends, or its writer is gone without having ended it."""

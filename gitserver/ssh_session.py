@@ -157,7 +157,7 @@ class Session:
         self._has_sideband = head.has_sideband
         received = await Receiver(self._door, caller, repo, owner, name).receive(head, body)
         await channel.write_all(answer(context, received, f"{owner}/{name}", self._closing))
-        if received.refused:
+        if received.refused or received.follow:  # git still sends its pack, and fails if nobody takes it
             await channel.quiet(settings.push_size, settings.push_time)
 
     async def _say_no(self, words: str) -> int:

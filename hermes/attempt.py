@@ -11,6 +11,7 @@ from hermes.errors import Fenced, Left, Unavailable
 from hermes.executors.base import KILL_WAIT_S, Box, Executor, Exit, Sink, Task
 from hermes.journal import log
 from hermes.supervisor import Job, Stop
+from hermes.tasks import end
 
 _AFTER_KILL_S = 15.0
 _WRITE_AGAIN_S = 1.0
@@ -51,8 +52,7 @@ async def before_stop(job: Job[Any], work: Coroutine[Any, Any, None]) -> bool:
             raise Unavailable("the service was stopped")
         return False
     finally:
-        doing.cancel()
-        asked.cancel()
+        await end(doing, asked)
 
 
 async def written(job: Job[Any], write: Callable[[], Awaitable[None]]) -> None:
@@ -93,5 +93,4 @@ async def follow_to_end(executor: Executor, box: Box, sink: Sink, job: Job[Any],
             raise Fenced
         return Ending(follow.result(), None if job.stop is Stop.LEAVE else job.stop)
     finally:
-        asked.cancel()
-        follow.cancel()
+        await end(asked, follow)

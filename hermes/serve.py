@@ -34,6 +34,7 @@ with uncollected():
     from hermes.reconcile import keep_reconciling
     from hermes.retention import keep_sweeping_old
     from hermes.settings import Settings, load_settings
+    from hermes.tasks import beside
     from hermes.throttle import Throttle
     from hooks.app import Hooks
     from web.app import Pages
@@ -74,12 +75,8 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
             *hooks.always(),
             *pages.always(),
         ]
-        tasks = [asyncio.create_task(each) for each in always]
-        for task in tasks:
-            task.add_done_callback(_say_why)
-        yield
-        for task in tasks:
-            task.cancel()
+        async with beside(*always):
+            yield
 
     return Starlette(
         routes=[*git.routes(), *hooks.routes(), *pages.routes()],
@@ -87,12 +84,6 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
         middleware=pages.middleware(),
         lifespan=lifespan,
     )
-
-
-def _say_why(task: "asyncio.Task[None]") -> None:
-    """What is to go on always has ended: a mistake of ours."""
-    if not task.cancelled():
-        log.error("a task broke", task=str(task.get_coro()), error=repr(task.exception()))
 
 
 async def serve(settings: Settings, http: socket.socket, ssh: socket.socket | None) -> None:

@@ -91,7 +91,7 @@ class Settings:
     user_streams: int = _setting(100, _count, "most live logs that one user follows at a time; 0: no bound")
     address_streams: int = _setting(20, _count, "most live logs that people without an account follow at a time from one address; 0: no bound")
     user_calls: int = _setting(500, _count, "most invocations that one user waits for at a time (mode=sync); 0: no bound")
-    callback_networks: str = _setting("", _addresses, "addresses or networks, by commas, that callbacks and notifications may reach although they are not on the public internet (10.0.0.0/8)")
+    callback_networks: str = _setting("", _addresses, "addresses or networks, by commas, that callbacks, notifications and what asks forges (upstreams) may reach although they are not on the public internet (10.0.0.0/8)")
     smtp_url: str = _setting("", _smtp, "server that takes mail about runs: smtp://USER:PASSWORD@HOST:587 (with STARTTLS where it is offered, always for a password), or smtps://…; default: no mail is sent")
     mail_from: str = _setting("", _mail_sender, "sender of mail; default: hermes@ and the host of HERMES_URL")
     maintenance: float = _setting(600.0, parse_span_s, "how long a repository is left alone after a push before it is packed anew")

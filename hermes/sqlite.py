@@ -92,16 +92,16 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
 
 class _Connection(AsyncAdapt_aiosqlite_connection):
-    __slots__ = ("_begun", "_to_say")
+    __slots__ = ("_to_say",)
     _cursor_cls = _Cursor
 
     def __init__(self, dbapi: Any, connection: Any) -> None:
         super().__init__(dbapi, connection)
-        self._begun = self._to_say = ""
+        self._to_say = ""
 
     def begin(self, words: str) -> None:
         """To be said before the next statement."""
-        self._begun = self._to_say = words
+        self._to_say = words
 
     def take_begin(self) -> str:
         """What is still to be said."""
@@ -114,14 +114,12 @@ class _Connection(AsyncAdapt_aiosqlite_connection):
             super().commit()
 
     def rollback(self) -> None:
-        """Where nothing was written, the next statement simply comes after it."""
+        """Nobody waits for it, and so nobody is cancelled amid: the next statement simply comes after it."""
         if self.take_begin():
             return
         driver: Any = self._connection
-        if driver._connection and self._begun == TO_READ:
+        if driver._connection:
             driver._tx.put_nowait((None, driver._connection.rollback))
-        else:
-            super().rollback()
 
 
 class _Driver(AsyncAdapt_aiosqlite_dbapi):

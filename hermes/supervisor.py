@@ -21,6 +21,7 @@ from hermes.reconcile import keep_reconciling
 from hermes.room import FULL, is_full
 from hermes.signs import Signs
 from hermes.tables import Build, Rank
+from hermes.tasks import beside
 
 W = TypeVar("W", bound=Build | Rank)
 _RETRY_IN_S = 3.0
@@ -92,32 +93,34 @@ class Supervisor(Generic[W]):
         if self._adopt is not None:
             self._begin(await self._adopt())
         await sweep_once(self.context, self.executor, self.table)
-        side = [
-            asyncio.create_task(self._keep_leases(), name="leases"),
-            asyncio.create_task(self._signs().keep(), name="signs"),
-            asyncio.create_task(keep_reconciling(self.context), name="reconcile"),
-            asyncio.create_task(keep_sweeping(self.context, self.executor, self.table), name="sweep"),
-            asyncio.create_task(_ring_when(stop, self._bell.ring), name="stop"),
-            asyncio.create_task(_ring_when(stop.again, self._bell.ring), name="stop at once"),
-        ]
+        side = (
+            self._keep_leases(),
+            self._signs().keep(),
+            keep_reconciling(self.context),
+            keep_sweeping(self.context, self.executor, self.table),
+            _ring_when(stop, self._bell.ring),
+            _ring_when(stop.again, self._bell.ring),
+        )
+        async with beside(*side):
+            try:
+                await self._keep_looking(stop)
+                if self.context.settings.stop == "drain":
+                    await self._drain(stop.again)
+            finally:
+                why = self._farewell()
+                for job in self.jobs:
+                    job.ask_to_stop(why)
+                await asyncio.gather(*self._jobs.values())
+
+    async def _keep_looking(self, stop: StopEvent) -> None:
         rang = True
-        try:
-            while not stop.is_set():
-                try:
-                    claimed = await self._look()
-                    self.missed_rings += 0 if rang else sum(not job.row.not_before for job in claimed)
-                except Unavailable as error:
-                    log.warning("cannot look for work", error=str(error))
-                rang = await self._bell.wait(self.context.settings.poll)
-            if self.context.settings.stop == "drain":
-                await self._drain(stop.again)
-        finally:
-            why = self._farewell()
-            for job in self.jobs:
-                job.ask_to_stop(why)
-            await asyncio.gather(*self._jobs.values())
-            for task in side:
-                task.cancel()
+        while not stop.is_set():
+            try:
+                claimed = await self._look()
+                self.missed_rings += 0 if rang else sum(not job.row.not_before for job in claimed)
+            except Unavailable as error:
+                log.warning("cannot look for work", error=str(error))
+            rang = await self._bell.wait(self.context.settings.poll)
 
     def _farewell(self) -> Stop:
         if self.context.settings.stop != "leave" or self.table is not Rank or not self._jobs:

@@ -1,6 +1,5 @@
 """The runner: owns this machine's GPUs and CPUs, claims ranks that fit its free slots, and does them."""
 
-import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +18,7 @@ from hermes.queue import CHANGED
 from hermes.settings import Settings
 from hermes.supervisor import Supervisor
 from hermes.tables import Rank, Run
+from hermes.tasks import beside
 from runner.adoption import adopt_ranks
 from runner.claims import Claims
 from runner.description import Description
@@ -53,16 +53,11 @@ async def serve(context: Context, stop: StopEvent) -> None:
     description = Description(context, executor.name, capacity, gpus)
     await description.write()
     await context.doorbell.ring(CHANGED)
-    side = [
-        asyncio.create_task(description.keep()),
-        asyncio.create_task(hygiene.keep_listening()),
-        *(asyncio.create_task(each.keep()) for each in (foresight, warm) if executor.name != UNFENCED),
-    ]
+    ahead = [each.keep() for each in (foresight, warm) if executor.name != UNFENCED]
     try:
-        await supervisor.run(stop)
+        async with beside(description.keep(), hygiene.keep_listening(), *ahead):
+            await supervisor.run(stop)
     finally:
-        for task in side:
-            task.cancel()
         await executor.close()
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_a_run_is_followed_again_from_its_first_byte(alice: Person, ran: Pushed)
         assert {"first", "last"} <= set(again.lines), again.output
         assert f"/runs/{number}" in again.output
     assert set(alice.refs("ssh-ran")) == {"refs/heads/main"}
+
+
+def test_a_run_is_followed_by_a_client_whose_pack_comes_late(
+    alice: Person, ran: Pushed, tmp_path: Path
+) -> None:
+    """The answer is over before git has sent it all: who hangs up then makes git say that the push failed."""
+    git = tmp_path / "git"
+    late = f'{shutil.which("git")} "$@" | {{ dd bs=12 count=1 status=none; sleep 1; cat; }}'
+    git.write_text(f"#!/bin/sh\n{late}\n")
+    git.chmod(0o755)
+    ref = f"HEAD:refs/follow/{run_number(ran)}"
+    again = alice.push(ran.tree, "ssh-ran", refs=(ref,), env={"GIT_EXEC_PATH": str(tmp_path)})
+    assert again.code == 0 and "last" in again.lines, again.output
 
 
 def test_an_unknown_run_is_not_followed(alice: Person, ran: Pushed) -> None:
