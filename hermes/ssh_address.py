@@ -9,7 +9,7 @@ from hermes.errors import UserError
 
 _USER, PORT = "git", 22
 _FORM = re.compile(
-    r"(?:ssh://)?"
+    r"(?:ssh://|(?!\w+://))"
     r"(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9][A-Za-z0-9.-]{0,252})"
     r"(?::(?P<port>[0-9]{1,5}))?"
