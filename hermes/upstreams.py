@@ -1,7 +1,8 @@
 """A repository elsewhere (GitHub, Gitea, Forgejo, GitLab) that one of ours follows: at most one for each.
 
-Its commits come by webhook or are found by polling, and are fetched from `url` alone, whatever a message
-says. The webhook's secret, the token and the deploy key are kept in hermes.sealed."""
+Its commits come by webhook or are found by polling, and are fetched from `url` alone, or with a deploy key
+from the same repository at `ssh`, whatever a message says. The webhook's secret, the token and the deploy key
+are kept in hermes.sealed."""
 
 import re
 import secrets
@@ -53,6 +54,9 @@ class Upstream(Base):
     denied_at: Mapped[
         float | None
     ]  # since then its token is no good: nothing is reported until there is a new one
+    ssh: Mapped[str] = mapped_column(default="")  # hermes.ssh_address: fetched from there; "": by HTTPS
+    host_key: Mapped[str] = mapped_column(default="")  # of that server; "": what its forge has published
+    public_key: Mapped[str] = mapped_column(default="")  # of its deploy key
 
     @property
     def url(self) -> str:

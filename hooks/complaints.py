@@ -22,6 +22,19 @@ def complaint(said: str, most_bytes: int) -> HermesError:
     return Unavailable(_last_line(said))
 
 
+def ssh_complaint(theirs: str) -> HermesError | None:
+    """What an SSH server says to who may sign in and gets no repository; None: nothing that tells more."""
+    if re.search(_NO_REPOSITORY, theirs):
+        words = "there is no such repository, or the deploy key may not read it"
+        return Refused(words, _CONNECT_ANEW)
+    return None
+
+
+#: GitHub; GitLab; Gitea and Forgejo (two each); git's own upload-pack.
+_NO_REPOSITORY = (
+    r"Repository not found|project you were looking for could not be found|Cannot find repository"
+    r"|is not authorized to read|does not appear to be a git repository"
+)
 #: Messages of git 2.30 to 2.51, whose language is C.
 _FINAL = (
     (

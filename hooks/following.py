@@ -16,10 +16,13 @@ from hermes.process import Context
 from hermes.pushes import RefUpdate
 from hermes.refs import NOTHING, PULLS, RELEASES, TAGS
 from hermes.secret_keys import key_file
+from hermes.ssh_address import read_address
 from hermes.tables import Push
 from hermes.taking import Offer, Take, Taken
 from hermes.threads import in_thread
-from hermes.upstreams import TOKEN, Upstream, sealed_of, upstream_of
+from hermes.upstreams import DEPLOY_KEY, TOKEN, Upstream, sealed_of, upstream_of
+from hooks.https import Https
+from hooks.over_ssh import OverSsh
 from hooks.remote import Remote
 
 
@@ -87,10 +90,17 @@ class Following:
 
 
 async def remote_of(context: Context, upstream: Upstream) -> Remote:
-    """With its token. Raises Unavailable when it cannot be read."""
+    """With its deploy key if it has one, else with its token. Raises Unavailable when that cannot be read,
+    Refused when it is gone."""
+    settings, what = context.settings, DEPLOY_KEY if upstream.ssh else TOKEN
     async with context.database.read() as session:
-        token = await sealed_of(session, key_file(context.settings), upstream.repo_id, TOKEN)
-    return Remote(upstream.kind, upstream.url, token, context.settings)
+        secret = await sealed_of(session, key_file(settings), upstream.repo_id, what)
+    if not upstream.ssh:
+        return Remote(Https(upstream.kind, upstream.url, secret, settings), settings)
+    if not secret:
+        raise Refused("its deploy key is gone", "connect it anew: hermes github connect … --deploy-key")
+    address = read_address(upstream.ssh)
+    return Remote(OverSsh(address, upstream.name, upstream.host_key, secret, settings), settings)
 
 
 def refs_here(repo: Path, *patterns: str) -> dict[str, str]:

@@ -41,6 +41,7 @@ class There:
     statuses: list[Row] = field(default_factory=list)
     hooks: list[Row] = field(default_factory=list)
     comments: list[Row] = field(default_factory=list)
+    keys: list[Row] = field(default_factory=list)  # deploy keys
     pulls: dict[int, Row] = field(default_factory=dict)
 
     def states(self, sha: str) -> list[str]:
@@ -67,6 +68,7 @@ class Forge(ThreadingHTTPServer):
         self.page_size = 30
         self.git_url = ""  # who answers to git, at the same address
         self.folder = Path()  # of its repository
+        self.ssh = ""  # `git@localhost:2222`, where it says that it answers to SSH
         self.more_heads: dict[str, str] = {}  # of every answer
         self.ids = itertools.count(101)
         self.one_by_one = threading.Lock()
@@ -225,7 +227,9 @@ class _Handler(BaseHTTPRequestHandler):
         scopes = self.server.tokens.get(self._token)
         heads = () if scopes is None else (("X-OAuth-Scopes", scopes),)
         level = 40 if there.permissions["admin"] else 30 if there.permissions["push"] else 10
+        ssh_url = f"ssh://{self.server.ssh}/{there.name}.git" if self.server.ssh else ""
         gitlab = {
+            "ssh_url_to_repo": ssh_url,
             "path_with_namespace": there.name,
             "visibility": "private" if there.private else "public",
             "permissions": {"project_access": {"access_level": level}, "group_access": None},
@@ -233,6 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "/api/v4/" in self.path:
             return Answer(200, gitlab, heads)
         said = {"full_name": there.name, "private": there.private, "permissions": there.permissions}
+        said["ssh_url"] = ssh_url
         return Answer(200, said, heads)
 
     def status(self, body: Any, name: str, sha: str) -> Answer:
@@ -271,6 +276,30 @@ class _Handler(BaseHTTPRequestHandler):
         if there is None or number not in [str(hook["id"]) for hook in there.hooks]:
             return _MISSING
         there.hooks = [hook for hook in there.hooks if str(hook["id"]) != number]
+        return Answer(204)
+
+    def list_keys(self, body: Any, name: str) -> Answer:
+        there = self._there(name)
+        return self._page(there.keys) if there and there.permissions["admin"] else _MISSING
+
+    def make_key(self, body: Any, name: str) -> Answer:
+        there = self._there(name)
+        if there is None or not there.permissions["admin"]:
+            return _MISSING
+        words = [each["key"].split()[:2] for every in self.server.there.values() for each in every.keys]
+        if body["key"].split()[:2] in words:
+            return Answer(
+                422, {"message": "Validation Failed", "errors": [{"message": "key is already in use"}]}
+            )
+        row = body | {"id": next(self.server.ids), "key": " ".join(body["key"].split()[:2])}
+        there.keys.append(row)
+        return Answer(201, row)
+
+    def remove_key(self, body: Any, name: str, number: str) -> Answer:
+        there = self._there(name)
+        if there is None or number not in [str(each["id"]) for each in there.keys]:
+            return _MISSING
+        there.keys = [each for each in there.keys if str(each["id"]) != number]
         return Answer(204)
 
     def pull(self, body: Any, name: str, number: str) -> Answer:
@@ -315,6 +344,9 @@ _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (f"POST {_GITHUB}/hooks", _Handler.make_hook),
     (f"PATCH {_GITHUB}/hooks/(\\d+)", _Handler.change_hook),
     (f"DELETE {_GITHUB}/hooks/(\\d+)", _Handler.remove_hook),
+    (f"GET {_GITHUB}/keys", _Handler.list_keys),
+    (f"POST {_GITHUB}/keys", _Handler.make_key),
+    (f"DELETE {_GITHUB}/keys/(\\d+)", _Handler.remove_key),
     (f"GET {_GITHUB}/pulls/(\\d+)", _Handler.pull),
     (f"GET {_GITHUB}/issues/(\\d+)/comments", _Handler.list_comments),
     (f"POST {_GITHUB}/issues/(\\d+)/comments", _Handler.comment),
@@ -325,6 +357,9 @@ _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (f"POST {_GITLAB}/hooks", _Handler.make_hook),
     (f"PUT {_GITLAB}/hooks/(\\d+)", _Handler.change_hook),
     (f"DELETE {_GITLAB}/hooks/(\\d+)", _Handler.remove_hook),
+    (f"GET {_GITLAB}/deploy_keys", _Handler.list_keys),
+    (f"POST {_GITLAB}/deploy_keys", _Handler.make_key),
+    (f"DELETE {_GITLAB}/deploy_keys/(\\d+)", _Handler.remove_key),
     (f"GET {_GITLAB}/merge_requests/(\\d+)", _Handler.pull),
     (f"GET {_GITLAB}/merge_requests/(\\d+)/notes", _Handler.list_comments),
     (f"POST {_GITLAB}/merge_requests/(\\d+)/notes", _Handler.comment),

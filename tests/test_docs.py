@@ -113,7 +113,8 @@ def resolve(words: list[str], line: str) -> None:
         found = command.get_command(context, words.pop(0))
         assert found is not None, line
         command = found
-    known = {option for parameter in command.get_params(context) for option in parameter.opts}
+    parameters = command.get_params(context)
+    known = {option for each in parameters for option in (*each.opts, *each.secondary_opts)}
     assert not {word for word in words if word.startswith("-") and word != "-"} - known, line
 
 

@@ -11,6 +11,7 @@ import pytest
 from hermes.errors import Refused, Unavailable
 from hermes.git import git_env, init_bare
 from hermes.settings import Settings
+from hooks.https import Https
 from hooks.remote import Remote
 from tests.forge import Forge, open_forge
 from tests.programs import command_lines
@@ -38,7 +39,11 @@ def tree(forge: Forge, tmp_path: Path) -> WorkTree:
 @pytest.fixture
 def remote(forge: Forge, tmp_path: Path) -> Remote:
     settings = Settings(data=tmp_path, callback_networks="127.0.0.1/32", push_size=1 << 20)
-    return Remote("github", f"{forge.url}/octo/pi.git", "", settings)
+    return remote_at(f"{forge.url}/octo/pi.git", settings)
+
+
+def remote_at(url: str, settings: Settings) -> Remote:
+    return Remote(Https("github", url, "", settings), settings)
 
 
 @pytest.fixture
@@ -121,13 +126,13 @@ async def test_nobody_sends_us_elsewhere(remote: Remote, forge: Forge, tree: Wor
 )
 async def test_addresses_that_are_not_connected_to(remote: Remote, url: str, words: str) -> None:
     with pytest.raises(Refused, match=words):
-        await replace(remote, url=url).refs()
+        await remote_at(url, remote.settings).refs()
 
 
 @pytest.mark.parametrize("url", ["file:///etc", "ext::sh -c id", "ssh://127.0.0.1/x", "/etc"])
 async def test_no_other_protocol_is_spoken(remote: Remote, url: str) -> None:
     with pytest.raises((Refused, Unavailable)):
-        await replace(remote, url=url).refs()
+        await remote_at(url, remote.settings).refs()
 
 
 def test_git_connects_to_the_address_that_it_is_given(forge: Forge, tree: WorkTree) -> None:
@@ -141,4 +146,4 @@ def test_git_connects_to_the_address_that_it_is_given(forge: Forge, tree: WorkTr
 
 async def test_a_name_that_is_not_known_passes_perhaps(remote: Remote) -> None:
     with pytest.raises(Unavailable, match="is not known"):
-        await replace(remote, url="https://forge.invalid/octo/pi.git").refs()
+        await remote_at("https://forge.invalid/octo/pi.git", remote.settings).refs()

@@ -17,7 +17,8 @@ _HOW = 'send {"name": "octocat/hello-world", "token": "…"} as JSON'
 
 class FollowedAnswer(BaseModel):
     """What is followed, and how that goes; no answer has the token. `error`: of the last fetch,
-    `report_error`: of the last report, "" where it went well."""
+    `report_error`: of the last report, "" where it went well. `ssh`: from where it is fetched with a deploy
+    key, "": over HTTPS; `public_key`: that key; `host_keys`: fingerprints by which that server is known."""
 
     repo: str
     kind: str
@@ -31,6 +32,9 @@ class FollowedAnswer(BaseModel):
     created_at: float
     delivered_at: float | None
     polled_at: float | None
+    ssh: str
+    public_key: str
+    host_keys: list[str]
 
 
 class UpstreamList(BaseModel):
@@ -41,18 +45,22 @@ class UpstreamList(BaseModel):
 
 class ConnectedAnswer(FollowedAnswer):
     """What came of it. `webhook`: `made`, `updated`, or `by hand`: then `steps` say how and `secret` is the
-    webhook's; `lacks`: what the token may not do."""
+    webhook's; `lacks`: what the token may not do. `deploy_key`: `made`, `there`, `by hand`, or "" without
+    one; `host_key`: how it is believed: `published`, `first seen`, `known` or `confirmed`."""
 
     webhook: str
     lacks: list[str]
     steps: list[str]
     secret: str
+    deploy_key: str
+    host_key: str
 
 
 class UpstreamGone(BaseModel):
-    """It is followed no more; `webhook`: what became of its webhook, in words."""
+    """It is followed no more; `webhook`, `deploy_key`: what became of them, in words."""
 
     webhook: str
+    deploy_key: str
 
 
 class UpstreamWish(Body):
@@ -65,6 +73,11 @@ class UpstreamWish(Body):
         None, max_length=4096, description="what the forge has made for this; it is sealed"
     )
     by_hand: bool = Field(False, description="a person makes the webhook, the answer says how")
+    deploy_key: bool | None = Field(
+        None, description="fetch over SSH with a key for this alone; left out: as it was"
+    )
+    ssh: str = Field("", max_length=400, description="where: git@forge.example.org:2222")
+    host_key: str = Field("", max_length=100, description="which it must show: SHA256:…")
 
 
 def upstream_fields(found: Found, ours: Ours) -> dict[str, Any]:
@@ -83,6 +96,9 @@ def upstream_fields(found: Found, ours: Ours) -> dict[str, Any]:
         "created_at": row.created_at,
         "delivered_at": row.delivered_at,
         "polled_at": row.polled_at,
+        "ssh": row.ssh,
+        "public_key": row.public_key,
+        "host_keys": found.host_keys,
     }
 
 
@@ -111,9 +127,9 @@ class ConnectApi:
     async def disconnect_upstream(self, asked: Asked, owner: Name, repo: Name) -> UpstreamGone:
         """Follow nothing any more; what has come of it stays.
 
-        Its webhook is removed there, if the token may, and the token here."""
-        ours = Ours(owner, repo)
-        return UpstreamGone(webhook=await self._connecting.disconnect(asked.user, asked.by, ours))
+        Its webhook and its deploy key are removed there, if the token may, and the token here."""
+        left = await self._connecting.disconnect(asked.user, asked.by, Ours(owner, repo))
+        return UpstreamGone(**left._asdict())
 
 
 def _answer(done: Connected, ours: Ours) -> ConnectedAnswer:
@@ -122,6 +138,8 @@ def _answer(done: Connected, ours: Ours) -> ConnectedAnswer:
         "lacks": done.lacks,
         "steps": done.steps,
         "secret": done.secret,
+        "deploy_key": done.deploy_key,
+        "host_key": done.host_key,
     }
     return ConnectedAnswer(**upstream_fields(done.found, ours), **more)
 
@@ -133,7 +151,8 @@ def _read(body: dict[str, Any]) -> Wish:
     except ValidationError as error:
         where = ", ".join(".".join(map(str, each["loc"])) or each["msg"] for each in error.errors())
         raise UserError(f"the body is not as it should be: {where[:200]}", _HOW) from None
-    return Wish(place_of(wish.kind, wish.name, wish.url), checked_token(wish.token), wish.by_hand)
+    place, token = place_of(wish.kind, wish.name, wish.url), checked_token(wish.token)
+    return Wish(place, token, wish.by_hand, wish.deploy_key, wish.ssh, wish.host_key)
 
 
 def checked_token(token: str | None) -> str | None:

@@ -1,18 +1,18 @@
 """A repository of ours is made to follow one elsewhere: row, secrets and webhook, for pages and the API."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 
 from hermes.arrivals import ARRIVALS, Arrival, put
 from hermes.audit import Actor, write_down
 from hermes.cause import Cause
-from hermes.errors import NotFound, TooMany, UserError
-from hermes.forges.base import Forge, Hook, Seen
-from hermes.forges.open import NAMES, hook_steps, open_forge, token_steps
-from hermes.forges.talk import Denied, Limited
+from hermes.errors import NotFound
+from hermes.forges.base import Hook, Seen
+from hermes.forges.open import open_forge
+from hermes.host_keys import fingerprints
 from hermes.journal import log
-from hermes.outward import Undelivered, check_url, parse_networks
+from hermes.outward import check_url, parse_networks
 from hermes.queue import CHANGED
 from hermes.reports import tell_again
 from hermes.repos import (
@@ -28,6 +28,7 @@ from hermes.sealed import Sealed, seal, unseal
 from hermes.secret_keys import key_file
 from hermes.tables import Repo, User
 from hermes.upstreams import (
+    DEPLOY_KEY,
     HOOK_SECRET,
     TOKEN,
     Place,
@@ -40,8 +41,28 @@ from hermes.upstreams import (
     sealed_of,
     upstream_of,
 )
-from web.connected import Connected, Found, Ours, Wish, found_place
+from web.connected import Connected, Found, Left, Ours, Wish, found_place
+from web.registering import BY_HAND, Made, Registering
 from web.site import Site
+from web.ssh_access import SshAccess, agree, is_wanted
+
+
+@dataclass(frozen=True)
+class _Agreed:
+    """What is written down."""
+
+    wish: Wish
+    reports: bool
+    access: SshAccess | None
+
+    @property
+    def words(self) -> str:
+        """For the audit log."""
+        words = f"{self.wish.place.base_url}/{self.wish.place.name}"
+        if self.access is None:
+            return words
+        shown = ", ".join(fingerprints(self.access.address, self.access.host_key))
+        return f"{words} over SSH from {self.access.address}, host key {self.access.how}: {shown}"
 
 
 class Connecting:
@@ -52,6 +73,7 @@ class Connecting:
         self._context = site.context
         self._database = site.context.database
         self._key = key_file(site.context.settings)
+        self._allowed = parse_networks(site.context.settings.callback_networks)
 
     async def find(self, user: User, ours: Ours) -> Found:
         """Raises NotFound, Refused."""
@@ -102,47 +124,61 @@ class Connecting:
     async def connect(self, user: User, by: Actor, ours: Ours, wish: Wish) -> Connected:
         """Raises UserError; then nothing has changed."""
         await self.may(user, ours)
-        check_url(wish.place.api_url, parse_networks(self._context.settings.callback_networks))
+        check_url(wish.place.api_url, self._allowed)
         was = await self._now(ours)
-        is_same = was is not None and _is_same(found_place(was), wish.place)
-        if was is not None and is_same:
-            wish = replace(wish, place=found_place(was))
+        same = was if was is not None and _is_same(found_place(was), wish.place) else None
+        if same is not None:
+            wish = replace(wish, place=found_place(same))
         token = wish.token or ""
-        if wish.token is None and was is not None and is_same:
-            token = await self._sealed(was.repo_id, TOKEN)
-        seen = await self._look(self._forge(wish.place, token)) if token else None
+        if wish.token is None and same is not None:
+            token = await self._sealed(same.repo_id, TOKEN)
+        seen = await self._at(wish.place, token).look()
         if seen is not None and seen.name.lower() == wish.place.name.lower():
             wish = replace(wish, place=wish.place._replace(name=seen.name))  # capitals as they are there
-        if was is not None and not is_same:
+        access = await self._access(ours, wish, same, seen)
+        if was is not None and same is None:
             await self._leave(was, ours)
-        secret = await self._store(user, by, ours, wish, bool(token))
-        hook = Hook(self._hook_url(wish.place.kind, ours), secret)
-        webhook, lacks = await self._make_hook(wish, token, hook)
+        gone = ""
+        if same is not None and access is None:
+            gone = await self._at(wish.place, token).remove_key(same.public_key)
+        secret = await self._store(user, by, ours, _Agreed(wish, bool(token), access))
+        at, hook = self._at(wish.place, token), Hook(self._hook_url(wish.place.kind, ours), secret)
+        webhook = await at.make_hook(hook, wish.by_hand)
+        key = await at.make_key(self._title(ours), access.key, wish.by_hand) if access else Made("")
+        if access is None or not access.is_new or key.how != BY_HAND:  # else its key is not there yet
+            await self._look_at_all(user, ours)
         await self._context.doorbell.ring(CHANGED, ARRIVALS)
-        steps: list[str] = [] if token else token_steps(wish.place)
-        if webhook == "by hand":
-            steps += hook_steps(wish.place, hook.url, secret)
-        lacks = (*(seen.lacks if seen else ()), *lacks)
-        found = await self.find(user, ours)
-        return Connected(found, webhook, lacks, tuple(steps), secret if webhook == "by hand" else "")
+        return Connected(
+            await self.find(user, ours),
+            webhook.how,
+            (*(seen.lacks if seen else ()), *webhook.lacks, *key.lacks),
+            (*at.token_steps(), *webhook.steps, *key.steps, *filter(None, [gone])),
+            secret if webhook.how == BY_HAND else "",
+            key.how,
+            access.how if access else "",
+        )
 
-    async def disconnect(self, user: User, by: Actor, ours: Ours) -> str:
-        """What was done there, in words. Raises NotFound, Refused."""
+    async def disconnect(self, user: User, by: Actor, ours: Ours) -> Left:
+        """What was done there. Raises NotFound, Refused."""
         found = await self.find(user, ours)
         place = found_place(found.upstream)
-        words = await self._leave(found.upstream, ours)
+        left = await self._leave(found.upstream, ours)
         async with self._database.write() as session:
             await disconnect(session, found.upstream.repo_id)
             write_down(session, by, "upstream disconnected", ours.whole, f"{place.base_url}/{place.name}")
         log.info("upstream disconnected", repo=ours.whole, by=user.name)
-        return words
+        return left
 
     def _hook_url(self, kind: str, ours: Ours) -> str:
         return hook_url(self._context.settings.public_url, kind, ours.owner, ours.name)
 
-    def _forge(self, place: Place, token: str) -> Forge:
-        allowed = parse_networks(self._context.settings.callback_networks)
-        return open_forge(place, token, allowed, self._site.gates)
+    def _title(self, ours: Ours) -> str:
+        """Of a deploy key, for who reads the settings there."""
+        return f"Hermes: {ours.whole} at {self._context.settings.public_url}"[:200]
+
+    def _at(self, place: Place, token: str) -> Registering:
+        forge = open_forge(place, token, self._allowed, self._site.gates) if token else None
+        return Registering(place, forge)
 
     async def _sealed(self, repo_id: int, what: str) -> str:
         async with self._database.read() as session:
@@ -153,58 +189,51 @@ class Connecting:
             repo = await find_repo(session, ours.owner, ours.name)
             return await upstream_of(session, repo.id) if repo else None
 
-    async def _leave(self, upstream: Upstream, ours: Ours) -> str:
-        """Its webhook is taken away there, if that can be: in words."""
+    async def _look_at_all(self, user: User, ours: Ours) -> None:
+        """At all of its branches, at once."""
+        async with self._database.write() as session:
+            repo = await find_repo(session, ours.owner, ours.name)
+            upstream = await upstream_of(session, repo.id) if repo else None
+            if upstream is not None:
+                put(session, _first_look(upstream, user))
+
+    async def _access(
+        self, ours: Ours, wish: Wish, same: Upstream | None, seen: Seen | None
+    ) -> SshAccess | None:
+        """None: it is fetched over HTTPS. Raises UserError."""
+        if not is_wanted(wish, same):
+            return None
+        private = await self._sealed(same.repo_id, DEPLOY_KEY) if same else ""
+        return await agree(wish, same, seen, private, self._allowed, ours)
+
+    async def _leave(self, upstream: Upstream, ours: Ours) -> Left:
+        """What is ours is taken away there, if that can be."""
         place, token = found_place(upstream), await self._sealed(upstream.repo_id, TOKEN)
-        return await self._remove_hook(place, token, self._hook_url(place.kind, ours))
+        at = self._at(place, token)
+        webhook = await at.remove_hook(self._hook_url(place.kind, ours))
+        return Left(webhook, await at.remove_key(upstream.public_key))
 
-    async def _look(self, forge: Forge) -> Seen:
-        try:
-            return await forge.look()
-        except Undelivered as error:
-            raise _as_user_error(error) from None
-
-    async def _store(self, user: User, by: Actor, ours: Ours, wish: Wish, reports: bool) -> str:
+    async def _store(self, user: User, by: Actor, ours: Ours, agreed: _Agreed) -> str:
         """In one transaction; returns the secret of its webhook."""
-        place = wish.place
+        wish, place, access = agreed.wish, agreed.wish.place, agreed.access
         async with self._database.write() as session:
             repo = await get_or_make_writable(session, user, ours.owner, ours.name)
-            given = {} if wish.token is None else {TOKEN: wish.token}
+            given = {DEPLOY_KEY: access.key.private if access else ""}
+            given |= {} if wish.token is None else {TOKEN: wish.token}
             upstream = await connect(session, self._key, repo.id, user.id, place, given)
+            upstream.ssh = str(access.address) if access else ""
+            upstream.host_key = access.host_key if access else ""
+            upstream.public_key = access.key.public if access else ""
             name = sealed_name(repo.id, HOOK_SECRET)
             secret = await unseal(session, self._key, name)
             if not secret:
                 secret = make_hook_secret()
                 await seal(session, self._key, name, secret)
-            upstream.reports = reports
+            upstream.reports = agreed.reports
             await tell_again(session, upstream)
-            put(session, _first_look(upstream, user))
-            write_down(session, by, "upstream connected", ours.whole, f"{place.base_url}/{place.name}")
+            write_down(session, by, "upstream connected", ours.whole, agreed.words)
         log.info("upstream connected", repo=ours.whole, by=user.name, kind=place.kind, name=place.name)
         return secret
-
-    async def _make_hook(self, wish: Wish, token: str, hook: Hook) -> tuple[str, tuple[str, ...]]:
-        """`made`, `updated` or `by hand`, and why it could not be made."""
-        if wish.by_hand or not token:
-            return "by hand", ()
-        try:
-            is_new = await self._forge(wish.place, token).put_hook(hook)
-        except Undelivered as error:
-            return "by hand", (f"the webhook: {error}",)
-        return "made" if is_new else "updated", ()
-
-    async def _remove_hook(self, place: Place, token: str, url: str) -> str:
-        forge = NAMES[place.kind]
-        by_hand = f"remove the webhook in the settings of {place.base_url}/{place.name}"
-        if not token:
-            return f"there is no token: {by_hand}"
-        try:
-            there_was = await self._forge(place, token).remove_hook(url)
-        except Undelivered as error:
-            return f"{error}: {by_hand}"
-        return (
-            f"its webhook is removed at {forge}" if there_was else f"there was no webhook of ours at {forge}"
-        )
 
 
 def _first_look(upstream: Upstream, user: User) -> Arrival:
@@ -217,11 +246,3 @@ def _first_look(upstream: Upstream, user: User) -> Arrival:
 def _is_same(was: Place, wished: Place) -> bool:
     """Whatever the capitals of its name: forges take them for small letters."""
     return was[::2] == wished[::2] and was.name.lower() == wished.name.lower()
-
-
-def _as_user_error(error: Undelivered) -> UserError:
-    if isinstance(error, Limited):
-        return TooMany(str(error), error.wait_s or 0.0)
-    if isinstance(error, Denied):
-        return UserError(str(error), error.hint)
-    return UserError(str(error), "is its address right? Try again, or connect it without a token")

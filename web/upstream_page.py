@@ -59,8 +59,8 @@ class UpstreamPage:
                 made = await self._connecting.connect(asked.user, by, asked.ours, _wish(asked.typed))
                 return await self._page(request, asked, Outcome("upstream"), made)
             if do == "disconnect":
-                words = await self._connecting.disconnect(asked.user, by, asked.ours)
-                return await self._page(request, asked, Outcome("gone", secret=words))
+                left = await self._connecting.disconnect(asked.user, by, asked.ours)
+                return await self._page(request, asked, Outcome("gone", secret=left.words))
         except UserError as error:
             typed = {name: value for name, value in asked.typed.items() if name != "token"}
             return await self._page(request, asked, Outcome("upstream", error, typed))
@@ -116,7 +116,9 @@ def _wish(typed: Mapping[str, str]) -> Wish:
     """Raises UserError."""
     kind, url = typed.get("kind", "github"), typed.get("url", "").strip()
     place = place_of(kind, typed.get("name", "").strip(), url)
-    return Wish(place, checked_token(typed.get("token", "").strip() or None), "by_hand" in typed)
+    token = checked_token(typed.get("token", "").strip() or None)
+    ssh, host_key = (typed.get(name, "").strip() for name in ("ssh", "host_key"))
+    return Wish(place, token, "by_hand" in typed, "deploy_key" in typed, ssh, host_key)
 
 
 def routes(site: Site) -> list[Route]:

@@ -40,7 +40,24 @@ def github() -> None:
 @click.option(
     "--kind", type=click.Choice(_KINDS), default="github", help="What is there; Forgejo is as gitea."
 )
-@click.option("--by-hand", is_flag=True, help="Make no webhook: say how to make it.")
+@click.option("--by-hand", is_flag=True, help="Make nothing there: say how to make it.")
+@click.option(
+    "--deploy-key/--no-deploy-key",
+    default=None,
+    help="Fetch over SSH with a key made for this repository alone, which may read it; or over HTTPS again.",
+)
+@click.option(
+    "--ssh",
+    metavar="[USER@]HOST[:PORT]",
+    default="",
+    help="Where it answers to SSH; default: as the forge says.",
+)
+@click.option(
+    "--host-key",
+    metavar="SHA256:…",
+    default="",
+    help="The host key it must show; default: the one that is known.",
+)
 @as_json
 @asks
 def connect(
@@ -52,14 +69,16 @@ def connect(
     kind: str,
     by_hand: bool,
     as_json: bool,
+    **access: Any,
 ) -> None:
     """Let a repository here follow OWNER/REPO there: pushes and pull requests run, results go back.
 
-    Sets up the webhook, keeps the token sealed on the server, says what the token may not do. The repository
+    Sets up the webhook, keeps the token sealed on the server, says what the token may not do. With
+    --deploy-key it is fetched over SSH, and a token is only for the webhook and for results. The repository
     here is made if there is none. Asked for again, all is brought up to date; without a token the one that is
     there stays."""
     ours = repo or _ours(client, there)
-    wish: dict[str, Any] = {"name": there, "kind": kind, "url": url, "by_hand": by_hand}
+    wish: dict[str, Any] = {"name": there, "kind": kind, "url": url, "by_hand": by_hand, **access}
     token = _token(token_file, kind, url, by_hand)
     if token is not None:
         wish["token"] = token
@@ -69,6 +88,7 @@ def connect(
         return
     click.echo(clean(f"{done['repo']} follows {done['url']}"))
     _say_hook(done)
+    _say_key(done)
     for words in done["lacks"]:
         note(clean(f"missing: {words}"))
     click.echo(_token_words(done))
@@ -103,7 +123,8 @@ def disconnect(client: Client, repo: str, yes: bool) -> None:
     if not yes and sys.stdin.isatty():
         click.confirm(clean(f"{was['repo']}: follow {was['url']} no more?"), abort=True, err=True)
     done = client.ask(Call("DELETE", _path(was["repo"])))
-    click.echo(clean(f"{was['repo']} follows {was['url']} no more; {done['webhook']}"))
+    words = "; ".join(each for each in (done["webhook"], done["deploy_key"]) if each)
+    click.echo(clean(f"{was['repo']} follows {was['url']} no more; {words}"))
 
 
 def _path(repo: str) -> str:
@@ -153,7 +174,29 @@ def _say_hook(done: Connected) -> None:
         click.echo(clean(f"its webhook is {done['webhook']}: {done['hook_url']}"))
 
 
+def _say_key(done: Connected) -> None:
+    """Where it is fetched from, if that is not over HTTPS, and what a person has to see to."""
+    if not done["ssh"]:
+        return
+    click.echo(clean(_access_words(done)))
+    how = "is to be added by hand" if done["deploy_key"] == "by hand" else f"is {done['deploy_key']}"
+    click.echo(clean(f"its deploy key {how}: {done['public_key']}"))
+    words = {
+        "published": "its host key is one of those that the forge publishes",
+        "first seen": "its host key is kept as it is first seen; is it the one that its operator names?",
+        "known": "its host key stays the one that is known",
+        "confirmed": "its host key is the one that you have named",
+    }
+    click.echo(clean(f"{words[done['host_key']]}: {', '.join(done['host_keys'])}"))
+
+
+def _access_words(each: Upstream) -> str:
+    return f"fetched over SSH from {each['ssh']} with a deploy key"
+
+
 def _token_words(each: Upstream) -> str:
+    if not each["has_token"] and each["ssh"]:
+        return "there is no token: nothing is reported back"
     if not each["has_token"]:
         return "there is no token: nothing is reported back, and only what is public can be fetched"
     return "results go back as commit statuses" if each["reports"] else "results do not go back"
@@ -163,6 +206,8 @@ def _show(each: Upstream) -> None:
     click.echo(clean(f"{each['repo']} follows {each['url']}"))
     times = (("last webhook", each["delivered_at"]), ("last look", each["polled_at"]))
     click.echo("  " + ", ".join(f"{name} {_when(at)}" for name, at in times))
+    if each["ssh"]:
+        click.echo(f"  {clean(_access_words(each))}")
     click.echo(f"  {_token_words(each)}")
     for words in (each["error"], each["report_error"]):
         if words:

@@ -40,7 +40,8 @@ class Repo(TypedDict):
 
 
 class Upstream(TypedDict):
-    """The repository elsewhere that one here follows; "" as an error: it goes well."""
+    """The repository elsewhere that one here follows; "" as an error: it goes well; "" as `ssh`: it is
+    fetched over HTTPS."""
 
     repo: str
     kind: str
@@ -54,15 +55,21 @@ class Upstream(TypedDict):
     created_at: float
     delivered_at: float | None
     polled_at: float | None
+    ssh: str
+    public_key: str
+    host_keys: list[str]
 
 
 class Connected(Upstream):
-    """What came of connecting it: `webhook` is `made`, `updated` or `by hand`; then `steps` say how."""
+    """What came of connecting it: `webhook` is `made`, `updated` or `by hand`; then `steps` say how. So is
+    `deploy_key`; `host_key` is `published`, `first seen`, `known` or `confirmed`; both "" over HTTPS."""
 
     webhook: str
     lacks: list[str]
     steps: list[str]
     secret: str
+    deploy_key: str
+    host_key: str
 
 
 class Limit(TypedDict):

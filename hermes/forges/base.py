@@ -41,11 +41,13 @@ class Hook:
 
 @dataclass(frozen=True)
 class Seen:
-    """A repository there, as the token shows it; `lacks`: what the token may not do, in words."""
+    """A repository there, as the token shows it; `lacks`: what the token may not do, in words; `ssh_url`:
+    where it is said to be cloned from over SSH."""
 
     name: str
     is_private: bool
     lacks: tuple[str, ...]
+    ssh_url: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,12 @@ class Forge(Protocol):
         """Make it, or bring the one with its address up to date. True: it is new."""
 
     async def remove_hook(self, url: str) -> bool:
+        """Whether there was one."""
+
+    async def put_key(self, title: str, public: str) -> bool:
+        """A deploy key that may read. True: it is new."""
+
+    async def remove_key(self, public: str) -> bool:
         """Whether there was one."""
 
 

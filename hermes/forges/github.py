@@ -53,7 +53,8 @@ class GitHub(Repository):
     async def look(self) -> Seen:
         """Also whether it is still called so: a renamed one is led to by a redirection, and refused."""
         reply = await self.talk.ask("GET", self.at)
-        return Seen(text_of(reply.said, "full_name"), bool(reply.said.get("private")), self._lacks(reply))
+        said, lacks = reply.said, self._lacks(reply)
+        return Seen(text_of(said, "full_name"), bool(said.get("private")), lacks, text_of(said, "ssh_url"))
 
     def _lacks(self, reply: Reply) -> tuple[str, ...]:
         lacks = []

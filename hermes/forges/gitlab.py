@@ -37,6 +37,8 @@ class GitLab(Repository):
 
     login: ClassVar[str] = "username"
     author: ClassVar[str] = "author"
+    keys: ClassVar[str] = "deploy_keys"
+    reads_only: ClassVar[tuple[str, bool]] = ("can_push", False)
 
     @property
     def at(self) -> str:
@@ -55,7 +57,8 @@ class GitLab(Repository):
         if level < _MAINTAINER:
             lacks.append(f"the role Maintainer in {self.name}, which webhooks need")
         name = text_of(said, "path_with_namespace")
-        return Seen(name, text_of(said, "visibility") != "public", tuple(lacks))
+        is_private = text_of(said, "visibility") != "public"
+        return Seen(name, is_private, tuple(lacks), text_of(said, "ssh_url_to_repo"))
 
     async def put_status(self, status: Status) -> None:
         """https://docs.gitlab.com/api/commits: a state that it has already is refused, and is no fault."""

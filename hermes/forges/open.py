@@ -1,4 +1,4 @@
-"""Which kind of forge an upstream is at, and how one makes a webhook and a token there by hand."""
+"""Which kind of forge an upstream is at, and how one makes a token, a webhook, a deploy key there."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -45,8 +45,28 @@ def token_steps(place: Place) -> list[str]:
         ]
     return [
         f"Open {at}/settings/personal-access-tokens/new, and choose only the repository {place.name}.",
-        "Repository permissions: Contents: read. Commit statuses, Pull requests, Webhooks: read and write.",
+        "Repository permissions: Contents: read. Commit statuses, Pull requests, Webhooks: read and write. "
+        "For a deploy key that is added by itself also Administration: read and write.",
         "(Of a classic token: the scopes repo:status and admin:repo_hook; for a private repository repo.)",
+    ]
+
+
+def key_steps(place: Place, title: str, public: str) -> list[str]:
+    """How one adds the deploy key."""
+    at = f"{place.base_url}/{place.name}"
+    if place.kind == "gitlab":
+        return [
+            f"Open {at}/-/settings/repository#js-deploy-keys-settings and add a deploy key.",
+            f"Title: {title}",
+            f"Key: {public}",
+            "Grant write permissions to this key: leave it off.",
+        ]
+    is_github = place.kind == "github"
+    return [
+        f"Open {at}/settings/keys{'/new' * is_github} and add a deploy key.",
+        f"Title: {title}",
+        f"{'Key' if is_github else 'Content'}: {public}",
+        f"{'Allow write access' if is_github else 'Enable write access'}: leave it off.",
     ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
+from hermes.deploy_keys import is_same_key
 from hermes.forges.base import row_id, text_of
 from hermes.forges.talk import Denied, Talk
 
@@ -21,6 +22,8 @@ class Repository(ABC):
     login: ClassVar[str] = "login"  # of a user, what people call them
     author: ClassVar[str] = "user"  # of a comment
     hook_url: ClassVar[tuple[str, ...]] = ("url",)  # where a webhook has its address
+    keys: ClassVar[str] = "keys"  # the path of its deploy keys
+    reads_only: ClassVar[tuple[str, bool]] = ("read_only", True)  # of one that does
 
     @property
     @abstractmethod
@@ -58,6 +61,28 @@ class Repository(ABC):
         """The id of the webhook with this address; "" if there is none."""
         rows = await self._list(f"{self.at}/hooks")
         return next((row_id(row) for row in rows if text_of(row, *self.hook_url) == url), "")
+
+    async def put_key(self, title: str, public: str) -> bool:
+        """One that may write is replaced: none of ours was made so."""
+        path, (name, value) = f"{self.at}/{self.keys}", self.reads_only
+        for row in await self._keys(public):
+            if row.get(name) == value:
+                return False
+            await self.talk.ask("DELETE", f"{path}/{row_id(row)}")
+        await self.talk.ask("POST", path, {"title": title, "key": public, name: value})
+        return True
+
+    async def remove_key(self, public: str) -> bool:
+        """Whether there was one."""
+        found = await self._keys(public)
+        for row in found:
+            await self.talk.ask("DELETE", f"{self.at}/{self.keys}/{row_id(row)}")
+        return bool(found)
+
+    async def _keys(self, public: str) -> list[dict[str, Any]]:
+        """Those there that are this one."""
+        rows = await self._list(f"{self.at}/{self.keys}")
+        return [row for row in rows if is_same_key(text_of(row, "key"), public)]
 
     async def _list(self, path: str) -> list[Any]:
         """All pages, within a bound."""
