@@ -1,7 +1,8 @@
 """Invocations: a warm call against `docker run`, how many are taken a second, and bytes through a program.
 
 warm     a program that does nothing, called with mode=sync over a fresh connection, and by `hermes run` as a
-         process, in turns with `docker run --rm` of the same base image that does nothing either
+         process, in turns with `docker run --rm` of the same base image that does nothing either; each begins
+         when what the last call left to do is done, so that nobody pays for another
 accept   invocations with mode=async by eight clients at a time, and until all have ended; programs without
          an engine, so that the machine is not what is measured
 through  bytes from a client's stdin through `cat` and back, against a pipe on the same machine, and against
@@ -18,15 +19,20 @@ import sys
 import threading
 import time
 from collections import defaultdict
+from functools import partial
 from statistics import median
 from urllib.parse import urlsplit
 
 from bench import _tools
 from bench._tools import IMAGE, Figures, instance, say, scratch, wanted
+from hermes.settings import Settings
+from tests.leftovers import containers
 from tests.service import Service, wait_for
 
 _CASES = {"warm": 20, "accept": 1000, "through": 3}
 _CLIENTS = 8
+_WAITING = Settings().warm
+_REST_S = 0.3  # the engine has things to do after its answers
 _THROUGH_BYTES = 1 << 30
 _MOST_RATIO, _MOST_OVER_S, _LEAST_PER_S, _LEAST_MB_S = 1.2, 0.15, 200.0, 200.0
 _FILES: dict[str, str | bytes] = {
@@ -69,6 +75,18 @@ def _timed(command: list[str], env: dict[str, str] | None = None) -> float:
     return time.monotonic() - began
 
 
+def _rest(service: Service) -> None:
+    """Until the box of the last call is gone, and those of the next calls are started."""
+    boxes = service.data / "spool" / "boxes"
+
+    def rests() -> bool:
+        here, running = [*boxes.iterdir()], containers(service, all_of_them=False)
+        return len(here) == len(containers(service)) == len(running) == _WAITING
+
+    wait_for(rests)
+    time.sleep(_REST_S)
+
+
 def _push(service: Service) -> None:
     pushed = service.push(_FILES, repo="noop")
     assert service.settled(pushed)["state"] == "succeeded", pushed.output
@@ -81,8 +99,18 @@ def _warm(runs: int, figures: Figures) -> None:
         _push(service)
         env = service.environment() | {"HERMES_SERVER": service.url, "HERMES_TOKEN": service.token}
         ours = [sys.executable, "-m", "hermes", "run", f"{service.user}/noop"]
+        for _ in range(_WAITING):
+            _called(service)
+        rivals = {
+            "call": partial(_called, service),
+            "docker_run": partial(_timed, docker),
+            "command": partial(_timed, ours, env),
+        }
         for number in range(-2, runs):
-            once = {"call": _called(service), "docker_run": _timed(docker), "command": _timed(ours, env)}
+            once = {}
+            for name, measured in rivals.items():
+                _rest(service)
+                once[name] = measured()
             if number >= 0:
                 for name, seconds in once.items():
                     samples[name].append(seconds)

@@ -7,13 +7,13 @@ taken."""
 import time
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import JSON, ForeignKey, Index, Integer, func, select, update
+from sqlalchemy import JSON, ForeignKey, Index, Integer, delete, func, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hermes.columns import Base, Json
-from hermes.refs import FOLLOWED, PULLS
+from hermes.refs import FOLLOWED, PULLS, TAGS
 
 ARRIVALS = "arrival"  # a topic of the doorbell
 #: States, in words for pages. What waits, waits for its turn or for its next try.
@@ -66,11 +66,21 @@ class Arrival(Base):
 
 
 class UpstreamHeads(Base):
-    """The branches of a repository that is followed, as they were when they were last seen there."""
+    """The branches and tags of a repository that is followed, as they were when they were last seen there."""
 
     __tablename__ = "upstream_heads"
     repo_id: Mapped[int] = mapped_column(ForeignKey("repo.id"), primary_key=True)
     heads: Mapped[Json] = mapped_column(JSON)  # {ref: commit}
+    tags: Mapped[Json | None] = mapped_column(JSON(none_as_null=True))  # alike; None: not looked at yet
+
+    def keep(self, refs: Json) -> None:
+        """As they are there now. What is as it was is not written again."""
+        tags = {ref: sha for ref, sha in refs.items() if ref.startswith(TAGS)}
+        heads = {ref: sha for ref, sha in refs.items() if ref not in tags}
+        if self.heads != heads:
+            self.heads = heads
+        if self.tags != tags:
+            self.tags = tags
 
 
 def put(session: AsyncSession, arrival: Arrival) -> None:
@@ -132,11 +142,23 @@ def try_again(arrival: Arrival, reason: str) -> None:
 
 
 async def seen(session: AsyncSession, repo_id: int, ref: str, sha: str) -> None:
-    """A branch was looked at there; "": it is gone. Polling goes on from that."""
+    """A branch or a tag was looked at there; "": it is gone. Polling goes on from that."""
     row = await session.get(UpstreamHeads, repo_id)
-    if row is not None:
-        heads = {**row.heads, ref: sha}
-        row.heads = {ref: sha for ref, sha in heads.items() if sha}
+    if row is None:
+        return
+    if not ref.startswith(TAGS):
+        row.heads = _with(row.heads, ref, sha)
+    elif row.tags is not None:
+        row.tags = _with(row.tags, ref, sha)
+
+
+def _with(refs: Json, ref: str, sha: str) -> Json:
+    return {each: known for each, known in {**refs, ref: sha}.items() if known}
+
+
+async def forget(session: AsyncSession, repo_id: int) -> None:
+    """What was seen there says nothing of another repository there."""
+    await session.execute(delete(UpstreamHeads).where(UpstreamHeads.repo_id == repo_id))
 
 
 async def recent(session: AsyncSession, repo_id: int, most: int) -> Sequence[Arrival]:

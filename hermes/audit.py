@@ -30,6 +30,8 @@ ACTS = (
     "notification changed",
     "notification removed",
     "run cancelled",
+    "run kept",
+    "run kept no longer",
     "build cancelled",
     "function deleted",
     "schedule paused",

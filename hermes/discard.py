@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from hermes.disk import held
 from hermes.old import files_of, size_bytes, still_needed
@@ -31,7 +32,7 @@ async def mark(context: Context, kind: Data, why: Mapping[int, str]) -> list[int
     table: type[Build] | type[Run] = Build if kind in OF_BUILDS else Run
     async with context.database.write() as session:
         over = select(table.id).where(table.id.in_(why), table.state.in_(TERMINAL)).with_for_update()
-        may_go = set((await session.scalars(over)).all())
+        may_go = set((await session.scalars(over)).all()) - await _kept(session, kind, list(why))
         if kind is Data.IMAGES:
             needed = select(Run.build_id).where(Run.build_id.in_(why), Run.state.not_in(TERMINAL))
             may_go -= set((await session.scalars(needed)).all())
@@ -41,6 +42,16 @@ async def mark(context: Context, kind: Data, why: Mapping[int, str]) -> list[int
             Removal(kind=kind, subject_id=each, at=time.time(), why=why[each], done_at=None) for each in gone
         )
     return gone
+
+
+async def _kept(session: AsyncSession, kind: Data, ids: Collection[int]) -> set[int]:
+    """What somebody keeps at this moment, whatever the sweep has seen."""
+    if kind is Data.IMAGES:
+        return set()
+    subject = Run.build_id if kind in OF_BUILDS else Run.id
+    return set(
+        (await session.scalars(select(subject).where(subject.in_(ids), Run.kept_at.is_not(None)))).all()
+    )
 
 
 async def _idle(context: Context, repos: list[int]) -> list[int]:

@@ -1,5 +1,5 @@
 """What is never removed, however old it is and however full the disk: what is at work or waits, what is the
-newest of a branch or a tag, and images of versions."""
+newest of a branch or a tag, what somebody keeps, and images of versions."""
 
 from typing import Any, NamedTuple
 
@@ -34,7 +34,12 @@ async def look_at_lasting(session: AsyncSession) -> Lasting:
         runs |= await _ids(session, newest)
     for good in (Run.state == State.SUCCEEDED, (Run.state == State.SUCCEEDED) & Run.push_id.is_not(None)):
         runs |= await _newest_runs_by_ref(session, alive, good)
-    return Lasting(frozenset(runs), frozenset(builds), frozenset(builds | await _versions(session)))
+    runs |= await _ids(session, select(Run.id).where(Run.kept_at.is_not(None)))
+    kept = await _ids(session, select(Run.build_id).where(Run.kept_at.is_not(None)).distinct())
+    images = frozenset(
+        builds | await _versions(session)
+    )  # that of a kept run is built again when it is needed
+    return Lasting(frozenset(runs), frozenset(builds | kept), images)
 
 
 async def _pushes(session: AsyncSession, newest: "Select[int]") -> dict[int, tuple[int, str, str]]:

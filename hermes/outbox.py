@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,13 +15,14 @@ from hermes.errors import Unavailable
 from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.outward import Undelivered
-from hermes.tables import Outbox
+from hermes.tables import NoticeAttempt, Outbox
 
 #: How long after each failed try the next one follows; then it is given up.
 WAITS_S = (2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 _LEASE_S = 120.0  # of a try: whoever dies in it leaves the message to the next
 _AT_ONCE = 20
 _MOST_ERROR = 300
+_FORGET_AT_ONCE = 1000
 _PATIENCE_S = 7 * 86400.0  # with receivers that say how long to wait: their waits count as no tries
 _TABLE = Outbox.__table__
 _WAITS = (_TABLE.c.topic == bindparam("topic"), _TABLE.c.sent_at.is_(None), _TABLE.c.tries <= len(WAITS_S))
@@ -81,6 +82,36 @@ async def next_at(database: Database, topic: str) -> float | None:
     """When the next one is due; None: none waits."""
     found = await database.read_at_once(lambda ask: ask(_NEXT, topic=topic))
     return None if found[0][0] is None else float(found[0][0])
+
+
+async def count_old(session: AsyncSession, before: float) -> int:
+    """How many `forget_old` would forget."""
+    return await session.scalar(select(func.count()).select_from(Outbox).where(*_is_old(before))) or 0
+
+
+async def forget_old(database: Database, before: float) -> int:
+    """Those that were taken, or given up, before this moment; how many. What waits stays, and what stands in
+    the log of a notification, from where it can be sent again."""
+    count = 0
+    while True:
+        async with database.read() as session:  # who has nothing to forget does not write
+            found = select(Outbox.id).where(*_is_old(before)).limit(_FORGET_AT_ONCE)
+            ids = (await session.scalars(found)).all()
+        if not ids:
+            return count
+        async with database.write() as session:
+            await session.execute(delete(Outbox).where(Outbox.id.in_(ids), *_is_old(before)))
+        count += len(ids)
+
+
+def _is_old(before: float) -> tuple[ColumnElement[bool], ...]:
+    shown = select(NoticeAttempt.outbox_id).where(NoticeAttempt.outbox_id.is_not(None))
+    is_over = or_(Outbox.sent_at.is_not(None), Outbox.tries > len(WAITS_S))
+    return (
+        is_over,
+        Outbox.next_at < before,
+        Outbox.id.not_in(shown),
+    )  # next_at: of what is over, when it ended
 
 
 async def _take(database: Database, ids: Sequence[int], now: float) -> list[Outbox]:
@@ -147,7 +178,7 @@ def _taken(row: Outbox) -> dict[str, Any]:
 def _not_taken(row: Outbox, failed: Undelivered) -> dict[str, Any]:
     """When the next try is, if there is one."""
     now, tries = time.time(), row.tries + 1
-    wait_s = WAITS_S[row.tries] if row.tries < len(WAITS_S) else 0.0
+    wait_s = max(WAITS_S[row.tries], failed.least_s) if row.tries < len(WAITS_S) else 0.0
     if failed.is_final:
         tries = len(WAITS_S) + 1
     elif failed.wait_s is not None and now - row.created_at < _PATIENCE_S:

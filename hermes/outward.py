@@ -23,10 +23,11 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class Undelivered(HermesError):
-    """It did not arrive, or was not taken; later it may. `wait_s`: not before then, as its receiver says;
-    `is_final`: it never will be."""
+    """It did not arrive, or was not taken; later it may. `wait_s`: not before then, as its receiver says, and
+    it counts as no try; `least_s`: it does, and the next one is not sooner; `is_final`: it never will be."""
 
     wait_s: float | None = None
+    least_s = 0.0
     is_final = False
 
 
@@ -114,9 +115,9 @@ class _Outside(httpcore.AnyIOBackend):
         return await super().connect_tcp(outside[0], port, *args, **more)
 
 
-async def post(url: str, body: bytes, headers: Mapping[str, str], allowed: Iterable[Any]) -> int:
-    """The status of the answer. Raises Undelivered when there is none."""
-    return (await request("POST", url, headers, allowed, body=body, most_bytes=0)).status
+async def post(url: str, body: bytes, headers: Mapping[str, str], allowed: Iterable[Any]) -> Answer:
+    """The answer without its body. Raises Undelivered when there is none."""
+    return await request("POST", url, headers, allowed, body=body, most_bytes=0)
 
 
 async def request(

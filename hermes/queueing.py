@@ -45,7 +45,7 @@ def queue(
     first_key, shape = queue_key(ask, user_id, now), plan.shape()
     who = {"repo_id": build.repo_id, "build_id": build.id, "push_id": push_id, "user_id": user_id}
     what = {"trigger": sender.trigger, "cause": sender.cause.row(), "plan": plan.model_dump()}
-    what |= {"callback_url": callback, "cancelled_by": ""}
+    what |= {"callback_url": callback, "cancelled_by": "", "kept_by": ""}
     made = ask(_NEW_RUN, **who, **what, **_FRESH, queue_key=first_key, created_at=now)
     run_id = int(made[0][0])
     for position, (number, parameters) in enumerate(plan.numbered()):

@@ -1,4 +1,4 @@
-"""What people ask of work that exists: cancel it, run it again. Pages and the API write nothing else."""
+"""What people ask of work that exists: cancel, keep, run again. Pages and the API write nothing else."""
 
 import time
 
@@ -38,6 +38,24 @@ async def cancel_build(session: AsyncSession, build: Build, by: User) -> bool:
     note(session, "build", build.id, (build.state, build.state), f"{by.name} asked to cancel it")
     if build.state is State.QUEUED:
         await move(session, build, Event.CANCEL, f"cancelled by {by.name}")
+    return True
+
+
+def keep_run(session: AsyncSession, run: Run, by: User) -> bool:
+    """Retention leaves alone what it has left, from now on. False: somebody keeps it already."""
+    if run.kept_at is not None:
+        return False
+    run.kept_at, run.kept_by = time.time(), by.name
+    note(session, "run", run.id, (run.state, run.state), f"{by.name} keeps it")
+    return True
+
+
+def release_run(session: AsyncSession, run: Run, by: User) -> bool:
+    """It goes when it is old, as others do. False: nobody keeps it."""
+    if run.kept_at is None:
+        return False
+    run.kept_at, run.kept_by = None, ""
+    note(session, "run", run.id, (run.state, run.state), f"{by.name} keeps it no longer")
     return True
 
 

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from hermes.audit import Actor, write_down
+from hermes import outbox
+from hermes.audit import Actor, Audit, write_down
 from hermes.discard import finish, mark, sweep_orphans
 from hermes.errors import Unavailable
 from hermes.hold import may_remove
@@ -39,6 +42,7 @@ _SETTING = {
     Data.CACHES: "keep_caches",
 }
 _TO_MAKE_ROOM = "to make room on a full disk (HERMES_FREE_LOW)"
+_REMOVED = "old data removed"  # in the audit log: what, and how much it was
 _YOUNG_S = 3600.0  # stays on a full disk, too
 _ASKED_AGAIN = (Data.INPUTS, Data.RESULTS, Data.LOGS)  # an invocation may be, by its key, for so long:
 _ASKED_AGAIN_S = 86400.0
@@ -62,6 +66,7 @@ class Item:
 class Levels:
     """How much room the disk has, and should have: bytes."""
 
+    size: int
     free: int
     low: int
     high: int
@@ -78,10 +83,14 @@ class Swept:
 
     count: "Counter[Data]" = field(default_factory=Counter)
     size_bytes: "Counter[Data]" = field(default_factory=Counter)
+    messages: int = 0  # rows alone
 
     def __str__(self) -> str:
         parts = [f"{kind} of {self.count[kind]}: {show_size(self.size_bytes[kind])}" for kind in Data]
-        return ", ".join(part for kind, part in zip(Data, parts, strict=True) if self.count[kind])
+        messages = [f"{self.messages} messages"] if self.messages else []
+        return ", ".join(
+            [part for kind, part in zip(Data, parts, strict=True) if self.count[kind]] + messages
+        )
 
 
 def look_at_room(context: Context) -> Levels:
@@ -89,7 +98,7 @@ def look_at_room(context: Context) -> Levels:
     disk, settings = os.statvfs(context.settings.data), context.settings
     total = disk.f_blocks * disk.f_frsize
     low, high = (share_bytes(each, total) for each in (settings.free_low, settings.free_high))
-    return Levels(disk.f_bavail * disk.f_frsize, low, max(low, high))
+    return Levels(total, disk.f_bavail * disk.f_frsize, low, max(low, high))
 
 
 async def plan(context: Context) -> list[Item]:
@@ -105,6 +114,16 @@ async def plan(context: Context) -> list[Item]:
         missing = room.high - room.free - sum(each.size_bytes for each in found)
         found += await _for_room(context, lasting, {(each.kind, each.subject_id) for each in found}, missing)
     return found
+
+
+async def count_old_messages(context: Context) -> tuple[int, str]:
+    """What was said to others and is to be forgotten now, and why. Rows, whose room nobody gets back."""
+    keep_s = context.settings.keep_messages
+    if not keep_s:
+        return 0, ""
+    async with context.database.read() as session:
+        count = await outbox.count_old(session, time.time() - keep_s)
+    return count, f"after {show_limit(keep_s)} (HERMES_KEEP_MESSAGES)"
 
 
 async def _for_room(
@@ -162,10 +181,18 @@ async def _sweep(context: Context, by: Actor) -> Swept:
             swept.count[kind] += len(gone)
             swept.size_bytes[kind] += await finish(context, kind, gone)
     await sweep_orphans(context)
+    if keep_s := context.settings.keep_messages:
+        swept.messages = await outbox.forget_old(context.database, time.time() - keep_s)
     if swept.count.total():
         async with context.database.write() as session:
-            write_down(session, by, "old data removed", str(swept))
+            write_down(session, by, _REMOVED, str(swept), show_size(swept.size_bytes.total()))
     return swept
+
+
+async def last_sweep(session: AsyncSession) -> Audit | None:
+    """The last that removed files, as the audit log has it."""
+    found = select(Audit).where(Audit.act == _REMOVED).order_by(Audit.id.desc()).limit(1)
+    return (await session.scalars(found)).first()
 
 
 async def keep_sweeping_old(context: Context) -> None:

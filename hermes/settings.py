@@ -63,7 +63,7 @@ class Settings:
     user_queued: int = _setting(20_000, _count, "most ranks of one user that wait; 0: no bound")
     runs_per_minute: int = _setting(600, _count, "runs that one user may start in a minute by the API and on pages; then 429; 0: no bound")
     user_gpu_time: float = _setting(0.0, _span_or_none, "GPU time of one user in 24 hours, all GPUs together; then runs wait; 0: no bound")
-    warm: int = _setting(2, _count, "containers that wait, made and not started, for the next calls of the functions that were called last; 0: none")
+    warm: int = _setting(2, _count, "containers that wait for the next calls of the functions that were called last; 0: none")
     warm_time: float = _setting(600.0, parse_span_s, "how long such a container waits after the last call")
     build_slots: int = _setting(2, _count, "builds at a time")
     cpus: int = _setting(0, _count, "CPUs that runs may hold together; 0: all of this machine")
@@ -113,10 +113,11 @@ class Settings:
     keep_inputs: float = _setting(30 * 86400.0, _span_or_none, "how long input of invocations is kept; 0: for ever")
     keep_images: float = _setting(30 * 86400.0, _span_or_none, "how long an image is kept that nobody runs; those of the newest commits and of versions always, others are built again when they are needed; 0: for ever")
     keep_caches: float = _setting(30 * 86400.0, _span_or_none, "how long the compiler cache of a repository is kept that nobody builds; 0: for ever")
+    keep_messages: float = _setting(30 * 86400.0, _span_or_none, "how long it is remembered what was said to others: callbacks, notifications, results on forges; what is not sent yet and what is in the log of a notification always; 0: for ever")
     free_low: str = _setting("5%", parse_share, "with less free on the disk of HERMES_DATA, what is oldest is removed, whatever its age: a share, or a size (20G); 0: never")
     free_high: str = _setting("10%", parse_share, "… until so much is free")
     lease: float = _setting(60.0, parse_span_s, "how long a build or a rank stays with a process that shows no sign of life")
-    upstream_poll: float = _setting(300.0, _span_or_none, "how often the branches of repositories that are followed (GitHub, Gitea, GitLab) are looked at, for what no webhook has told; 0: never")
+    upstream_poll: float = _setting(300.0, _span_or_none, "how often the branches and tags of repositories that are followed (GitHub, Gitea, GitLab) are looked at, for what no webhook has told; 0: never")
     poll: float = _setting(5.0, parse_span_s, "how often queues are looked at when no doorbell rings")
     # fmt: on
 

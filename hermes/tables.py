@@ -156,6 +156,8 @@ class Run(Base):
     cancel_requested_at: Mapped[float | None]
     cancelled_by: Mapped[str] = mapped_column(default="")
     callback_url: Mapped[str] = mapped_column(default="")  # gets the record when it ends
+    kept_at: Mapped[float | None]  # since then retention leaves it alone
+    kept_by: Mapped[str] = mapped_column(default="")
 
 
 class Rank(Work, Base):

@@ -16,6 +16,7 @@ from sqlalchemy import ForeignKey, delete
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
+from hermes import arrivals
 from hermes.columns import Base
 from hermes.errors import UserError
 from hermes.sealed import forget, seal, unseal
@@ -157,5 +158,6 @@ async def connect(
 async def disconnect(session: AsyncSession, repo_id: int) -> None:
     """It follows nothing any more; what has come of it stays."""
     await session.execute(delete(Upstream).where(Upstream.repo_id == repo_id))
+    await arrivals.forget(session, repo_id)
     await forget(session, *(sealed_name(repo_id, what) for what in SEALED))
     await session.flush()

@@ -18,7 +18,7 @@ from hermes.faultpoint import faultpoint
 from hermes.journal import log
 from hermes.process import Context
 from hermes.queue import CHANGED
-from hermes.refs import BRANCHES
+from hermes.refs import BRANCHES, TAGS
 from hermes.reports import tell_pull, tell_words
 from hermes.taking import Take
 from hermes.threads import in_thread
@@ -116,9 +116,8 @@ class Fetching:
         upstream = await self._following.upstream(arrival.repo_id)
         if not arrival.ref:
             moved = await self._polling.look(upstream)
-            return Ended(
-                "taken" if moved else "unchanged", f"{moved} of its branches have moved" if moved else ""
-            )
+            words = f"{moved} of its branches and tags have moved" if moved else ""
+            return Ended("taken" if moved else "unchanged", words)
         found = await self._following.fetch(upstream, arrival, scratch)
         if not found.updates:
             push_id = await self._following.pushed(arrival, found.sha)
@@ -143,7 +142,7 @@ class Fetching:
             upstream = await session.get(Upstream, row.repo_id)
             if upstream is not None:
                 is_well = row.state in ("taken", "unchanged")
-                upstream.error = "" if is_well else f"{row.ref or 'its branches'}: {row.reason}"
+                upstream.error = "" if is_well else f"{row.ref or 'its branches and tags'}: {row.reason}"
                 if is_well:
                     await tell_pull(session, row)
                 if row.state == "refused" and ended.sha:
@@ -152,7 +151,7 @@ class Fetching:
                     write_down(
                         session, Actor("", upstream.url), "fetch refused", upstream.name, upstream.error
                     )
-            if row.ref.startswith(BRANCHES) and ended.sha is not None and row.state in arrivals.OVER:
+            if row.ref.startswith((BRANCHES, TAGS)) and ended.sha is not None and row.state in arrivals.OVER:
                 await arrivals.seen(session, row.repo_id, row.ref, ended.sha)
         log.info(f"arrival {row.state}", id=row.id, repo=row.repo_id, ref=row.ref, reason=row.reason)
         with suppress(Unavailable):

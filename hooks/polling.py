@@ -1,5 +1,5 @@
-"""Looks at the branches of every repository that is followed now and then: what no webhook has told, because
-we were away or it was lost, becomes an arrival."""
+"""Looks at the branches and tags of every repository that is followed now and then: what no webhook has
+told, because we were away or it was lost, becomes an arrival."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ from hermes.journal import log
 from hermes.names import check_branch
 from hermes.process import Context
 from hermes.pushes import USUAL
-from hermes.refs import BRANCHES, NOTHING
+from hermes.refs import BRANCHES, NOTHING, TAGS, short_ref
 from hermes.tables import WebhookDelivery
 from hermes.threads import in_thread
 from hermes.upstreams import Upstream
@@ -93,10 +93,10 @@ class Polling:
             log.warning("poll not written down", repo=upstream.repo_id, error=str(failure))
 
     async def look(self, upstream: Upstream) -> int:
-        """How many of its branches have moved since somebody looked. Raises UserError, Unavailable."""
+        """How many of its branches and tags have moved since the last look. Raises UserError, Unavailable."""
         remote = await remote_of(self._context, upstream)
-        heads, first = await remote.heads()
-        here = await in_thread(_heads_here, self._context.paths.repo(upstream.repo_id))
+        refs, first = await remote.refs()
+        here = await in_thread(_refs_here, self._context.paths.repo(upstream.repo_id))
         async with self._context.database.write() as session:
             row = await session.get(Upstream, upstream.repo_id)
             if row is None:
@@ -105,17 +105,17 @@ class Polling:
             if row.error.startswith(_POLLING):
                 row.error = ""
             known = await session.get(UpstreamHeads, upstream.repo_id)
-            seen = dict(known.heads) if known else _all_but(first, heads)
-            moved = _moved(seen, heads)[:_MOST_MOVED]
+            seen = _seen(known, first, refs)
+            moved = _moved(seen, refs)[:_MOST_MOVED]
             told = await _waiting(session, upstream.repo_id)
-            fresh = [ref for ref in moved if ref not in told and here.get(ref) != heads.get(ref)]
+            fresh = [ref for ref in moved if ref not in told and here.get(ref) != refs.get(ref)]
             for ref in fresh:
-                put(session, _arrival(upstream, ref, heads.get(ref, NOTHING)))
-            now = {ref: sha for ref, sha in (seen | {ref: heads.get(ref) for ref in moved}).items() if sha}
+                put(session, _arrival(upstream, ref, refs.get(ref, NOTHING)))
             if known is None:
-                session.add(UpstreamHeads(repo_id=upstream.repo_id, heads=now))
-            elif known.heads != now:
-                known.heads = now
+                known = UpstreamHeads(repo_id=upstream.repo_id)
+                session.add(known)
+            now = seen | {ref: refs.get(ref) for ref in moved}
+            known.keep({ref: sha for ref, sha in now.items() if sha})
         if fresh:
             await self._context.doorbell.ring(ARRIVALS)
         return len(fresh)
@@ -136,22 +136,27 @@ class Polling:
                     await session.execute(delete(table).where(condition))
 
 
-def _all_but(first: str, heads: dict[str, str]) -> dict[str, str]:
-    """Of one that was just connected only the default branch is new; if it is not told, the usual one."""
-    usual = next((ref for ref in USUAL if ref in heads), "")
-    return {ref: sha for ref, sha in heads.items() if ref != (first or usual)}
+def _seen(known: UpstreamHeads | None, first: str, refs: dict[str, str]) -> dict[str, str]:
+    """What was there when somebody looked last. Of one that was just connected only the default branch is
+    new; if it is not told, the usual one. Tags that were there before the first look at them are not new."""
+    if known is None:
+        usual = next((ref for ref in USUAL if ref in refs), "")
+        return {ref: sha for ref, sha in refs.items() if ref != (first or usual)}
+    if known.tags is None:
+        return {**known.heads, **{ref: sha for ref, sha in refs.items() if ref.startswith(TAGS)}}
+    return {**known.heads, **known.tags}
 
 
-def _moved(seen: dict[str, str], heads: dict[str, str]) -> list[str]:
+def _moved(seen: dict[str, str], refs: dict[str, str]) -> list[str]:
     """Refs that are not what they were, with names that we take."""
-    changed = [ref for ref, sha in heads.items() if seen.get(ref) != sha]
-    gone = [ref for ref in seen if ref not in heads]
+    changed = [ref for ref, sha in refs.items() if seen.get(ref) != sha]
+    gone = [ref for ref in seen if ref not in refs]
     return [ref for ref in (*changed, *gone) if _is_good(ref)]
 
 
 def _is_good(ref: str) -> bool:
     try:
-        check_branch(ref.removeprefix(BRANCHES))
+        check_branch(short_ref(ref))
     except UserError:
         return False
     return True
@@ -170,5 +175,5 @@ def _arrival(upstream: Upstream, ref: str, sha: str) -> Arrival:
     return Arrival(repo_id=upstream.repo_id, source="poll", ref=ref, sha=sha, cause=cause.row())
 
 
-def _heads_here(repo: Path) -> dict[str, str]:
-    return refs_here(repo, "refs/heads") if repo.exists() else {}
+def _refs_here(repo: Path) -> dict[str, str]:
+    return refs_here(repo, BRANCHES, TAGS) if repo.exists() else {}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hermes.errors import Refused, Unavailable
 from hermes.git import GitLimits, git_env, run_bounded, run_git
+from hermes.refs import BRANCHES, TAGS
 from hermes.settings import Settings
 from hermes.threads import in_thread
 from hermes.units import show_limit, show_size
@@ -19,7 +20,7 @@ from hooks.complaints import Gone, complaint
 from hooks.way import Opened, Way
 
 _LIST_S = 60.0
-_MOST_SAID = 4 << 20  # bytes that git prints
+_MOST_SAID = 16 << 20  # bytes that git prints
 _END_S = 5.0
 _CONFIG = {
     "core.hooksPath": "/dev/null",
@@ -43,18 +44,19 @@ class Remote:
     way: Way
     settings: Settings
 
-    async def heads(self) -> tuple[dict[str, str], str]:
-        """{branch: commit}, and the branch that a clone checks out ("": it does not say). Raises Refused or
-        Unavailable."""
-        output = await self._git(["ls-remote", "--symref"], ["HEAD", "refs/heads/*"], _LIST_S)
-        heads, first = {}, ""
+    async def refs(self) -> tuple[dict[str, str], str]:
+        """{branch or tag: what it names}, and the branch that a clone checks out ("": it does not say).
+        Raises Refused or Unavailable."""
+        patterns = ("HEAD", f"{BRANCHES}*", f"{TAGS}*")
+        output = await self._git(["ls-remote", "--symref"], patterns, _LIST_S)
+        refs, first = {}, ""
         for line in output.decode("utf-8", "replace").splitlines():
             what, _, ref = line.partition("\t")
             if ref == "HEAD" and what.startswith("ref: "):
                 first = what.removeprefix("ref: ")
-            elif ref.startswith("refs/heads/"):
-                heads[ref] = what
-        return heads, first
+            elif ref.startswith((BRANCHES, TAGS)) and not ref.endswith("^{}"):  # what a tag names in the end
+                refs[ref] = what
+        return refs, first
 
     async def fetch(self, repo: Path, scratch: Path, ref: str) -> str:
         """What `ref` is there, with all of its objects that `repo` does not have, in `scratch`; "": it is not

@@ -99,4 +99,8 @@ ROWS = {
         "`kill -9` of the server amid an upload, in one request, in parts, or from a watched folder",
         "a file is whole and has its one run, or it has none; what came in parts goes on",
     ),
+    50: Row(
+        "`kill -9` of the server at each step of firing a schedule",
+        "due once: one run, never two, never none, also where its image has to be made again",
+    ),
 }

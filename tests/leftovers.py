@@ -1,5 +1,6 @@
 """What there is of an instance, and what lies about when its work is done; Hermes is not asked."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,12 +47,15 @@ def leftovers(service: Service) -> dict[str, list[str]]:
     """What lies about, by kind; all of it empty where nothing runs and a sweep went by."""
     data = service.data
     spool = [path.name for path in (data / "spool").glob("hermes-*")]
-    folders = [path.name for path in (data / "spool" / "boxes").glob("*")]
+    boxes = [*(data / "spool" / "boxes").glob("*")]
     quarantines = [str(path) for path in (data / "repos").glob("*.git/objects/*incoming*")]
     checkpoints = [str(path) for path in (data / "checkpoints").glob("*")]
     names = {str(each["Names"][0]).lstrip("/"): str(each["State"]) for each in _containers(service)}
-    waiting = [name for name, state in names.items() if f"-{WARM}-" in name and state == "created"]
-    mine = waiting[:_MOST_WARM]  # they are meant to be there, and nothing has run in them
+    taken = {os.readlink(path) for path in boxes if path.is_symlink()}
+    alive = ("created", "running")
+    waiting = [name for name, state in names.items() if f"-{WARM}-" in name and state in alive]
+    mine = [name for name in waiting if name not in taken][:_MOST_WARM]  # they are meant to be there
+    folders = [path.name for path in boxes]
     found = {"spool": spool, "boxes": folders, "mounts": mounts(service), "containers": list(names)}
     found = {
         what: [each for each in some if not any(name in each for name in mine)]

@@ -18,12 +18,13 @@ class Taken(NamedTuple):
 
 @dataclass
 class Listener:
-    """`answers`: {path: statuses, the last for ever}; without one it is 204. `held`: paths that are answered
-    when `released`."""
+    """`answers`: {path: statuses, the last for ever}; without one it is 204. `heads`: {path: headers of
+    answers that are no 204}. `held`: paths that are answered when `released`."""
 
     port: int = 0
     taken: list[Taken] = field(default_factory=list)
     answers: dict[str, list[int]] = field(default_factory=dict)
+    heads: dict[str, dict[str, str]] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
     released: threading.Event = field(default_factory=threading.Event)
 
@@ -46,8 +47,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path in listener.held:
             listener.released.wait()
         answers = listener.answers.get(self.path, [204])
-        self.send_response(answers.pop(0) if len(answers) > 1 else answers[0])
-        self.send_header("Location", listener.url("/led-astray"))
+        status = answers.pop(0) if len(answers) > 1 else answers[0]
+        heads = {"Date": self.date_time_string(), "Location": listener.url("/led-astray")}
+        if status != 204:
+            heads |= listener.heads.get(self.path, {})
+        self.send_response_only(status)
+        for name, value in heads.items():
+            self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, *_: object) -> None:

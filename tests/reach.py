@@ -123,6 +123,8 @@ TABLE = {
     "GET /functions/{owner}/{function}": shown(200),
     "GET /functions/{owner}/{function}/uploads": shown(200),
     "POST /functions/{owner}/{function}/uploads": again(400)._replace(parts={"text": "no file"}),
+    "POST /functions/{owner}/{function}/uploads/parts": account(412),  # without the name of the protocol
+    "PATCH /functions/{owner}/{function}/uploads/parts/{upload}": mine(412),
     "GET /admin": of_admins(200),
     "POST /admin": of_admins(303, do="enable", user="alice"),
     "GET /admin/audit": of_admins(200),
@@ -174,6 +176,8 @@ TABLE = {
     "GET /runs/{run}/artifacts": shown(200),
     "GET /runs/{run}/artifacts.zip": shown(200),
     "POST /runs/{run}/cancel": changed(303),
+    "POST /runs/{run}/keep": changed(303),
+    "POST /runs/{run}/unkeep": changed(303),
     "GET /runs/{run}/again": again(200),
     "POST /runs/{run}/again": again(303),
     "POST /functions/{owner}/{function}": again(303)._replace(parts={"text": "words"}),
@@ -207,6 +211,8 @@ TABLE = {
     "GET /api/v1/runs/{run}/artifacts": of_members(200),
     "GET /api/v1/runs/{run}/artifacts/{rank}/{path:path}": of_members(200),
     "POST /api/v1/runs/{run}/cancel": changed(202),
+    "POST /api/v1/runs/{run}/keep": changed(200),
+    "POST /api/v1/runs/{run}/unkeep": changed(200),
     "POST /api/v1/runs/{run}/again": again(201),
     "GET /api/v1/runs/{run}/output": of_members(404),  # it was not invoked
     "GET /api/v1/runs/{run}/result": of_members(404),

@@ -1,5 +1,6 @@
 """`hermes.client`: what a program may count on, waiting and not; its words are those of the API."""
 
+import inspect
 import io
 import json
 import os
@@ -25,10 +26,11 @@ from hermes.client import (
     answers,
     errors,
     instance_answers,
+    notification_answers,
 )
 from hermes.client.body import Body
 from hermes.client.calls import address_of
-from hermes.client.errors import BrokenOff, Missing, NoServer, OtherServer, Unauthorized
+from hermes.client.errors import BrokenOff, Forbidden, Missing, NoServer, OtherServer, Unauthorized
 from hermes.client.frames import FrameReader
 from hermes.client.invocation import function_path
 from tests.programs import shell
@@ -36,6 +38,7 @@ from tests.service import Service
 from tests.stand_in import answering
 from web import account_answers, function_answers, repo_answers
 from web import answers as web_answers
+from web import notification_answers as web_notifications
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = """case "$1" in
@@ -54,17 +57,18 @@ def function(service: Service) -> str:
 
 
 def test_asynchronous_is_what_the_script_makes_of_the_other() -> None:
-    written = runpy.run_path(str(ROOT / "scripts/async-client"))["written"]
-    source = (ROOT / "hermes/client/sync.py").read_text()
-    assert written(source) == (ROOT / "hermes/client/asynchronous.py").read_text(), "run scripts/async-client"
+    script = runpy.run_path(str(ROOT / "scripts/async-client"))
+    for name, (other, _) in script["FILES"].items():
+        there = (ROOT / "hermes/client" / other).read_text()
+        assert script["written"](name) == there, f"run scripts/async-client ({other})"
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_every_method_says_what_it_does(kind: type) -> None:
     assert all(
         getattr(kind, name).__doc__
-        for name, each in vars(kind).items()
-        if callable(each) and not name.startswith("__")
+        for name, each in inspect.getmembers(kind)
+        if callable(each) and not name.startswith("_")
     )
 
 
@@ -89,6 +93,9 @@ SAME: dict[Any, type[BaseModel]] = {
     instance_answers.Repo: repo_answers.RepoAnswer,
     instance_answers.Limit: account_answers.LimitAnswer,
     instance_answers.Image: account_answers.ImageAnswer,
+    notification_answers.Notification: web_notifications.NotificationAnswer,
+    notification_answers.NotificationMade: web_notifications.NotificationMade,
+    notification_answers.NoticeAttempt: web_notifications.AttemptAnswer,
     instance_answers.Holder: machine_answers.HolderAnswer,
     instance_answers.Quarantine: machine_answers.QuarantineAnswer,
     instance_answers.GpuUse: machine_answers.GpuUseAnswer,
@@ -148,6 +155,27 @@ def test_a_program_asks_the_instance_and_manages_its_tokens(service: Service, fu
             client.repo("alice/not-here")
 
 
+@pytest.mark.parametrize("repo", ["", "alice/lib"])
+def test_a_program_says_who_is_told(service: Service, function: str, repo: str) -> None:
+    with Client(service.url, service.token) as client:
+        made = client.add_notification("webhook", "https://nobody.invalid/key", repo, branches=["main"])
+        assert made["secret"] and made["shown"] == "https://nobody.invalid/…"
+        number = made["id"]
+        assert number in [each["id"] for each in client.notifications(repo)]
+        tried = client.test_notification(number, repo)
+        assert "nobody.invalid" in tried["error"] and tried["status"] is None
+        assert [each["id"] for each in client.notification_attempts(number, repo)] == [tried["id"]]
+        with pytest.raises(Forbidden, match="that was a test"):
+            client.notify_again(number, tried["id"], repo)
+        paused = client.change_notification(number, repo, events="all", paused=True)
+        assert (paused["events"], paused["branches"], bool(paused["paused_at"])) == ("all", ["main"], True)
+        assert client.change_notification(number, repo, branches=[])["branches"] == []
+        assert client.notification(number, repo)["error"] == tried["error"]
+        client.remove_notification(number, repo)
+        with pytest.raises(Missing):
+            client.notification(number, repo)
+
+
 def test_an_admin_lists_accounts(service: Service) -> None:
     token = service.hermes("admin", "user", "add", "client-admin", "--admin").stdout.strip()
     with Client(service.url, token) as client:
@@ -161,6 +189,12 @@ async def test_an_asynchronous_program_asks_the_same(service: Service, function:
         assert (await client.limits())[0]["name"] and (await client.images())[0]["name"]
         made = await client.make_token("awaited")
         await client.revoke_token(made["id"])
+        told = await client.add_notification("webhook", "https://nobody.invalid/", events="failures")
+        tried = await client.test_notification(told["id"])
+        assert [tried] == await client.notification_attempts(told["id"])
+        assert told["id"] in [each["id"] for each in await client.notifications()]
+        assert (await client.change_notification(told["id"], paused=True))["paused_at"]
+        await client.remove_notification(told["id"])
 
 
 async def test_the_same_without_waiting(service: Service, function: str, tmp_path: Path) -> None:

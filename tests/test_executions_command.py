@@ -40,6 +40,15 @@ def ada(service: Service, ran: dict[str, Any], tmp_path: Path) -> Person:
     return signed_in(service, tmp_path / "home")
 
 
+def test_runs_are_kept_and_no_longer(ada: Person, ran: dict[str, Any]) -> None:
+    number = str(ran["id"])
+    assert ada.ok("executions", "keep", number) == f"run {number} is kept, by alice\n"
+    assert "  kept       by alice since " in ada.ok("executions", "inspect", number)
+    (record,) = json.loads(ada.ok("executions", "unkeep", number, "--json"))
+    assert (record["id"], record["kept_at"]) == (ran["id"], None)
+    assert ada.ok("executions", "unkeep", number) == f"run {number} is not kept\n"
+
+
 def test_list_has_the_columns_of_openwhisk_and_the_gpu(ada: Person, ran: dict[str, Any]) -> None:
     lines = ada.ok("executions", "list", "--function", "alice/seen").splitlines()
     assert " ".join(lines[0].split()) == "DATETIME RUN TRIGGER START DURATION STATUS EXIT FUNCTION COMMIT GPU"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access_tools import browsing, execute, open_house
+from tests.access_tools import ask, browsing, execute, open_house
 from tests.forge import Followed, Forge, at_rest, follow, open_forge, shape
 from tests.programs import command_lines, refs, shell
 from tests.service import Service, wait_for
@@ -49,6 +49,66 @@ def test_what_was_pushed_while_we_were_away_is_found(house: Service, forge: Forg
     polled = one.state["polled_at"]
     wait_for(lambda: one.state["polled_at"] > polled + 2)
     assert len(one.arrivals()) == count  # nothing is new, nothing comes
+
+
+def test_a_tag_that_nobody_has_told_is_found_as_if_told(house: Service, forge: Forge) -> None:
+    bare = forge.folder / "octo" / "tagged.git"
+    before = house.worktree(PROGRAM, "before")
+    before.git("init", "-q", "--bare", str(bare))
+    before.commit("before it was connected")
+    before.git("push", "-q", str(bare), "HEAD:refs/tags/v0")
+    one = follow(house, forge, "tagged", PROGRAM)
+    run_of(one, one.tree.git("rev-parse", "HEAD"))
+    assert house.stop() == 0
+    sha = one.tree.commit("released")
+    one.tree.git("tag", "-a", "-m", "a tag with words", "v1")
+    one.tree.git("tag", "light")
+    one.push("v1", "light")
+    house.start()
+    wait_for(lambda: head(one, "refs/tags/v1") and head(one, "refs/tags/light"))
+    assert head(one, "refs/tags/v1") == one.tree.git("rev-parse", "v1")
+    assert head(one, "refs/tags/v1^{commit}") == head(one, "refs/tags/light") == sha
+    came = next(each for each in one.settled() if each["ref"] == "refs/tags/v1")
+    assert (came["source"], came["state"]) == ("poll", "taken")
+    assert came["why"] == f"found on {one.name} by polling"
+    assert not runs_of_known(one, sha)  # tags start nothing, as when a webhook tells of them
+    one.tree.git("tag", "--force", "light", "HEAD~1")
+    one.push("light", ":refs/tags/v1")
+    wait_for(lambda: head(one, "refs/tags/light") == one.tree.git("rev-parse", "HEAD~1"))
+    wait_for(lambda: not head(one, "refs/tags/v1"))
+    assert not [each for each in one.settled() if each["ref"] == "refs/tags/v0"]
+    assert head(one, "refs/tags/v0") == ""  # it was there before we looked
+
+
+def test_another_repository_there_begins_anew(house: Service, forge: Forge) -> None:
+    """What one there had is not missing in the other."""
+    one = follow(house, forge, "first", PROGRAM)
+    wait_for(lambda: one.tree.git("rev-parse", "HEAD") in seen_there(one))
+    one.tree.commit("aside")
+    aside = one.push("HEAD:refs/heads/aside")
+    wait_for(lambda: head(one, "refs/heads/aside") == aside)
+    wait_for(lambda: aside in seen_there(one))
+    there = [str(forge.folder / "octo" / f"{name}.git") for name in ("first", "second")]
+    one.tree.git("clone", "-q", "--bare", "--single-branch", *there)
+    with house.client() as client:
+        answer = client.put(
+            f"/api/v1/repos/{one.here}/upstream",
+            json={"kind": "github", "url": forge.url, "name": "octo/second", "by_hand": True},
+        )
+        assert answer.status_code == 200, answer.text
+    one.name = "octo/second"
+    sha = one.commit("in the second")
+    wait_for(lambda: head(one, "refs/heads/main") == sha)
+    wait_for(lambda: sha in seen_there(one))
+    one.settled()
+    assert head(one, "refs/heads/aside") == aside
+
+
+def seen_there(one: Followed) -> str:
+    """Branches as polling knows them."""
+    query = "SELECT heads FROM upstream_heads WHERE repo_id = ?"
+    number = one.service.api(f"/repos/{one.here}")["id"]
+    return str(ask(one.service, query, number))
 
 
 def runs_of_known(one: Followed, sha: str) -> list[dict[str, str]]:

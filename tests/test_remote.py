@@ -55,7 +55,7 @@ def here(tmp_path: Path) -> Path:
 
 async def test_it_fetches_what_is_there(remote: Remote, tree: WorkTree, here: Path, tmp_path: Path) -> None:
     sha = tree.git("rev-parse", "HEAD")
-    assert await remote.heads() == ({"refs/heads/main": sha}, "refs/heads/main")
+    assert await remote.refs() == ({"refs/heads/main": sha}, "refs/heads/main")
     assert await remote.fetch(here, tmp_path / "scratch.git", "refs/heads/main") == sha
     assert await remote.peel(tmp_path / "scratch.git") == sha
     assert await remote.fetch(here, tmp_path / "other.git", "refs/heads/gone") == ""
@@ -110,7 +110,7 @@ async def test_a_slow_one_is_left_and_nothing_of_it_stays(
 async def test_nobody_sends_us_elsewhere(remote: Remote, forge: Forge, tree: WorkTree) -> None:
     forge.redirect = forge.url.replace("127.0.0.1", "localhost")
     with pytest.raises(Refused, match="we follow none"):
-        await remote.heads()
+        await remote.refs()
     assert [path for path in forge.asked if path.count("/octo/") > 1] == [] and len(forge.asked) == 1
 
 
@@ -126,13 +126,13 @@ async def test_nobody_sends_us_elsewhere(remote: Remote, forge: Forge, tree: Wor
 )
 async def test_addresses_that_are_not_connected_to(remote: Remote, url: str, words: str) -> None:
     with pytest.raises(Refused, match=words):
-        await remote_at(url, remote.settings).heads()
+        await remote_at(url, remote.settings).refs()
 
 
 @pytest.mark.parametrize("url", ["file:///etc", "ext::sh -c id", "ssh://127.0.0.1/x", "/etc"])
 async def test_no_other_protocol_is_spoken(remote: Remote, url: str) -> None:
     with pytest.raises((Refused, Unavailable)):
-        await remote_at(url, remote.settings).heads()
+        await remote_at(url, remote.settings).refs()
 
 
 def test_git_connects_to_the_address_that_it_is_given(forge: Forge, tree: WorkTree) -> None:
@@ -146,4 +146,4 @@ def test_git_connects_to_the_address_that_it_is_given(forge: Forge, tree: WorkTr
 
 async def test_a_name_that_is_not_known_passes_perhaps(remote: Remote) -> None:
     with pytest.raises(Unavailable, match="is not known"):
-        await remote_at("https://forge.invalid/octo/pi.git", remote.settings).heads()
+        await remote_at("https://forge.invalid/octo/pi.git", remote.settings).refs()

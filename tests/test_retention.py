@@ -1,6 +1,8 @@
 """Old data go by age and for room, never what lasts; what went says when, why and what to do about it."""
 
+import asyncio
 import fcntl
+import html
 import json
 import os
 import sqlite3
@@ -15,8 +17,14 @@ import pytest
 from click.testing import CliRunner
 
 from hermes.cli.commands import hermes
+from hermes.discard import mark
 from hermes.disk import held
 from hermes.paths import Paths
+from hermes.process import open_context
+from hermes.removals import Data
+from hermes.settings import load_settings
+from hermes.units import show_size
+from tests.access_tools import browsing
 from tests.service import Pushed, Service, living, wait_for
 from tests.small_disk import SmallDisk
 
@@ -156,6 +164,78 @@ def test_age_takes_what_is_not_the_newest_and_says_so_everywhere(house: House) -
     assert not house.paths.artifact(artifacts["own.txt"]["sha256"]).exists()
     (act,) = house.execute("SELECT subject FROM audit WHERE act = 'old data removed'")
     assert "artifacts of 1" in act[0] and "images of 1" in act[0]
+
+
+def test_an_admin_sees_the_disk_and_what_went_last(house: House) -> None:
+    first = house.pushed("shown", "one")
+    house.pushed("shown", "two", tree=first.tree)
+    house.make_old(first)
+    run = house.run_of(first)["id"]
+    house.sweep()
+    token = house.admin("user", "add", "--admin", "root").stdout.strip()
+    with browsing(house, token) as client:
+
+        def measured() -> str:
+            page = client.get("/admin").text
+            return page if "being measured" not in page else ""
+
+        page = wait_for(measured)
+    removed = "SELECT subject, detail FROM audit WHERE act = 'old data removed' ORDER BY id DESC LIMIT 1"
+    ((what, freed),) = house.execute(removed)
+    assert "artifacts of " in what and f"{freed} was freed" in page and html.escape(what) in page
+    size = os.statvfs(house.paths.root)
+    assert f"of {show_size(size.f_blocks * size.f_frsize)}" in page and "repositories</td>" in page
+    assert "Nothing is removed to make room" in page  # as this instance is set up
+    told = house.retention()
+    assert told["disk_bytes"] == size.f_blocks * size.f_frsize and told["repositories_bytes"] > 0
+    assert (told["last"]["what"], told["last"]["freed"], told["last"]["by"]) == (what, freed, "hermes admin")
+    assert house.api(f"/runs/{run}")["removed"]
+
+
+def test_what_somebody_keeps_stays_until_nobody_does(house: House) -> None:
+    first = house.pushed("kept", "one")
+    for word in ("two", "three"):
+        last = house.pushed("kept", word, tree=first.tree)
+        house.make_old(last)
+    house.make_old(first)
+    kept, build = house.run_of(first)["id"], house.commit_page(first)["builds"][0]["id"]
+    with house.client() as client:
+        answer = client.post(f"/api/v1/runs/{kept}/keep")
+        assert (answer.status_code, answer.json()["kept_by"]) == (200, house.user)
+        assert client.post(f"/api/v1/runs/{kept}/keep").json()["kept_at"] == answer.json()["kept_at"]
+    going = {each for each in house.old() if each[0] in ("artifacts", "logs", "build logs")}
+    assert going and not going & {("artifacts", kept), ("logs", kept), ("build logs", build)}
+    house.sweep()
+    run = house.api(f"/runs/{kept}")
+    assert run["removed"] == [] and house.read_log("runs", kept)
+    with house.client() as client:
+        assert all(client.get(each["url"]).status_code == 200 for each in run["artifacts"])
+        page = client.get(f"/runs/{kept}", headers={"Accept": "text/html"}).text
+        assert f"kept by {house.user}" in page and "Keep no longer" in page
+        gone = client.post(f"/api/v1/runs/{kept}/unkeep").json()
+        assert (gone["kept_at"], gone["kept_by"]) == (None, "")
+    assert {("artifacts", kept), ("logs", kept), ("build logs", build)} <= house.old()
+    house.sweep()
+    assert {each["what"] for each in house.api(f"/runs/{kept}")["removed"]} == {"logs", "artifacts"}
+    acts = house.execute("SELECT act FROM audit WHERE subject = ? ORDER BY id", f"run {kept}")
+    assert [act for (act,) in acts] == ["run kept", "run kept no longer"]
+
+
+def test_a_run_that_is_kept_while_a_sweep_goes_on_stays(house: House) -> None:
+    """Its plan was made before; it marks nothing that is kept by then."""
+    first = house.pushed("late", "one")
+    house.pushed("late", "two", tree=first.tree)
+    house.make_old(first)
+    kept = house.run_of(first)["id"]
+    with house.client() as client:
+        client.post(f"/api/v1/runs/{kept}/keep")
+
+    async def mark_it() -> list[int]:
+        async with open_context(load_settings(house.environment())) as context:
+            return await mark(context, Data.LOGS, {kept: "after 1 d"})
+
+    assert asyncio.run(mark_it()) == []
+    assert house.read_log("runs", kept)
 
 
 def test_a_removed_image_is_built_again_by_a_push_by_a_run_again_and_by_an_invocation(house: House) -> None:

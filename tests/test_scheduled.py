@@ -14,6 +14,7 @@ from hermes.faultpoint import POINTS
 from tests.access_tools import browsing, execute, open_house
 from tests.person import signed_in
 from tests.programs import shell
+from tests.promises import all_is_kept
 from tests.service import BUSY, Pushed, Service, wait_for
 from tests.test_faultpoints import strike
 
@@ -161,11 +162,17 @@ def test_what_was_missed_while_the_service_was_away_is_one_run(house: Service) -
     assert one["upcoming"][0] > time.time() and one["last_run"] == run["id"]
 
 
+@pytest.mark.fault(50)
+@pytest.mark.parametrize("is_there", [True, False], ids=["image", "image-gone"])
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("schedule.")])
-def test_who_is_killed_while_it_fires_leaves_exactly_one_run(house: Service, point: str) -> None:
-    repo = point.replace(".", "-")
+def test_who_is_killed_while_it_fires_leaves_exactly_one_run(
+    house: Service, point: str, is_there: bool
+) -> None:
+    repo = point.replace(".", "-") + ("" if is_there else "-gone")
     pushed = house.push(shell(SHOWS, YEARLY), repo=repo)
     house.run_of(pushed)
+    if not is_there:
+        forget_image(house, house.commit_page(pushed)["builds"][0]["id"])
     has_struck = strike(house, point)
     let_pass(house, repo, 30.0)
     look(house, pushed)
@@ -177,6 +184,12 @@ def test_who_is_killed_while_it_fires_leaves_exactly_one_run(house: Service, poi
     assert [each["id"] for each in runs_of(house, repo)] == [run["id"]] and run["state"] == "succeeded"
     (one,) = schedules(house, repo)
     assert one["last_run"] == run["id"] and one["upcoming"][0] > time.time()
+    all_is_kept(house, [])
+
+
+def forget_image(house: Service, build: int) -> None:
+    """As if it had been removed to make room."""
+    execute(house, "INSERT INTO removal VALUES ('images', ?, ?, 'to make room', 1)", build, time.time())
 
 
 def test_it_comes_by_itself_within_a_second(house: Service) -> None:

@@ -1,13 +1,15 @@
 """The page of uploads: a form without scripts, a drop zone with them, and what became of each file."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from tests.access_tools import browsing, open_house
 from tests.browsing import sign_in
+from tests.cutting import Cutter
 from tests.programs import shell
 from tests.service import Service, wait_for
 
@@ -108,3 +110,120 @@ def test_the_keyboard_is_enough(page: Page, house: Service, tmp_path: Path) -> N
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     expect(page.get_by_role("row").filter(has_text="keys.png")).to_contain_text("succeeded")
+
+
+SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3 << 20}
+FAST = SLOW | {"uploadThroughput": -1}
+MARKS = "Object.keys(localStorage).filter((name) => name.startsWith('upload '))"
+
+
+class Sender:
+    """Alice at a browser whose way to the service is slow, and can be cut."""
+
+    def __init__(self, browser: Browser, house: Service, cutter: Cutter, file: Path) -> None:
+        self.cutter, self.file = cutter, file
+        self.page = browser.new_context(base_url=cutter.url).new_page()
+        self.page.goto("/signin")
+        self.page.get_by_label("Token").fill(house.token)
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_url(f"{cutter.url}/")
+        self.line = self.page.context.new_cdp_session(self.page)
+        self.offsets: list[int] = []
+        self.page.on("request", self._note)
+
+    def _note(self, request: Request) -> None:
+        if request.method == "PATCH":
+            self.offsets.append(int(request.headers["upload-offset"]))
+
+    def choose(self) -> None:
+        """The file, on a slow line."""
+        self.page.goto(PAGE)
+        self.line.send("Network.emulateNetworkConditions", SLOW)
+        self.page.get_by_label("Files", exact=True).set_input_files(self.file)
+        self.page.get_by_role("button", name="Upload").click()
+
+    def wait_for_part(self) -> None:
+        """Some of it is through, and not all."""
+        bar = self.page.get_by_role("progressbar", name=f"How much of {self.file.name} is sent")
+        wait_for(lambda: 0.2 < float(bar.get_attribute("value") or 0) / self.file.stat().st_size < 0.9)
+
+    def wait_for_all(self) -> None:
+        """On a fast line."""
+        self.line.send("Network.emulateNetworkConditions", FAST)
+        expect(self.page.get_by_role("status")).to_contain_text("1 of 1 file sent")
+        row = self.page.get_by_role("row").filter(has_text=self.file.name)
+        expect(row).to_contain_text("succeeded")
+        assert self.page.evaluate(MARKS) == []
+
+
+@pytest.fixture
+def sender(browser: Browser, house: Service, tmp_path: Path) -> Iterator[Sender]:
+    file = tmp_path / "film.png"
+    file.write_bytes(os.urandom(24 << 20))
+    with Cutter(house.port) as cutter:
+        one = Sender(browser, house, cutter, file)
+        yield one
+        one.page.context.close()
+
+
+def arrived(house: Service, file: Path) -> int:
+    """The run of the only upload of this name, which has all of the file."""
+    (upload,) = house.api(f"/functions/alice/look/uploads?name={file.name}")["uploads"]
+    with house.client() as client:
+        copy = client.get(f"/api/v1/functions/alice/look/outbox/{file.name}/copy.png").content
+    assert copy == file.read_bytes()
+    return int(upload["run"])
+
+
+def test_a_cut_upload_goes_on_where_it_was(sender: Sender, house: Service, tmp_path: Path) -> None:
+    sender.file = sender.file.rename(tmp_path / "cut.png")
+    sender.choose()
+    expect(sender.page.get_by_role("status")).to_contain_text("% of what is under way")  # to a screen reader
+    sender.wait_for_part()
+    sender.cutter.cut()
+    item = sender.page.locator("[data-sent] li")
+    expect(item).to_contain_text("the connection was cut; it goes on from")
+    sender.wait_for_all()
+    assert sender.offsets[0] == 0 and len(sender.offsets) == 2 and sender.offsets[1] > 1 << 20
+    assert arrived(house, sender.file)
+
+
+def test_after_a_reload_the_same_file_goes_on(sender: Sender, house: Service) -> None:
+    sender.choose()
+    sender.wait_for_part()
+    assert len(sender.page.evaluate(MARKS)) == 1
+    sender.page.reload()
+    sender.choose()
+    sender.wait_for_all()
+    assert sender.offsets[0] == 0 and sender.offsets[-1] > 1 << 20
+    first = arrived(house, sender.file)
+    sender.choose()  # it was whole: now it is another upload
+    sender.wait_for_all()
+    uploads = house.api(f"/functions/alice/look/uploads?name={sender.file.name}")["uploads"]
+    assert sender.offsets[-1] == 0 and [each["run"] for each in uploads][1:] == [first]
+
+
+def test_what_the_server_has_forgotten_begins_anew(sender: Sender, house: Service, tmp_path: Path) -> None:
+    sender.file = sender.file.rename(tmp_path / "gone.png")
+    sender.choose()
+    sender.wait_for_part()
+    sender.page.reload()
+    (upload,) = house.api("/functions/alice/look/uploads?name=gone.png")["uploads"]
+    with house.client() as client:
+        gone = client.delete(f"/api/v1/uploads/{upload['id']}", headers={"Tus-Resumable": "1.0.0"})
+    assert gone.status_code == 204
+    sender.choose()
+    sender.wait_for_all()
+    assert sender.offsets[-1] == 0 and arrived(house, sender.file)
+
+
+def test_who_is_signed_out_meanwhile_is_told_and_goes_on_later(
+    sender: Sender, house: Service, tmp_path: Path
+) -> None:
+    sender.file = sender.file.rename(tmp_path / "out.png")
+    sender.choose()
+    sender.wait_for_part()
+    sender.page.context.clear_cookies()
+    sender.cutter.cut()
+    expect(sender.page.locator("[data-sent] li.bad")).to_contain_text("you are not signed in any more")
+    assert len(sender.page.evaluate(MARKS)) == 1

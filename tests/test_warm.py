@@ -1,4 +1,4 @@
-"""Containers that wait for the next call: made, not started, each for one call, gone when nobody calls."""
+"""Containers that wait for the next call: each for one, with nothing of it, gone when nobody calls."""
 
 import os
 import re
@@ -48,14 +48,20 @@ def house(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 def boxes(service: Service) -> list[str]:
     """The folders of all that is or was started there."""
-    return [path.name for path in (service.data / "spool" / "boxes").glob("*")]
+    return [path.name for path in folders(service)]
+
+
+def folders(service: Service) -> list[Path]:
+    return [*(service.data / "spool" / "boxes").glob("*")]
 
 
 def waiting(service: Service) -> list[str]:
-    """The ids of containers that were made for nobody."""
+    """The ids of containers that are nobody's yet, and whose shell is there."""
+    taken = {path.readlink().name for path in folders(service) if path.is_symlink()}
     with closing(connect(10)) as api:
-        made = api.containers(all=True, filters={"status": "created", "name": "-warm-"})
-    return sorted({each["Id"] for each in made} & set(containers(service)))
+        made = api.containers(filters={"status": "running", "name": "-warm-"})
+    free = {each["Id"] for each in made if each["Names"][0].lstrip("/") not in taken}
+    return sorted(free & set(containers(service)))
 
 
 def the_one(service: Service) -> str:
@@ -110,10 +116,11 @@ def test_a_call_finds_the_same_in_a_container_that_waited_as_in_one_made_for_it(
 
 def call_with_500_mb(service: Service, expected: str, query: str, name: str, **more: Any) -> list[str]:
     """What it has written, sorted and without what is every call's own; so much is in no other test."""
+    before = waiting(service)
     run, how, output = call(service, f"{query}&run.memory=500M", name, **more)
     (rank,) = service.api(f"/runs/{run}")["ranks"]
     assert how == expected and rank["slot"]["memory_bytes"] == 500 << 20
-    the_one(service)
+    wait_for(lambda: {*waiting(service)} - {*before})
     own = re.compile("(HOSTNAME=|HERMES_RUN=|HERMES_URL=).*|[0-9a-f]{12}")
     return sorted(line for line in output.splitlines() if not own.fullmatch(line))
 

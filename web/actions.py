@@ -1,6 +1,6 @@
-"""What the buttons do: cancel, and run again. Pages and the API write nothing else about work."""
+"""What the buttons do: cancel, keep, and run again. Pages and the API write nothing else about work."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from hermes.pools import PoolTable
 from hermes.process import Context
 from hermes.queue import BUILDS, CHANGED, RANKS
 from hermes.repos import may_write
-from hermes.requests import cancel_build, cancel_run, run_again
+from hermes.requests import cancel_build, cancel_run, keep_run, release_run, run_again
 from hermes.some_ranks import ONLY, only_these
 from hermes.tables import Run, User
 from hermes.trust import check_trusted
@@ -48,6 +48,26 @@ class Actions:
             if await cancel_run(session, run, user):
                 write_down(session, Actor(user.name, address), "run cancelled", f"run {run.id}", place.name)
         await self.context.doorbell.ring(RANKS, CHANGED)
+        return run
+
+    async def keep_run(self, user: User, run_id: int, address: str) -> Run:
+        """Raises NotFound, Refused."""
+        return await self._keep(user, run_id, address, keep_run, "run kept")
+
+    async def release_run(self, user: User, run_id: int, address: str) -> Run:
+        """Raises NotFound, Refused."""
+        return await self._keep(user, run_id, address, release_run, "run kept no longer")
+
+    async def _keep(
+        self, user: User, run_id: int, address: str, ask: Callable[[AsyncSession, Run, User], bool], act: str
+    ) -> Run:
+        async with self.context.database.write() as session:
+            run, place = await find_run(session, user, run_id)
+            if not await may_write(session, user, place.repo):
+                raise Refused(NOT_YOURS, f"ask {place.owner} to say what is kept")
+            if ask(session, run, user):
+                write_down(session, Actor(user.name, address), act, f"run {run.id}", place.name)
+        await self.context.doorbell.ring(CHANGED)
         return run
 
     async def cancel_build(self, user: User, build_id: int, address: str) -> None:
@@ -111,6 +131,16 @@ def routes(site: Site) -> list[Route]:
         run = await actions.cancel_run(await site.user(request), run_id, address(request))
         return RedirectResponse(f"/runs/{run.id}", 303)
 
+    async def keep_one_run(request: Request) -> Response:
+        run_id = number(request.path_params, "run")
+        run = await actions.keep_run(await site.user(request), run_id, address(request))
+        return RedirectResponse(f"/runs/{run.id}", 303)
+
+    async def release_one_run(request: Request) -> Response:
+        run_id = number(request.path_params, "run")
+        run = await actions.release_run(await site.user(request), run_id, address(request))
+        return RedirectResponse(f"/runs/{run.id}", 303)
+
     async def cancel_one_build(request: Request) -> Response:
         build_id = number(request.path_params, "build")
         await actions.cancel_build(await site.user(request), build_id, address(request))
@@ -118,5 +148,7 @@ def routes(site: Site) -> list[Route]:
 
     return [
         Route("/runs/{run}/cancel", cancel_one_run, methods=["POST"]),
+        Route("/runs/{run}/keep", keep_one_run, methods=["POST"]),
+        Route("/runs/{run}/unkeep", release_one_run, methods=["POST"]),
         Route("/builds/{build}/cancel", cancel_one_build, methods=["POST"]),
     ]

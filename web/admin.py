@@ -14,6 +14,7 @@ from hermes.audit import Actor, write_down
 from hermes.errors import NotFound, Refused, UserError
 from hermes.tables import Repo, Run, Token, User
 from hermes.tokens import make_token
+from web.admin_disk import look_at_disk
 from web.forms import LIVES, Outcome, done, read_form, wish
 from web.site import Site
 from web.visitor import actor
@@ -102,8 +103,8 @@ def routes(site: Site) -> list[Route]:
 
     async def page(request: Request, admin: User, outcome: Outcome) -> Response:
         async with site.context.database.read() as session:
-            found = await accounts(session)
-        values = {"accounts": found, "admin": admin, "lives": LIVES, "outcome": outcome}
+            found, disk = await accounts(session), await look_at_disk(site, session)
+        values = {"accounts": found, "admin": admin, "lives": LIVES, "outcome": outcome, "disk": disk}
         return site.look.page(request, "admin.html", values, outcome.status)
 
     async def show(request: Request) -> Response:

@@ -118,6 +118,8 @@ class RunAnswer(Times):
     metrics: list[MetricAnswer]
     artifacts: list[ArtifactAnswer]
     removed: list[RemovalAnswer]
+    kept_at: float | None  # since then retention leaves it alone
+    kept_by: str
     url: str
     log_url: str
     events_url: str

@@ -80,6 +80,20 @@ class RunsApi:
         await self.actions.cancel_run(asked.user, run, address_of(asked.request))
         return await self._answer(asked.user, run)
 
+    async def keep_run(self, asked: Asked, run: Id) -> RunAnswer:
+        """Keep what a run left: retention never takes its logs, artifacts, input and results.
+
+        It needs the right to push."""
+        await self.actions.keep_run(asked.user, run, address_of(asked.request))
+        return await self._answer(asked.user, run)
+
+    async def unkeep_run(self, asked: Asked, run: Id) -> RunAnswer:
+        """Keep it no longer: what is old goes.
+
+        It needs the right to push."""
+        await self.actions.release_run(asked.user, run, address_of(asked.request))
+        return await self._answer(asked.user, run)
+
     async def run_again(self, asked: Asked, run: Id, body: Annotated[dict[str, Any], AgainBody]) -> RunAnswer:
         """A new run of the same build, with other values if the body names some.
 
@@ -157,6 +171,8 @@ def endpoints(site: Site) -> list[Endpoint]:
         Endpoint("GET", "/runs", api.list_runs),
         Endpoint("GET", one, api.get_run),
         Endpoint("POST", f"{one}/cancel", api.cancel_run, 202, (403,)),
+        Endpoint("POST", f"{one}/keep", api.keep_run, errors=(403,)),
+        Endpoint("POST", f"{one}/unkeep", api.unkeep_run, errors=(403,)),
         Endpoint("POST", f"{one}/again", api.run_again, 201, (403,), "/runs/{id}"),
         Endpoint("GET", f"{one}/log", api.get_run_log, errors=(416,), content=LOG, others=ranged),
         Endpoint("GET", f"{one}/events", api.get_run_events, content=EVENTS),

@@ -22,8 +22,8 @@ _BranchName = Annotated[str, Field(max_length=200)]
 
 
 class ArrivalAnswer(BaseModel):
-    """A ref that is to be looked at there, or was; empty: all branches. `state`: held, waiting, taken,
-    unchanged, refused or failed; `push`: what it became."""
+    """A ref that is to be looked at there, or was; empty: all branches and tags. `state`: held, waiting,
+    taken, unchanged, refused or failed; `push`: what it became."""
 
     id: int
     source: str
@@ -49,7 +49,7 @@ class UpstreamAnswer(FollowedAnswer):
 
 
 class FetchWish(Body):
-    """A branch or a tag to look at; without both: all branches."""
+    """A branch or a tag to look at; without both: all branches and tags."""
 
     branch: _BranchName = ""
     tag: _BranchName = ""
@@ -72,7 +72,7 @@ class UpstreamApi:
         return UpstreamAnswer(**fields, arrivals=[_answer(each) for each in found.arrivals] if found else [])
 
     async def fetch(self, asked: Asked, owner: Name, repo: Name, body: FetchWish) -> ArrivalAnswer:
-        """Look there now, at one branch, one tag or all branches."""
+        """Look there now, at one branch, one tag, or all branches and tags."""
         async with self.database.read() as session:
             place = await _writable(session, asked.user, owner, repo)
         return _answer(await self.asking.fetch(place, asked.by, body.branch, body.tag))

@@ -237,6 +237,7 @@ class Connecting:
 
 
 def _first_look(upstream: Upstream, user: User) -> Arrival:
+    """At all of its branches and tags, at once."""
     page = f"{upstream.base_url}/{upstream.name}"
     cause = Cause(f"{upstream.name} connected by {user.name}", page)
     return Arrival(repo_id=upstream.repo_id, source="asked", ref="", sender=user.name, cause=cause.row())

@@ -18,8 +18,14 @@ class DiskUse:
     def __init__(self, data: Path) -> None:
         self._data = data
         self._looked_at = 0.0
-        self._look: asyncio.Task[dict[str, int]] | None = None
+        self._ended_at = 0.0
+        self._look: asyncio.Task[tuple[float, dict[str, int]]] | None = None
         self.bytes_of: dict[str, int] = {}
+
+    @property
+    def age_s(self) -> float | None:
+        """How long ago that was."""
+        return time.monotonic() - self._ended_at if self.bytes_of else None
 
     def ask(self) -> None:
         """Somebody wants to know: the next look begins, if the last is long ago."""
@@ -27,14 +33,15 @@ class DiskUse:
         if done is not None and done.done():
             self._look = None
             if not done.cancelled() and done.exception() is None:
-                self.bytes_of = done.result()
+                self._ended_at, self.bytes_of = done.result()
         if self._look is None and (not self._looked_at or time.monotonic() - self._looked_at > _EVERY_S):
             self._looked_at = time.monotonic()
             self._look = asyncio.create_task(in_thread(_walk, self._data))
 
 
-def _walk(data: Path) -> dict[str, int]:
-    return {name: _size_bytes(data / name) for name in FOLDERS}
+def _walk(data: Path) -> tuple[float, dict[str, int]]:
+    found = {name: _size_bytes(data / name) for name in FOLDERS}
+    return time.monotonic(), found
 
 
 def _size_bytes(folder: Path) -> int:

@@ -35,7 +35,7 @@ class Exporter(Collector):
 
     def __init__(self, context: Context, streams: Streams) -> None:
         self._context, self._streams = context, streams
-        self._counting, self._disk_use = Counting(context.database), DiskUse(context.settings.data)
+        self._counting, self.disk_use = Counting(context.database), DiskUse(context.settings.data)
         self._gauges: Gauges | None = None
         self._looked_at = -_GOOD_FOR_S
         self._one_look = asyncio.Lock()
@@ -47,7 +47,7 @@ class Exporter(Collector):
 
     async def text(self) -> bytes:
         """In Prometheus' text format. A database that is away is said in it."""
-        self._disk_use.ask()
+        self.disk_use.ask()
         async with self._one_look:
             if time.monotonic() - self._looked_at > _GOOD_FOR_S:
                 await self._look()
@@ -95,7 +95,7 @@ class Exporter(Collector):
             }
         )
         yield of_streams(self._streams.open_now())
-        yield of_folders(self._disk_use.bytes_of)
+        yield of_folders(self.disk_use.bytes_of)
         yield from counters(self._counting.counts)
         if self._gauges is not None:
             yield from of_rows(self._gauges)

@@ -24,7 +24,7 @@ VERSION_HEADER = "X-Hermes-Version"
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _GIT = (".git/git-receive-pack", ".git/git-upload-pack")
 _INVOKE = re.compile(
-    r"/api/v1/functions/[^/]+/.+/runs|/functions/[^/]+/[^/]+(/uploads)?"
+    r"/api/v1/functions/[^/]+/.+/runs|/functions/[^/]+/[^/]+(/uploads(/parts/\d+)?)?"
     r"|/api/v1/functions/[^/]+/[^/]+/inbox(/.*)?|/api/v1/uploads/\d+",
     re.DOTALL,
 )  # web.invoke, web.inbox and web.tus count what they read

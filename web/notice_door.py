@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hermes import __version__
 from hermes.mail import mail_server, send_mail
 from hermes.notifications import MAIL, SECRET, TARGET, WEBHOOK, sealed_name
-from hermes.outward import Undelivered, parse_networks, post
+from hermes.outward import Answer, Undelivered, parse_networks, post
 from hermes.process import Context
 from hermes.sealed import unseal
 from hermes.secret_file import key_in
@@ -48,10 +48,10 @@ class Doors:
         target = await unseal(session, key, sealed_name(row.id, TARGET))
         return Door(row, target, await unseal(session, key, sealed_name(row.id, SECRET)))
 
-    async def deliver(self, door: Door, message: Message) -> int:
-        """The status of the answer. Raises Undelivered, Hopeless, NoSuchMailbox."""
+    async def deliver(self, door: Door, message: Message) -> Answer:
+        """What was answered, without a body. Raises Undelivered, Hopeless, NoSuchMailbox."""
         if door.row.kind == MAIL:
-            return await self._mail(door, message)
+            return Answer(await self._mail(door, message), {}, b"")
         is_webhook = door.row.kind == WEBHOOK
         letter = _signed(door.secret, message) if is_webhook else CHATS[door.row.kind](message)
         headers = {"User-Agent": f"hermes/{__version__}", **letter.headers}

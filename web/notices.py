@@ -11,12 +11,13 @@ from hermes import outbox
 from hermes.errors import Unavailable, UserError
 from hermes.journal import log
 from hermes.mail import NoSuchMailbox
-from hermes.notices import TOPIC
+from hermes.notices import TOPIC, lane_of
 from hermes.notifications import pause, write_attempt
 from hermes.outbox import Hopeless
 from hermes.outward import Undelivered
 from hermes.queue import CHANGED, Bell
 from hermes.repos import may_write
+from hermes.retry_after import Rests, refusal
 from hermes.sending import keep_sending
 from hermes.tables import NoticeAttempt, Notification, Outbox, Repo, User
 from web.notice_door import Door, Doors
@@ -48,6 +49,7 @@ class Notices:
         self._site, self._database = site, site.context.database
         self.doors = Doors(site.context)
         self._busy: dict[str, asyncio.Task[None]] = {}
+        self._rests = Rests()  # lanes
         self._bell = Bell()
 
     async def keep_sending(self) -> None:
@@ -58,7 +60,7 @@ class Notices:
     async def _look(self) -> float:
         """Begin what can begin; how long until the next look."""
         room = _MOST_AT_ONCE - len(self._busy)
-        for row in await outbox.due_by_lane(self._database, TOPIC, self._busy, room):
+        for row in await outbox.due_by_lane(self._database, TOPIC, {*self._busy, *self._rests.now}, room):
             task = asyncio.create_task(self._try(row))
             self._busy[row.lane] = task
             task.add_done_callback(partial(self._done, row.lane))
@@ -111,11 +113,14 @@ class Notices:
 
     async def _deliver(self, tried: Tried, door: Door, message: Message) -> None:
         """Raises Undelivered, Hopeless."""
-        tried.status = await self.doors.deliver(door, message)
+        answer = await self.doors.deliver(door, message)
+        tried.status = answer.status
         if tried.status == _GONE:
             raise Closed("its receiver says that it is gone for good (410)")
         if not 200 <= tried.status < 300:
-            raise Undelivered(f"the answer was {tried.status}")
+            refused = refusal(answer)
+            self._rests.begin(lane_of(door.row.id), refused.least_s)
+            raise refused
 
     async def _write(self, tried: Tried, session: AsyncSession, row: Outbox) -> None:
         """In the transaction that settles the try."""

@@ -62,6 +62,8 @@ def run_answer(details: RunDetails, base: str) -> RunAnswer:
             for each in details.artifacts
         ],
         removed=removal_answers(details.removed),
+        kept_at=run.kept_at,
+        kept_by=run.kept_by,
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",
@@ -82,8 +84,10 @@ def queued_answer(queued: Queued, function: Function, user: User, base: str) -> 
         "slot": None,
         "summary": None,
     }
+    nothing: dict[str, Any] = {"metrics": [], "artifacts": [], "removed": [], "kept_at": None, "kept_by": ""}
     return RunAnswer(
         **fresh,
+        **nothing,
         id=queued.run_id,
         words="queued" if build.state is State.BUILT else f"queued: waits for build {build.id}",
         trigger=TRIGGER,
@@ -100,9 +104,6 @@ def queued_answer(queued: Queued, function: Function, user: User, base: str) -> 
             RankAnswer(**fresh, **untried, number=number, parameters=each, log_url=f"{url}/log?rank={number}")
             for number, each in plan.numbered()
         ],
-        metrics=[],
-        artifacts=[],
-        removed=[],
         url=url,
         log_url=f"{url}/log",
         events_url=f"{url}/events",

@@ -6,19 +6,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from hermes.errors import DiskFull, TooLarge, TooMany, UserError
-from hermes.functions import LATEST, Function, FunctionName, find_function, find_repo_of, parse_function
+from hermes.errors import TooLarge, UserError
+from hermes.functions import Function, FunctionName, find_function, find_repo_of
 from hermes.inputs import Intake
 from hermes.plan import Plan
 from hermes.repos import may_write
 from hermes.tables import Repo, Upload, User
 from hermes.uploads import Uploads, check_wanted, page_address
+from web import upload_parts
 from web.files import artifact_url
 from web.inbox import Inbox, Named, uploads_of
 from web.intake import Form, boundary_of
 from web.newest import NO_BOUND
 from web.rates import check_rate
 from web.site import Site, number
+from web.upload_parts import function_of, refused
 from web.upload_rows import of_function, read_rows, rows_query
 from web.visitor import actor
 
@@ -82,11 +84,11 @@ class UploadPages:
     async def show(self, request: Request) -> Response:
         """The page."""
         user = await self.site.reader(request)
-        return await self._page(request, user, _name(request), Said())
+        return await self._page(request, user, function_of(request), Said())
 
     async def send(self, request: Request) -> Response:
         """A form with files; or by a script one file as the body, whose name is `?path=`."""
-        user, name = await self.site.user(request), _name(request)
+        user, name = await self.site.user(request), function_of(request)
         if path := request.query_params.get("path"):
             return await self._take_one(request, user, Named(name, path))
         said = await self._take_all(request, user, name)
@@ -98,9 +100,7 @@ class UploadPages:
         try:
             recorded = await self.inbox.take(request, user, where)
         except UserError as error:
-            words = {"error": {"code": error.code, "message": str(error), "hint": error.hint}}
-            later = {"Retry-After": str(error.wait_s)} if isinstance(error, TooMany | DiskFull) else {}
-            return JSONResponse(words, error.status, later)
+            return refused(error)
         return JSONResponse({"upload": recorded.upload_id, "run": recorded.run_id}, 201)
 
     async def _take_all(self, request: Request, user: User, name: FunctionName) -> Said:
@@ -162,13 +162,8 @@ class UploadPages:
         return Place(name, repo, Plan.model_validate(function.build.plan).uploads, may)
 
 
-def _name(request: Request) -> FunctionName:
-    """Of the address, and `?version=` a version, branch, tag or commit."""
-    name = parse_function("{owner}/{function}".format(**request.path_params))
-    return name._replace(what=request.query_params.get("version", "").strip() or LATEST)
-
-
 def routes(site: Site) -> list[Route]:
     """Who sees a repo, sees them; who may run it, uploads."""
     pages, one = UploadPages(site, uploads_of(site)), "/functions/{owner}/{function}/uploads"
-    return [Route(one, pages.show, methods=["GET"]), Route(one, pages.send, methods=["POST"])]
+    own = [Route(one, pages.show, methods=["GET"]), Route(one, pages.send, methods=["POST"])]
+    return own + upload_parts.routes(site, pages.uploads)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from itertools import groupby
 from typing import Any
 
@@ -11,9 +12,11 @@ from hermes.audit import OPERATOR
 from hermes.old import folder_of, size_bytes
 from hermes.process import Context, open_context
 from hermes.removals import Data
-from hermes.retention import Item, Levels, Swept, look_at_room, plan, sweep
+from hermes.retention import Item, Levels, Swept, count_old_messages, last_sweep, look_at_room, plan, sweep
 from hermes.settings import load_settings
 from hermes.units import show_size
+
+Row = dict[str, Any]
 
 
 @click.command()
@@ -30,12 +33,27 @@ def retention(now: bool, as_json: bool) -> None:
 async def _retention(now: bool, as_json: bool) -> None:
     async with open_context(load_settings()) as context:
         room, items = look_at_room(context), await plan(context)
-        kinds = [_row(context, kind, items) for kind in Data]
+        messages = await count_old_messages(context)
+        kinds = [_row(context, kind, items) for kind in Data] + [_row_of_messages(*messages)]
         swept = await sweep(context, OPERATOR) if now else None
-        _say(room, kinds, items, swept, as_json)
+        say = _say_json if as_json else _say
+        say(room, kinds, items, swept, await _more(context))
 
 
-def _row(context: Context, kind: Data, items: list[Item]) -> dict[str, Any]:
+async def _more(context: Context) -> Row:
+    """Of the disk, besides what can go."""
+    async with context.database.read() as session:
+        last = await last_sweep(session)
+    by_whom = last and {
+        "at": last.at,
+        "what": last.subject,
+        "freed": last.detail,
+        "by": last.user or last.address,
+    }
+    return {"repositories_bytes": size_bytes([context.paths.repo(0).parent]), "last": by_whom}
+
+
+def _row(context: Context, kind: Data, items: list[Item]) -> Row:
     mine = [each for each in items if each.kind is kind]
     reasons = [(why, list(same)) for why, same in groupby(mine, key=lambda each: each.why)]
     return {
@@ -47,32 +65,45 @@ def _row(context: Context, kind: Data, items: list[Item]) -> dict[str, Any]:
     }
 
 
-def _say(
-    room: Levels, kinds: list[dict[str, Any]], items: list[Item], swept: Swept | None, as_json: bool
-) -> None:
-    if as_json:
-        told: dict[str, Any] = {
-            "free_bytes": room.free,
-            "low_bytes": room.low,
-            "high_bytes": room.high,
-            "kinds": kinds,
-            "items": [
-                {"kind": each.kind, "id": each.subject_id, "at": each.at, "size_bytes": each.size_bytes}
-                | {"why": each.why}
-                for each in items
-            ],
-            "removed": None if swept is None else {kind: swept.count[kind] for kind in swept.count},
-        }
-        click.echo(json.dumps(told))
-        return
+def _row_of_messages(count: int, why: str) -> Row:
+    """Rows of the database, not files."""
+    whys = {why: count} if count else {}
+    return {"kind": "messages", "on_disk_bytes": None, "count": count, "size_bytes": None, "why": whys}
+
+
+def _say_json(room: Levels, kinds: list[Row], items: list[Item], swept: Swept | None, more: Row) -> None:
+    removed: Row | None = None
+    if swept is not None:
+        removed = {kind: swept.count[kind] for kind in swept.count} | {"messages": swept.messages}
+    told: Row = {
+        "disk_bytes": room.size,
+        "free_bytes": room.free,
+        "low_bytes": room.low,
+        "high_bytes": room.high,
+        "kinds": kinds,
+        "items": [
+            {"kind": each.kind, "id": each.subject_id, "at": each.at, "size_bytes": each.size_bytes}
+            | {"why": each.why}
+            for each in items
+        ],
+        "removed": removed,
+    }
+    click.echo(json.dumps(told | more))
+
+
+def _say(room: Levels, kinds: list[Row], items: list[Item], swept: Swept | None, more: Row) -> None:
     line = "{:<11} {:>9} {:>8} {:>9}  {}"
     click.echo(line.format("KIND", "ON DISK", "OLD", "SIZE", "WHY"))
     for row in kinds:
         why = "; ".join(f"{count} {words}" for words, count in row["why"].items())
-        sizes = [show_size(row[key]) for key in ("on_disk_bytes", "size_bytes")]
+        sizes = ["-" if row[key] is None else show_size(row[key]) for key in ("on_disk_bytes", "size_bytes")]
         click.echo(line.format(row["kind"], sizes[0], row["count"], sizes[1], why).rstrip())
-    click.echo(f"{show_size(room.free)} free; below {show_size(room.low)} the oldest go", err=True)
+    free = f"{show_size(room.free)} of {show_size(room.size)} free; below {show_size(room.low)} the oldest go"
+    click.echo(f"{free}; repositories take {show_size(more['repositories_bytes'])}", err=True)
+    if last := more["last"]:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(last["at"]))
+        click.echo(f"removed last, {at}, by {last['by']}: {last['what']}", err=True)
     if swept is not None:
-        click.echo(f"removed: {swept}" if swept.count.total() else "nothing was removed", err=True)
-    elif items:
+        click.echo(f"removed: {swept}" if str(swept) else "nothing was removed", err=True)
+    elif items or kinds[-1]["count"]:
         click.echo("hermes admin retention --now removes it", err=True)

@@ -8,15 +8,17 @@ from hermes.cli.executions_table import inspection, listed
 from hermes.cli.follow import print_result
 from hermes.cli.logs import logs
 from hermes.cli.number import RUN
+from hermes.cli.plain import clean
 from hermes.cli.remote import as_json, asks, say_json
 from hermes.client import Client
+from hermes.client.answers import Run
 
 _STATES = ["queued", "starting", "running", "succeeded", "failed", "timed_out", "cancelled", "lost"]
 
 
 @click.group()
 def executions() -> None:
-    """What ran and what runs: list, inspect, logs, result, artifacts, cancel, retry."""
+    """What ran and what runs: list, inspect, logs, result, artifacts, cancel, keep, unkeep, retry."""
 
 
 @executions.command("list")
@@ -93,6 +95,34 @@ def cancel(client: Client, runs: tuple[int, ...], as_json: bool) -> None:
     for record in records:
         words = "will be cancelled" if record["ended_at"] is None else record["words"]
         click.echo(f"run {record['id']} {words}")
+
+
+@executions.command()
+@click.argument("runs", type=RUN, nargs=-1, required=True)
+@as_json
+@asks
+def keep(client: Client, runs: tuple[int, ...], as_json: bool) -> None:
+    """Never remove what runs left: logs, artifacts, input, results; however old it gets, and however full the
+    disk."""
+    _say_kept([client.keep(run) for run in runs], as_json)
+
+
+@executions.command()
+@click.argument("runs", type=RUN, nargs=-1, required=True)
+@as_json
+@asks
+def unkeep(client: Client, runs: tuple[int, ...], as_json: bool) -> None:
+    """Keep runs no longer: what is old goes, as of others."""
+    _say_kept([client.unkeep(run) for run in runs], as_json)
+
+
+def _say_kept(records: list[Run], as_json: bool) -> None:
+    if as_json:
+        say_json(records)
+        return
+    for record in records:
+        by = f"is kept, by {record['kept_by']}" if record["kept_at"] else "is not kept"
+        click.echo(clean(f"run {record['id']} {by}"))
 
 
 @executions.command()

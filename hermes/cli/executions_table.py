@@ -83,6 +83,8 @@ def _facts(run: Run, build: Build) -> Iterator[str]:
         yield f"  ran        {_took(run['started_at'], run['ended_at'])}"
     if run["exit_code"] is not None:
         yield f"  exit code  {run['exit_code']}{' (' + run['signal'] + ')' if run['signal'] else ''}"
+    if run["kept_at"]:
+        yield f"  kept       by {run['kept_by']} since {_at(run['kept_at'])}"
     yield from _used(run)
 
 

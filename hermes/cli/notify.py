@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import click
 
@@ -11,7 +10,7 @@ from hermes.cli.asking import note
 from hermes.cli.plain import clean
 from hermes.cli.remote import as_json, asks, say_json
 from hermes.client import Client
-from hermes.client.calls import Call, quoted
+from hermes.client.notification_answers import Notification
 from hermes.errors import HermesError
 from hermes.units import show_span
 
@@ -36,11 +35,6 @@ class NotTaken(HermesError):
     """A test did not arrive."""
 
 
-def _path(repo: str, *parts: object) -> str:
-    base = f"/repos/{quoted(repo)}/notifications" if repo else "/notifications"
-    return "/".join((base, *map(str, parts)))
-
-
 @click.group()
 def notify() -> None:
     """Who is told how runs ended: list, add, test, pause, remove."""
@@ -52,7 +46,7 @@ def notify() -> None:
 @asks
 def list_(client: Client, repo: str, as_json: bool) -> None:
     """Webhooks, mail and chats that are told."""
-    found = client.get(_path(repo))["notifications"]
+    found = client.notifications(repo)
     if as_json:
         say_json(found)
     elif not found:
@@ -63,7 +57,7 @@ def list_(client: Client, repo: str, as_json: bool) -> None:
         print_table(("NUMBER", "BY", "TO", "ON", "BRANCHES", "STATE"), [_row(each, repo) for each in found])
 
 
-def _row(one: dict[str, Any], repo: str) -> tuple[str, ...]:
+def _row(one: Notification, repo: str) -> tuple[str, ...]:
     branches = " ".join(one["branches"]) or ("the default" if repo else "all")
     state = "well" if one["taken_at"] else "nothing taken yet"
     if one["error"]:
@@ -93,13 +87,8 @@ def add(
     """Tell ADDRESS: of a webhook, of a chat's incoming webhook, or for mail; `-` reads it from stdin."""
     if target == "-":
         target = sys.stdin.readline().strip()
-    wish = {
-        "kind": kind,
-        "target": target,
-        "events": events or "changes",
-        "branches": [each for each in branches if each],
-    }
-    made = client.ask(Call("POST", _path(repo), json=wish))
+    of = [each for each in branches if each]
+    made = client.add_notification(kind, target, repo, events=events or "changes", branches=of)
     if as_json:
         say_json(made)
         return
@@ -117,8 +106,7 @@ def add(
 @asks
 def test(client: Client, number: int, repo: str, as_json: bool) -> None:
     """Send a test message now. Exits with 1 when it was not taken."""
-    call = Call("POST", _path(repo, number, "test"), silence_s=150.0)
-    tried = client.ask(call)
+    tried = client.test_notification(number, repo)
     if as_json:
         say_json(tried)
     elif not tried["error"]:
@@ -138,10 +126,8 @@ def change(
     client: Client, number: int, events: str | None, branches: tuple[str, ...], repo: str, as_json: bool
 ) -> None:
     """Tell of other runs; `--branch ''` goes back to the default."""
-    wish: dict[str, Any] = {"events": events} if events else {}
-    if branches:
-        wish["branches"] = [each for each in branches if each]
-    _changed(client, _path(repo, number), wish, as_json)
+    of = [each for each in branches if each] if branches else None
+    _say(client.change_notification(number, repo, events=events, branches=of), as_json)
 
 
 @notify.command()
@@ -151,7 +137,7 @@ def change(
 @asks
 def pause(client: Client, number: int, repo: str, as_json: bool) -> None:
     """Send nothing, and keep nothing for later."""
-    _changed(client, _path(repo, number), {"paused": True}, as_json)
+    _say(client.change_notification(number, repo, paused=True), as_json)
 
 
 @notify.command()
@@ -161,11 +147,10 @@ def pause(client: Client, number: int, repo: str, as_json: bool) -> None:
 @asks
 def resume(client: Client, number: int, repo: str, as_json: bool) -> None:
     """Tell again, from the next run that ends."""
-    _changed(client, _path(repo, number), {"paused": False}, as_json)
+    _say(client.change_notification(number, repo, paused=False), as_json)
 
 
-def _changed(client: Client, path: str, wish: dict[str, Any], as_json: bool) -> None:
-    said = client.ask(Call("PATCH", path, json=wish))
+def _say(said: Notification, as_json: bool) -> None:
     if as_json:
         say_json(said)
     else:
@@ -179,7 +164,7 @@ def _changed(client: Client, path: str, wish: dict[str, Any], as_json: bool) -> 
 @asks
 def remove(client: Client, number: int, repo: str) -> None:
     """Tell them no more; the log of what was sent goes, too."""
-    client.ask(Call("DELETE", _path(repo, number)))
+    client.remove_notification(number, repo)
     click.echo(f"notification {number} is removed")
 
 
@@ -190,7 +175,7 @@ def remove(client: Client, number: int, repo: str) -> None:
 @asks
 def attempts(client: Client, number: int, repo: str, as_json: bool) -> None:
     """The last tries, the newest first."""
-    found = client.get(_path(repo, number, "attempts"))["attempts"]
+    found = client.notification_attempts(number, repo)
     if as_json:
         say_json(found)
         return
@@ -216,5 +201,5 @@ def attempts(client: Client, number: int, repo: str, as_json: bool) -> None:
 @asks
 def again(client: Client, number: int, attempt: int, repo: str) -> None:
     """Send once more what ATTEMPT has told; `hermes notify attempts NUMBER` lists them."""
-    client.ask(Call("POST", _path(repo, number, "attempts", attempt, "again")))
+    client.notify_again(number, attempt, repo)
     click.echo(f"on its way; hermes notify attempts {number} says what came of it")

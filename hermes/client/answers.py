@@ -83,6 +83,8 @@ class Run(Times):
     metrics: list[Metric]
     artifacts: list[Artifact]
     removed: list[Removal]
+    kept_at: float | None
+    kept_by: str
     url: str
     log_url: str
     events_url: str

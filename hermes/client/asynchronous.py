@@ -11,10 +11,11 @@ from hermes.client.errors import BrokenOff
 from hermes.client.frames import Event, Frame, FrameReader, Had
 from hermes.client.instance_answers import Account, Gpus, Image, Limit, Repo, TokenMade
 from hermes.client.invocation import Invocation, function_path, output_call
+from hermes.client.notifying_async import AsyncNotifying
 from hermes.client.wire_async import AsyncWire
 
 
-class AsyncClient:
+class AsyncClient(AsyncNotifying):
     """One server, one token. Every method may raise NoServer, BrokenOff, OtherServer, Unauthorized and
     ServerTrouble besides what it says."""
 
@@ -110,9 +111,18 @@ class AsyncClient:
         run: Run = await self.ask(Call("POST", f"/runs/{number}/cancel"))
         return run
 
+    async def keep(self, number: int) -> Run:
+        """Retention leaves a run alone from now on. Raises Missing, Forbidden."""
+        run: Run = await self.ask(Call("POST", f"/runs/{number}/keep"))
+        return run
+
+    async def unkeep(self, number: int) -> Run:
+        """It goes when it is old, as others do. Raises Missing, Forbidden."""
+        run: Run = await self.ask(Call("POST", f"/runs/{number}/unkeep"))
+        return run
+
     async def again(self, number: int, values: Mapping[str, Any] | None = None) -> Run:
-        """A new run of the same build; `values` as in a manifest: `{"run": {"args": ["5"]}}`. Raises Missing,
-        Forbidden, ApiError where a value is wrong."""
+        """A new run of the same build; `values` as in a manifest. Raises Missing, Forbidden, ApiError."""
         run: Run = await self.ask(Call("POST", f"/runs/{number}/again", json=values or None))
         return run
 
@@ -124,8 +134,7 @@ class AsyncClient:
     async def log(
         self, number: int, rank: int = 0, offset: int = 0, follow: bool = False
     ) -> AsyncIterator[bytes]:
-        """The log of a run, from a byte on; `follow`: until it ends, or the server has had enough.
-        Raises Missing, TooOften."""
+        """The log of a run, from a byte on; `follow`: until it ends. Raises Missing, TooOften."""
         params = [("rank", str(rank))]
         call = calls.part(f"/runs/{number}/log", params, offset)
         if follow:
@@ -196,8 +205,7 @@ class AsyncClient:
         return found
 
     async def make_token(self, name: str, **values: str) -> TokenMade:
-        """A new token of yours, with its secret. `scope`: `all`, `push` or `read`; `expires_in`: `90d`.
-        Raises ApiError where a value is wrong."""
+        """A new one, with its secret. `scope`: `all`, `push`, `read`; `expires_in`: `9d`. Raises ApiError."""
         made: TokenMade = await self.ask(Call("POST", "/tokens", json={"name": name, **values}))
         return made
 

@@ -166,9 +166,9 @@ class Executor(Protocol):
         for all others that were prepared: most probably they come next. They are no boxes yet."""
 
     async def keep_warm(self, tasks: Sequence[Task]) -> None:
-        """For each of these have a box in which nothing runs, waiting for a task of the same kind: it differs
-        in its name, in what is started and in what that reads. Undo it for all other kinds. They are no boxes
-        yet, and each serves one task."""
+        """For each of these have a box in which no program runs, waiting for a task of the same kind: it
+        differs in its name, in what is started and in what that reads. Undo it for all other kinds. They are
+        no boxes yet, and each serves one task."""
 
     async def adopt(self, task: Task, seen: Seen) -> Box | None:
         """The box of a process of this instance that was killed, as if it had been started here: `follow`

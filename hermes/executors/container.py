@@ -35,6 +35,7 @@ FOLDERS: dict[Folder, str] = {"app": "/app", "output": "/hermes/output"}
 USER = f"{OWNER_ID}:{OWNER_ID}"
 CACHE, CHECKPOINT, INPUT, STDIN = "/hermes/ccache", "/hermes/checkpoint", "/hermes/input", "/hermes/stdin"
 CALL = "/hermes/call"  # what is started in a box that was made before anybody knew
+START, TASK, GIVEN_STDIN = f"{CALL}/start", f"{CALL}/task", f"{STDIN}/given"  # in such a box
 GIVEN = frozenset((INPUT, STDIN, CALL))  # a program reads these and cannot change them
 _WITH_STDIN = f'exec "$@" <{STDIN}'
 _SHELLS = re.compile(
@@ -93,7 +94,7 @@ def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], groun
         entrypoint=[],  # a Dockerfile may have one
         healthcheck={"test": ["NONE"]},
         user=USER,
-        working_dir="/app",
+        working_dir="/app" if task.command else "/",
         environment=box_env(task, [bind.split(":")[1] for bind in binds]),
         labels=labels,
         volumes=[bind.split(":")[1] for bind in binds],
@@ -104,7 +105,7 @@ def create(api: Any, task: Task, binds: list[str], labels: dict[str, str], groun
 
 def _command(task: Task) -> list[str]:
     if not task.command:
-        return ["sh", f"{CALL}/start"]
+        return ["sh", START]
     return ["sh", "-c", _WITH_STDIN, "run", *task.command] if task.stdin else list(task.command)
 
 
@@ -121,7 +122,7 @@ def start_script(task: Task, places: Collection[str]) -> str:
     command = ["sh", "-c", 'exec "$@"', "run", *task.command] if wrapped else task.command
     named = [f"{name}={value}" for name, value in by_env.items()]
     start = shlex.join(["exec", "env", *left_out, *named, *command])
-    return "".join(lines) + start + (f" <{STDIN}\n" if task.stdin else "\n")
+    return "cd /app\n" + "".join(lines) + start + (f" <{GIVEN_STDIN}\n" if task.stdin else "\n")
 
 
 def kept_disks(task: Task) -> Iterator[tuple[Path, int, str]]:

@@ -33,6 +33,7 @@ from hermes.executors.engine import (
     stop_container,
     wall_s,
 )
+from hermes.executors.gate import Begun
 from hermes.executors.layers import PackageLayers, have_again
 from hermes.executors.maker import Maker
 from hermes.executors.output import Output, hand_on, keeper_at, open_output
@@ -49,6 +50,7 @@ _STARTS = 4  # at a time: an engine does not do more, and each has a deadline
 class _Handle:
     container: str
     output: Output
+    begun: Begun | None = None
     groups: dict[str, Path] | None = None  # not looked for yet: whoever reads its output must not wait
 
 
@@ -125,7 +127,8 @@ class DockerExecutor:
         await self._call(lambda: stop_container(self._client(), name, grace_s), deadline_s=grace_s + 20)
 
     async def usage(self, box: Box) -> Usage | None:
-        return read_usage(await self._groups(box.handle))
+        usage, begun = read_usage(await self._groups(box.handle)), box.handle.begun
+        return begun.without_wait(usage) if usage and begun else usage
 
     async def processes(self, box: Box) -> frozenset[int]:
         return read_processes(await self._groups(box.handle))
@@ -193,32 +196,34 @@ class DockerExecutor:
         failures = DockerException, Unavailable, OSError  # whatever befell it meanwhile: it is made anew
         if made is not None:
             with suppress(*failures):
-                return self._launch(task, made)
+                return self._launch(task, task.name, made)
         if warm is not None:
             with suppress(*failures):
                 self._maker.hand_over(task, warm.name)
-                return self._launch(task, warm.handle)
-            self._maker.remove(warm.name)
-        return self._launch(task, self._maker.make(task))
+                return self._launch(task, warm.name, warm.handle)
+            self._maker.take_back(task, warm.name)
+        return self._launch(task, task.name, self._maker.make(task))
 
-    def _launch(self, task: Task, container: str) -> _Handle:
+    def _launch(self, task: Task, name: str, container: str) -> _Handle:
         api = self._client()
         output = open_output(self._keeper, api, container, tuple(task.secrets.values()))
         try:
-            api.start(container)
+            begun = self._maker.begin(name, container)
         except BaseException:
             output.close()
             raise
-        return _Handle(container, output)
+        return _Handle(container, output, begun)
 
     def _adopt(self, name: str, seen: Seen) -> _Handle | None:
         self._maker.find_disks()
+        real = self._maker.real_name(name)
         try:
-            found = self._client().inspect_container(self._maker.real_name(name))
+            found = self._client().inspect_container(real)
         except NoContainer:
             return None
         output = self._keeper.resume(found["Id"], seen) if self._keeper else None
-        return None if output is None else _Handle(found["Id"], output)
+        begun = Begun.noted(self._maker.base / real)
+        return None if output is None else _Handle(found["Id"], output, begun)
 
     def _follow(self, handle: _Handle, sink: Sink) -> Exit:
         api = self._client()
@@ -230,4 +235,5 @@ class DockerExecutor:
             raise Unavailable(in_words(error)) from error
         if state.get("Status") in ("removing", "dead"):  # its SIGKILL is not the program's fault
             raise Unavailable("somebody removed the container")
-        return Exit(code, wall_s(state), bool(state.get("OOMKilled")))
+        began = handle.begun.at if handle.begun else None
+        return Exit(code, wall_s(state, began), bool(state.get("OOMKilled")))

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,6 +91,13 @@ def has_image(api: Any, reference: str) -> bool:
     return True
 
 
+def has_file(api: Any, container: str, path: str) -> bool:
+    """Whether a container, started or not, has it; links are followed."""
+    url = api._url("/containers/{0}/archive", container)
+    answer = api.head(url, params={"path": path}, timeout=api.timeout)
+    return bool(answer.status_code == requests.codes.ok)
+
+
 def box_names(api: Any, labels: Mapping[str, str], base: Path) -> tuple[set[str], set[str]]:
     """Of all containers and volumes with these labels, alive or dead, and of all folders below `base`; and
     which of them have volumes."""
@@ -119,12 +126,14 @@ def remove_container(api: Any, name: str, deadline_s: float) -> None:
             api.wait(name, timeout=deadline_s, condition="removed")
 
 
-def wall_s(state: dict[str, Any]) -> float:
-    """From the engine's own clock: it starts and ends with the program, not with our calls."""
-    began, ended = (
-        datetime.fromisoformat(state[key][:26].rstrip("Z")) for key in ("StartedAt", "FinishedAt")
+def wall_s(state: dict[str, Any], began: float | None) -> float:
+    """From the engine's own clock: it starts and ends with the program, not with our calls. `began`: the time
+    when the program did, if its container was started before."""
+    started, ended = (
+        datetime.fromisoformat(state[key][:26].rstrip("Z")).replace(tzinfo=UTC).timestamp()
+        for key in ("StartedAt", "FinishedAt")
     )
-    return max((ended - began).total_seconds(), 0.0)
+    return max(ended - (started if began is None else began), 0.0)
 
 
 def engine_url() -> str:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hermes.errors import Unavailable
 from hermes.executors import disks, volumes
 from hermes.executors.base import Task
-from hermes.executors.container import FOLDERS, GIVEN, Ground, create
-from hermes.executors.engine import CALL_S, box_names, remove_container
-from hermes.executors.workplace import Places, bring_all, clear, hand_over, lay_out, lay_out_open
+from hermes.executors.container import CALL, FOLDERS, GIVEN, START, Ground, create
+from hermes.executors.engine import CALL_S, box_names, has_file, remove_container
+from hermes.executors.gate import Begun, Gate, build_gate, leave_open, may_wait_at_gate, start_at_gate
+from hermes.executors.workplace import Places, bring_all, clear, hand_over, lay_out, lay_out_open, take_back
 from hermes.tree import OWNER_ID
 
 
@@ -26,6 +28,7 @@ class Maker:
     client: Callable[[], Any]
     has_disks: bool | None = None
     with_volumes: set[str] = field(default_factory=set)  # also of a time when no disks could be mounted
+    gates: dict[str, Gate] = field(default_factory=dict)  # by name, of what waits and is started
 
     def find_disks(self) -> bool:
         """Whether bounded disks can be mounted here: done once."""
@@ -45,18 +48,45 @@ class Maker:
         return container
 
     def make_open(self, task: Task) -> str:
-        """The same for a task without a command, which comes later; only where there are bounded disks."""
-        binds = _binds(lay_out_open(self.base / task.name, task, FOLDERS, OWNER_ID))
-        return create(self.client(), task, binds, self.labels, self.ground)
+        """The same for a task without a command, which comes later; only where there are bounded disks. It is
+        started, too, where its shell may wait at a gate."""
+        places = lay_out_open(self.base / task.name, task, FOLDERS, OWNER_ID)
+        start = places[CALL] / Path(START).name
+        container = create(self.client(), task, _binds(places), self.labels, self.ground)
+        if may_wait_at_gate(task, self.ground):
+            build_gate(start, OWNER_ID)
+            self.gates[task.name] = start_at_gate(self.client(), container, start)
+        elif has_file(self.client(), container, "/bin/sh"):
+            leave_open(start)
+        else:
+            raise Unavailable("its image has no shell that could take a command")
+        return container
 
     def hand_over(self, task: Task, name: str) -> None:
         """What was made by another name is this task's box now. Raises Unavailable and OSError."""
+        if (gate := self.gates.get(name)) is not None and not gate.is_waited_at:
+            raise Unavailable("nobody waits in it any more")
         (self.base / task.name).symlink_to(name)
         hand_over(self.base / name, task, OWNER_ID)
+
+    def take_back(self, task: Task, name: str) -> None:
+        """That failed, and nothing has begun: it is nobody's, and goes."""
+        take_back(self.base / name, task)
+        self.remove(name)
+
+    def begin(self, name: str, container: str) -> Begun | None:
+        """Start it, or what is to run in one that is started already. Raises OSError when that has ended."""
+        gate = self.gates.pop(name, None)
+        if gate is not None:
+            return gate.let_in(self.base / name)
+        self.client().start(container)
+        return None
 
     def remove(self, name: str) -> None:
         """With all that is there of it; nothing is no error."""
         real = self.real_name(name)
+        if gate := self.gates.pop(real, None):
+            gate.close()
         try:
             remove_container(self.client(), real, CALL_S)
             if not self.has_disks or real in self.with_volumes:

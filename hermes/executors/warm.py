@@ -1,10 +1,11 @@
-"""Boxes that wait for a task of their kind: what all calls of a function share is there, and nothing runs."""
+"""Boxes that wait for a task of their kind: what all calls of a function share is there, no program runs."""
 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from hermes.errors import Unavailable
 from hermes.executors.base import Task
 
 WARM = "warm"  # in the names of these boxes
@@ -60,8 +61,14 @@ class Warm:
                 missing.remove(waiting.kind)
             elif waiting in self._waiting:  # else somebody has taken it meanwhile
                 await self._drop(waiting)
-        for kind in missing:
-            await self._begin(kind)
+        failed: list[Unavailable] = []
+        for kind in missing:  # what cannot be had of one kind can of another
+            try:
+                await self._begin(kind)
+            except Unavailable as error:
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     async def _begin(self, kind: Task) -> None:
         task = replace(kind, name=f"{self._prefix}-{secrets.token_hex(6)}")
@@ -79,6 +86,8 @@ class Warm:
 
     async def take(self, task: Task) -> Ready | None:
         """The oldest that is good for this task, from now on the caller's, who lets go of it in the end."""
+        if task.checkpoint is not None and task.checkpoint.exists():
+            return None  # what waits has a new one
         kind = kind_of(task)
         for waiting in list(self._waiting):
             if waiting.kind == kind and waiting in self._waiting:

@@ -3,16 +3,26 @@
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from hermes.errors import Unavailable
 from hermes.executors import disks, loops
 from hermes.executors.base import Task
-from hermes.executors.container import CALL, CHECKPOINT, INPUT, STDIN, kept_disks, start_script
+from hermes.executors.container import (
+    CALL,
+    CHECKPOINT,
+    GIVEN_STDIN,
+    INPUT,
+    STDIN,
+    TASK,
+    kept_disks,
+    start_script,
+)
 from hermes.executors.tars import unpack
 
 Places = dict[str, Path]  # {where the program finds it: the folder}
+_FRESH = "checkpoint.img"
 
 
 def lay_out(own: Path, task: Task, folders: Mapping[Any, str], owner: int | None) -> Places:
@@ -60,35 +70,44 @@ def bring_all(own: Path, task: Task) -> Places:
 
 
 def lay_out_open(own: Path, task: Task, folders: Mapping[Any, str], owner: int | None) -> Places:
-    """As `lay_out`, for a task whose command and input come later (`hand_over`): with a place for each. The
-    command comes with secrets, so never to a disk, and nobody else of this machine gets there."""
+    """As `lay_out`, for a task whose command and input come later (`hand_over`): with a folder for each, as
+    the box may be started before, and with the disk of a first attempt. The command comes with secrets, so
+    never to a disk, and nobody else of this machine gets there."""
     places = lay_out(own, task, folders, owner)
     own.chmod(0o700)
-    for place in (CALL, INPUT, CHECKPOINT):
-        _inside(own, place).mkdir()
-    loops.mount_memory(_inside(own, CALL))
     given = {place: _inside(own, place).absolute() for place in (CALL, INPUT, STDIN)}
+    for folder in given.values():
+        folder.mkdir()
+    loops.mount_memory(given[CALL])
+    disks.make_disk(own / _FRESH, task.limits.disk_bytes)
+    disks.mount(own / _FRESH, _inside(own, CHECKPOINT))
+    _kept(own).mkdir()  # nobody but us writes there until it is somebody's
     return places | given | {CHECKPOINT: _kept(own)}
 
 
 def hand_over(own: Path, task: Task, owner: int) -> None:
-    """What is to be started in such a box, and what that reads. Raises OSError and Unavailable."""
+    """What is to be started in such a box, and what that reads. Raises OSError, also for a task that has a
+    checkpoint already."""
     bring(own, task)
     places = [INPUT] if task.inputs else []
-    if task.stdin is None:
-        _inside(own, STDIN).touch()
-    else:
-        _link(task.stdin, _inside(own, STDIN))
-    for kept, size_bytes, place in kept_disks(task):
-        if not disks.mount_kept(kept, _inside(own, place), size_bytes):
-            raise Unavailable("another box has its checkpoint")
+    if task.stdin is not None:
+        _link(task.stdin, _inside(own, STDIN) / Path(GIVEN_STDIN).name)
+    if task.checkpoint is not None:
         _own(_kept(own), owner)
-        places.append(place)
-    _kept(own).mkdir(exist_ok=True)  # without a disk nobody but us writes there
-    script = _inside(own, CALL) / "start"
+        task.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        os.link(own / _FRESH, task.checkpoint)
+        places.append(CHECKPOINT)
+    script = _inside(own, CALL) / Path(TASK).name
     script.write_text(start_script(task, places), encoding="utf-8", errors="surrogateescape")
     script.chmod(0o400)
     shutil.chown(script, owner, owner)
+
+
+def take_back(own: Path, task: Task) -> None:
+    """After a hand-over that failed: nothing has begun, so the task has no checkpoint. Raises OSError."""
+    with suppress(FileNotFoundError):
+        if task.checkpoint is not None and task.checkpoint.samefile(own / _FRESH):
+            task.checkpoint.unlink()
 
 
 def _inside(own: Path, place: str) -> Path:

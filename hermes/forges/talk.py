@@ -6,12 +6,12 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from hermes import __version__
 from hermes.outward import Answer, Undelivered, request
+from hermes.retry_after import now_there, retry_after_s
 
 _MOST_BYTES = 4 << 20
 _MOST_WORDS = 200
@@ -134,7 +134,7 @@ class Talk:
         words = f"{self.forge} limits how often it is asked"
         is_refused = answer.status == 429 or (answer.status == 403 and _is_limit(answer, is_used_up))
         if is_refused:
-            after = _retry_after(heads)
+            after = retry_after_s(heads)
             wait_s = after if after is not None else wait_s
             raise self.gates.close(self._key, _USUAL_WAIT_S if wait_s is None else wait_s, words)
         if wait_s is not None:
@@ -183,27 +183,9 @@ def _number(heads: Mapping[str, str], *names: str) -> int | None:
     return None
 
 
-def _now_there(heads: Mapping[str, str]) -> float:
-    """By the clock of the forge, which its limits are said in."""
-    try:
-        return parsedate_to_datetime(heads.get("date", "")).timestamp()
-    except (ValueError, TypeError):
-        return time.time()
-
-
 def _until_reset(heads: Mapping[str, str]) -> float | None:
     reset = _number(heads, "x-ratelimit-reset", "ratelimit-reset")
-    return None if reset is None else reset - _now_there(heads)
-
-
-def _retry_after(heads: Mapping[str, str]) -> float | None:
-    text = heads.get("retry-after", "")
-    if text.isdecimal() and len(text) < 10:
-        return float(text)
-    try:
-        return parsedate_to_datetime(text).timestamp() - _now_there(heads)
-    except (ValueError, TypeError):
-        return None
+    return None if reset is None else reset - now_there(heads)
 
 
 def _is_limit(answer: Answer, is_used_up: bool) -> bool:
