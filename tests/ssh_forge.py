@@ -147,14 +147,13 @@ class SshForge:
         up = asyncio.create_task(_up(process, child))
         try:
             await self._answer(process, child)
-        finally:
-            up.cancel()
             if process.is_closing():
                 with suppress(ProcessLookupError):
                     child.kill()
-            code = await child.wait()
-            child._transport.close()  # type: ignore[attr-defined]  # the pipe to it may still be open
-        process.exit(code)
+            process.exit(await child.wait())
+        finally:  # also when all of it ends now
+            up.cancel()
+            child._transport.close()  # type: ignore[attr-defined]
 
     async def _answer(
         self, process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process
