@@ -156,4 +156,4 @@ async def _end(child: asyncio.subprocess.Process) -> None:
         os.killpg(child.pid, signal.SIGKILL)
     with suppress(TimeoutError):
         async with asyncio.timeout(_END_S):
-            await child.wait()
+            await child.communicate()  # its pipes are at their end, too: nothing of it outlives the loop

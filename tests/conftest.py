@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from docker.errors import DockerException
+from hypothesis import HealthCheck, settings
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from hermes.executors.engine import connect
@@ -36,14 +37,18 @@ CHROMIUM_FLAGS = [
 
 
 expect.set_options(timeout=PATIENCE_S * 1000)
+#: How long anything takes says nothing of what is right; `tmp_path` may serve many examples.
+settings.register_profile("hermes", deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("hermes")
 
 
 #: Files that mostly wait, the longest first. Each begins beside others that compute: so neither is the
 #: processor idle while all wait, nor does anybody wait alone at the end.
 WAIT = [
     "faultpoints", "soak", "sight", "engine_restart", "engine_away", "gpus", "database_faults",
-    "hostile_programs", "faults", "backup", "executors", "races", "warm", "proxies", "verdicts", "stream",
-    "disk_full", "restart", "redis_faults", "streams", "adoption", "retention", "unkillable", "gpu_place",
+    "hostile_programs", "deploy_keys", "faults", "backup", "executors", "races", "warm", "proxies",
+    "verdicts", "stream", "disk_full", "restart", "redis_faults", "streams", "adoption", "retention",
+    "unkillable", "gpu_place",
 ]  # fmt: skip
 _COMPUTE_BETWEEN = 3
 

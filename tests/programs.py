@@ -33,7 +33,8 @@ def go_on(script: str) -> None:
     """Its program has what it waits for; it runs on this machine, whatever is around it."""
     for number, line in command_lines().items():
         if line == f"sh {script} ":
-            os.kill(number, signal.SIGUSR1)
+            with suppress(ProcessLookupError):  # a child of its, which looks like it for a moment
+                os.kill(number, signal.SIGUSR1)
 
 
 def git(

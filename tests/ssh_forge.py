@@ -152,7 +152,10 @@ class SshForge:
                     child.kill()
             process.exit(await child.wait())
         finally:  # also when all of it ends now
+            with suppress(ProcessLookupError):
+                child.kill()
             up.cancel()
+            await asyncio.gather(child.wait(), up, return_exceptions=True)
             child._transport.close()  # type: ignore[attr-defined]
 
     async def _answer(

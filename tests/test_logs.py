@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inotify_simple import INotify
 
@@ -18,7 +18,7 @@ async def whole(path: Path, offset: int = 0) -> bytes:
     return b"".join([data async for _, data in LogWatch().tail(path, offset)])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.binary(max_size=200), max_size=20), st.integers(0, 4000))
 async def test_a_reader_gets_the_same_bytes_from_any_offset(
     tmp_path: Path, parts: list[bytes], at: int

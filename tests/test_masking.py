@@ -54,7 +54,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 
 @given(streams(), CUTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_every_split_of_a_stream_gives_the_same_bytes(
     stream: tuple[list[str], bytes], cuts: list[int]
 ) -> None:
@@ -66,7 +66,7 @@ def test_every_split_of_a_stream_gives_the_same_bytes(
 
 
 @given(streams(), CUTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_pause_anywhere_shows_no_secret(stream: tuple[list[str], bytes], cuts: list[int]) -> None:
     """It may show where one begins: three bytes of it."""
     values, data = stream
@@ -79,7 +79,7 @@ def test_a_pause_anywhere_shows_no_secret(stream: tuple[list[str], bytes], cuts:
 
 
 @given(streams(), CUTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_nothing_is_held_that_is_not_the_beginning_of_a_secret(
     stream: tuple[list[str], bytes], cuts: list[int]
 ) -> None:
