@@ -5,7 +5,7 @@
 ARGS ?=
 SECONDS ?= 600
 SEED ?= 0
-JOBS ?= 6
+JOBS ?= 4
 SUITE = .venv/bin/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 help: ## this list
@@ -17,7 +17,7 @@ demo: ## start everything and push the sample repos, to look at (ONCE=1: end whe
 up: ## start the service here, until Ctrl-C
 	@exec scripts/setup run .venv/bin/hermes up
 
-test: ## run the tests, six files at a time (ARGS="-k name -x" goes to pytest; JOBS=1: one at a time)
+test: ## run the tests, four files at a time (ARGS="-k name -x" goes to pytest; JOBS=1: one at a time)
 	@exec scripts/setup test $(SUITE) $(ARGS)
 
 test-gpu: ## the tests that need a real GPU (HERMES_TEST_GPU_REPORT=file.json writes down what they measure)

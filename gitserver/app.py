@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from dulwich.protocol import pkt_line
@@ -15,7 +15,7 @@ from gitserver.access import Caller, SignInNeeded, ask_for_token, enter
 from gitserver.body import Body, read_body
 from gitserver.door import Door
 from gitserver.head import read_head
-from gitserver.protocol import FLUSH, BadProtocol
+from gitserver.protocol import FATAL, FLUSH, BadProtocol, PushHead, band
 from gitserver.push import Receiver
 from gitserver.stream import answer, at_once
 from hermes.errors import DiskFull, TooMany, Unavailable, UserError
@@ -26,6 +26,9 @@ _NO_CACHE = {"Cache-Control": "no-cache, max-age=0, must-revalidate", "X-Accel-B
 _PROGRAMS = ("git-receive-pack", "git-upload-pack")
 _MAX_FETCH_BYTES = 64 << 20  # of a request that says what the client has and wants
 _HEAD_BYTES = 1 << 20  # commands before a pack
+_SMALL_BYTES = 1 << 20  # git's http.postBuffer: larger ones come in pieces
+_RESULT = "application/x-git-receive-pack-result"
+_CANNOT = "the server cannot do this now; try again\n"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -63,9 +66,7 @@ class GitServer:
                 return PlainTextResponse(f"not a git request: {error}\n", 400)
             except Unavailable as error:
                 log.warning("git request failed", path=request.url.path, error=str(error))
-                return PlainTextResponse(
-                    "the server cannot do this now; try again\n", 503, {"Retry-After": "10"}
-                )
+                return PlainTextResponse(_CANNOT, 503, {"Retry-After": "10"})
 
         return guarded
 
@@ -109,20 +110,30 @@ class GitServer:
     async def receive_pack(self, request: Request) -> Response:
         """A push, and all that follows from it."""
         self._check_type(request, "git-receive-pack")
-        owner, name = request.path_params["owner"], request.path_params["name"]
         settings = self.door.context.settings
-        caller, repo = await self._enter(request, writes=True)
         body = Body(read_body(request, settings.push_size, "push", _HEAD_BYTES), settings.push_time)
-        kind = "application/x-git-receive-pack-result"
-        head = await read_head(body)
+        head: PushHead | None = None
+        try:
+            caller, repo = await self._enter(request, writes=True)
+            head = await read_head(body)
+            return await self._receive(
+                request, Receiver(self.door, caller, repo, *_names(request)), head, body
+            )
+        except Unavailable as error:
+            if not _is_small(request):
+                raise
+            log.warning("git request failed", path=request.url.path, error=str(error))
+            return await _say_no(head or await read_head(body), body)
+
+    async def _receive(self, request: Request, receiver: Receiver, head: PushHead, body: Body) -> Response:
         if not head.commands:  # git's probe, to see whether its credentials work
             await body.discard()
-            return Response(b"", media_type=kind, headers=_NO_CACHE)
-        received = await Receiver(self.door, caller, repo, owner, name).receive(head, body)
+            return _result(b"")
+        received = await receiver.receive(head, body)
         if all_ := at_once(received):
-            return Response(all_, media_type=kind, headers=_NO_CACHE)
-        stream = answer(self.door.context, received, f"{owner}/{name}", self.closing)
-        return StreamingResponse(stream, media_type=kind, headers=_NO_CACHE)
+            return _result(all_)
+        stream = answer(self.door.context, received, "/".join(_names(request)), self.closing)
+        return StreamingResponse(stream, media_type=_RESULT, headers=_NO_CACHE)
 
     def _check_type(self, request: Request, service: str) -> None:
         """The exact type: a form or a script of another site cannot send it."""
@@ -130,8 +141,29 @@ class GitServer:
             raise UserError(f"the content type must be application/x-{service}-request")
 
     async def _enter(self, request: Request, *, writes: bool) -> tuple[Caller, Repo]:
-        owner, name = request.path_params["owner"], request.path_params["name"]
-        return await enter(request, self.door.context, owner, name, writes=writes)
+        return await enter(request, self.door.context, *_names(request), writes=writes)
+
+
+def _names(request: Request) -> tuple[str, str]:
+    return request.path_params["owner"], request.path_params["name"]
+
+
+def _is_small(request: Request) -> bool:
+    """Whether what is left of it is soon read."""
+    declared = request.headers.get("content-length", "")
+    return declared.isdecimal() and int(declared[:20]) <= _SMALL_BYTES
+
+
+async def _say_no(head: PushHead, body: Body) -> Response:
+    """As over SSH: of a status git shows nothing but its number."""
+    with suppress(UserError):
+        await body.discard()
+    line = _CANNOT.encode()
+    return _result(band(FATAL, line) if head.has_sideband else pkt_line(b"ERR " + line))
+
+
+def _result(said: bytes) -> Response:
+    return Response(said, media_type=_RESULT, headers=_NO_CACHE)
 
 
 async def _to_its_address(request: Request) -> Response:

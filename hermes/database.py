@@ -90,17 +90,21 @@ class Database:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (DBAPIError, sqlite3.OperationalError, OSError) as error:
-        if isinstance(error, DBAPIError) and not _is_away(error):
+    except Exception as error:
+        if not _is_away(error):
             raise
         raise Unavailable(f"the database does not answer: {_first_line(error)}") from error
 
 
-def _is_away(error: DBAPIError) -> bool:
-    """Also a PostgreSQL that is starting, stopping or full, which drivers have no kind of error for."""
-    state = str(getattr(error.orig, "sqlstate", None) or "")
-    is_down = error.connection_invalidated or state.startswith(_AWAY)
-    return is_down or isinstance(error, OperationalError | InterfaceError)
+def _is_away(error: Exception) -> bool:
+    """Also a PostgreSQL that is starting, stopping or full, which drivers have no kind of error for; of one
+    that takes no connections asyncpg's own error comes through."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    if str(getattr(origin, "sqlstate", None) or "").startswith(_AWAY):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(error, OperationalError | InterfaceError | sqlite3.OperationalError | OSError)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 Each is sent at least once; its key is in the message, so that who gets it twice can tell."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from hermes.tables import NoticeAttempt, Outbox
 WAITS_S = (2.0, 10.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0)
 _LEASE_S = 120.0  # of a try: whoever dies in it leaves the message to the next
 _AT_ONCE = 20
+_WRITE_AGAIN_S = 2.0
 _MOST_ERROR = 300
 _FORGET_AT_ONCE = 1000
 _PATIENCE_S = 7 * 86400.0  # with receivers that say how long to wait: their waits count as no tries
@@ -138,27 +140,40 @@ async def deliver(
     also: Callable[[AsyncSession, Outbox], Awaitable[None]] | None = None,
 ) -> None:
     """One try, and what came of it; `also` writes more in the same transaction. While our database is away
-    nothing is written down: the message is due again when its lease is over."""
-    try:
-        await _deliver(database, row, send, also)
-    except Unavailable as error:
-        log.warning("message left for later", topic=row.topic, key=row.key, error=str(error))
+    that waits to be written down; if it does for longer than the lease, the message is due again."""
+    failed, until = await _try(row, send), time.monotonic() + _LEASE_S / 2
+    values = _taken(row) if failed is None else _not_taken(row, failed)
+    while True:
+        try:
+            return await _write(database, row, values, also)
+        except Unavailable as error:
+            log.warning("message left for later", topic=row.topic, key=row.key, error=str(error))
+            if time.monotonic() > until:
+                return
+        await asyncio.sleep(_WRITE_AGAIN_S)
 
 
-async def _deliver(
-    database: Database,
-    row: Outbox,
-    send: Callable[[Outbox], Awaitable[None]],
-    also: Callable[[AsyncSession, Outbox], Awaitable[None]] | None,
-) -> None:
-    failed: Undelivered | None = None
+async def _try(row: Outbox, send: Callable[[Outbox], Awaitable[None]]) -> Undelivered | None:
+    """None: it was taken."""
     try:
         faultpoint(f"{row.topic}.sending")
         await send(row)
         faultpoint(f"{row.topic}.sent")
     except Undelivered as failure:
-        failed = failure
-    values = _taken(row) if failed is None else _not_taken(row, failed)
+        return failure
+    except Unavailable as error:  # our own database
+        later = Undelivered(str(error))
+        later.wait_s = _WRITE_AGAIN_S
+        return later
+    return None
+
+
+async def _write(
+    database: Database,
+    row: Outbox,
+    values: dict[str, Any],
+    also: Callable[[AsyncSession, Outbox], Awaitable[None]] | None,
+) -> None:
     async with database.write() as session:
         await session.execute(update(Outbox).where(Outbox.id == row.id).values(**values))
         tried = None if also is None else await session.get(Outbox, row.id)

@@ -2,9 +2,11 @@
 
 import hmac
 import json
+import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -25,6 +27,7 @@ class Receiver(ThreadingHTTPServer):
         self.status = 500
         self.taken: list[tuple[dict[str, str], bytes]] = []
         self.asked = 0
+        self.before_answer: Callable[[], object] = lambda: None
 
     @property
     def url(self) -> str:
@@ -40,6 +43,7 @@ class _Handler(BaseHTTPRequestHandler):
         failing = self.server.asked <= self.server.fails
         if not failing:
             self.server.taken.append((dict(self.headers), body))
+        self.server.before_answer()
         self.send_response(self.server.status if failing else 204)
         self.send_header("Location", "http://127.0.0.1:1/")
         self.end_headers()
@@ -89,6 +93,23 @@ def test_a_receiver_that_fails_twice_gets_the_signed_record(calling: Service, re
         address = f"/runs/{run['id']}"
         wait_for(lambda: "callback taken" in client.get(address).text)
         assert "callback not taken (try 2): the answer was 500" in client.get(address).text
+
+
+def test_what_came_of_it_is_written_when_the_database_is_there_again(
+    calling: Service, receiver: Receiver
+) -> None:
+    """And the receiver does not get it twice because of that."""
+    with closing(
+        sqlite3.connect(calling.data / "hermes.db", timeout=20, check_same_thread=False)
+    ) as database:
+        database.isolation_level = None
+        receiver.before_answer = lambda: database.execute("BEGIN IMMEDIATE")
+        run = json.loads(invoke(calling, receiver.url)[1])["id"]
+        wait_for(lambda: "message left for later" in calling.log)
+        database.execute("ROLLBACK")
+    with calling.client() as client:
+        wait_for(lambda: "callback taken" in client.get(f"/runs/{run}").text)
+    assert receiver.asked == 1
 
 
 def test_redirects_are_not_followed(calling: Service, receiver: Receiver) -> None:

@@ -164,3 +164,30 @@ def test_postgresql_that_restarts_amid_work_loses_nothing(
     worked = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, f"amid-{how}", tree)
     told += [succeeded(service, worked, b"begun\nfinished\n")]
     all_is_kept(service, told)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [(b" side-band-64k", b"\x03the server"), (b"", b"ERR the server")],
+    ids=["band", "line"],
+)
+def test_a_push_whose_database_goes_between_its_two_requests_ends_with_words(
+    on_postgres: Service, server: postgres.Server, asked: bytes, said: bytes
+) -> None:
+    """Of a status other than 200 git shows the number alone."""
+    pushed = on_postgres.push(HELLO, repo=f"between{len(asked)}")
+    head = f"{'0' * 40} {pushed.sha} refs/heads/more\0report-status".encode() + asked
+    kind = {"Content-Type": "application/x-git-receive-pack-request"}
+    server.stop("fast")
+    try:
+        with on_postgres.client("") as client:
+            answer = client.post(
+                f"/{on_postgres.user}/{pushed.repo}.git/git-receive-pack",
+                auth=(on_postgres.user, on_postgres.token),
+                content=b"%04x%s0000PACK\0\0\0\2\0\0\0\0" % (len(head) + 4, head),
+                headers=kind,
+            )
+    finally:
+        server.start()
+    assert answer.status_code == 200
+    assert answer.content[4:] == said + b" cannot do this now; try again\n"
