@@ -18,6 +18,7 @@ from hermes.secret_file import key_in
 from hermes.sending import keep_sending
 from hermes.signature import HEADER, sign
 from hermes.tables import Outbox, Run, User
+from hermes.tasks import end
 from hermes.transitions import CALLBACK, note
 from web.account_answers import CallbackSecret
 from web.endpoint import Asked, Endpoint
@@ -98,7 +99,10 @@ async def keep_calling_back(site: Site) -> None:
         return _LOOK_S
 
     bell = site.context.doorbell.bell(CHANGED)
-    await keep_sending(site.context, (CALLBACK,), bell, look, _PAUSE_S)
+    try:
+        await keep_sending(site.context, (CALLBACK,), bell, look, _PAUSE_S)
+    finally:
+        await end(*sending)
 
 
 def endpoints(site: Site) -> list[Endpoint]:

@@ -20,6 +20,7 @@ from hermes.repos import may_write
 from hermes.retry_after import Rests, refusal
 from hermes.sending import keep_sending
 from hermes.tables import NoticeAttempt, Notification, Outbox, Repo, User
+from hermes.tasks import end
 from web.notice_door import Door, Doors
 from web.notice_message import TEST, Message, compose, test_message
 from web.site import Site
@@ -55,7 +56,10 @@ class Notices:
     async def keep_sending(self) -> None:
         """For ever; quiet while nothing waits."""
         self._bell = self._site.context.doorbell.bell(CHANGED)
-        await keep_sending(self._site.context, (TOPIC,), self._bell, self._look)
+        try:
+            await keep_sending(self._site.context, (TOPIC,), self._bell, self._look)
+        finally:
+            await end(*self._busy.values())
 
     async def _look(self) -> float:
         """Begin what can begin; how long until the next look."""

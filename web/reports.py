@@ -22,6 +22,7 @@ from hermes.reports import COMMENT, STATUS, TOPICS, Report, keep_report, newest_
 from hermes.secret_keys import key_file
 from hermes.sending import keep_sending
 from hermes.tables import Outbox, Repo, Run, User
+from hermes.tasks import end
 from hermes.upstreams import TOKEN, Upstream, sealed_of
 from hermes.upstreams import Place as There
 from web.lookup import Place
@@ -48,21 +49,21 @@ class Reports:
         self.site = site
         self.database = site.context.database
         self._turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)  # of each repository
-        self._at_work: dict[int, asyncio.Task[None]] = {}  # by message
+        self.at_work: dict[int, asyncio.Task[None]] = {}  # by message
         self._held: set[int] = set()  # messages at work that wait for a token
 
     async def look(self) -> float:
         """Begin with all whose time has come; how long until the next look."""
         for topic in TOPICS:
             for row in await outbox.due(self.database, topic):
-                if row.id not in self._at_work:
+                if row.id not in self.at_work:
                     task = asyncio.create_task(self._deliver(row))
-                    self._at_work[row.id] = task
+                    self.at_work[row.id] = task
                     task.add_done_callback(partial(self._done, row.id))
         return _LOOK_S
 
     def _done(self, row_id: int, _: "asyncio.Task[None]") -> None:
-        del self._at_work[row_id]
+        del self.at_work[row_id]
 
     async def _deliver(self, row: Outbox) -> None:
         async with self._turns[row.payload["repo"]]:
@@ -189,4 +190,8 @@ def _digest(to: _To, *words: str) -> str:
 async def keep_reporting(site: Site) -> None:
     """For ever."""
     bell = site.context.doorbell.bell(CHANGED)
-    await keep_sending(site.context, TOPICS, bell, Reports(site).look)
+    reports = Reports(site)
+    try:
+        await keep_sending(site.context, TOPICS, bell, reports.look)
+    finally:
+        await end(*reports.at_work.values())
