@@ -7,6 +7,7 @@ CGI as https://git-scm.com/docs/git-http-backend describes it."""
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -61,10 +62,33 @@ async def _feed(child: asyncio.subprocess.Process, request: Request) -> None:
 
 async def _rest(child: asyncio.subprocess.Process, first: bytes) -> AsyncIterator[bytes]:
     assert child.stdout is not None
-    yield first
-    while chunk := await child.stdout.read(1 << 16):
-        yield chunk
-    await child.wait()
+    try:
+        yield first
+        while chunk := await child.stdout.read(1 << 16):
+            yield chunk
+        await child.wait()
+    finally:
+        await _end(child)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    """Also of one whose client has gone."""
+    with suppress(ProcessLookupError):
+        child.kill()
+    await child.communicate()
+
+
+async def _begin(child: asyncio.subprocess.Process) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers, and the first bytes."""
+    assert child.stdout is not None
+    status, headers = 200, {}
+    while (line := (await child.stdout.readline()).strip()) != b"":
+        name, _, value = line.decode("latin-1").partition(": ")
+        if name == "Status":
+            status = int(value.split()[0])
+        else:
+            headers[name] = value
+    return status, headers, await child.stdout.read(1 << 16)
 
 
 def make_app(folder: Path) -> Starlette:
@@ -79,16 +103,12 @@ def make_app(folder: Path) -> Starlette:
             stdout=asyncio.subprocess.PIPE,
             limit=1 << 20,
         )
-        assert child.stdout is not None
-        await _feed(child, request)
-        status, headers = 200, {}
-        while (line := (await child.stdout.readline()).strip()) != b"":
-            name, _, value = line.decode("latin-1").partition(": ")
-            if name == "Status":
-                status = int(value.split()[0])
-            else:
-                headers[name] = value
-        first = await child.stdout.read(1 << 16)
+        try:
+            await _feed(child, request)
+            status, headers, first = await _begin(child)
+        except BaseException:
+            await _end(child)
+            raise
         return StreamingResponse(_rest(child, first), status, headers)
 
     return Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST"])])
