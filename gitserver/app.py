@@ -12,10 +12,10 @@ from starlette.routing import Route
 
 from gitserver import lfs
 from gitserver.access import Caller, SignInNeeded, ask_for_token, enter
-from gitserver.body import Body, read_body
+from gitserver.body import Body, declared_bytes, read_body
 from gitserver.door import Door
 from gitserver.head import read_head
-from gitserver.protocol import FATAL, FLUSH, BadProtocol, PushHead, band
+from gitserver.protocol import CANNOT, FLUSH, BadProtocol, PushHead, last_words
 from gitserver.push import Receiver
 from gitserver.stream import answer, at_once
 from hermes.errors import DiskFull, TooMany, Unavailable, UserError
@@ -28,7 +28,6 @@ _MAX_FETCH_BYTES = 64 << 20  # of a request that says what the client has and wa
 _HEAD_BYTES = 1 << 20  # commands before a pack
 _SMALL_BYTES = 1 << 20  # git's http.postBuffer: larger ones come in pieces
 _RESULT = "application/x-git-receive-pack-result"
-_CANNOT = "the server cannot do this now; try again\n"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -66,7 +65,7 @@ class GitServer:
                 return PlainTextResponse(f"not a git request: {error}\n", 400)
             except Unavailable as error:
                 log.warning("git request failed", path=request.url.path, error=str(error))
-                return PlainTextResponse(_CANNOT, 503, {"Retry-After": "10"})
+                return PlainTextResponse(f"{CANNOT}\n", 503, {"Retry-After": "10"})
 
         return guarded
 
@@ -150,16 +149,15 @@ def _names(request: Request) -> tuple[str, str]:
 
 def _is_small(request: Request) -> bool:
     """Whether what is left of it is soon read."""
-    declared = request.headers.get("content-length", "")
-    return declared.isdecimal() and int(declared[:20]) <= _SMALL_BYTES
+    declared = declared_bytes(request)
+    return declared is not None and declared <= _SMALL_BYTES
 
 
 async def _say_no(head: PushHead, body: Body) -> Response:
     """As over SSH: of a status git shows nothing but its number."""
     with suppress(UserError):
         await body.discard()
-    line = _CANNOT.encode()
-    return _result(band(FATAL, line) if head.has_sideband else pkt_line(b"ERR " + line))
+    return _result(last_words(CANNOT, head.has_sideband))
 
 
 def _result(said: bytes) -> Response:

@@ -67,13 +67,19 @@ class Body:
             pass
 
 
+def declared_bytes(request: Request) -> int | None:
+    """How many are to come, before inflating; None: it comes in pieces."""
+    declared = request.headers.get("content-length", "")
+    return int(declared[:20]) if declared.isdecimal() else None
+
+
 async def read_body(
     request: Request, limit_bytes: int, what: str, spare_bytes: int = 0
 ) -> AsyncIterator[bytes]:
     """The chunks as they come; `spare_bytes` on top are not spoken of. Raises TooLarge, or UserError for what
     cannot be inflated."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared[:20]) > limit_bytes + spare_bytes:
+    declared = declared_bytes(request)
+    if declared is not None and declared > limit_bytes + spare_bytes:
         raise too_large(what, limit_bytes)  # at once: nobody waits for the end of a terabyte
     inflate = zlib.decompressobj(31) if request.headers.get("content-encoding") == "gzip" else None
     size = 0

@@ -15,6 +15,7 @@ MAX_HEAD_BYTES = 64 << 10
 BAND_BYTES = 65_515  # payload of one side-band-64k packet
 FLUSH = b"0000"
 KEEP_ALIVE = b"0005\x02"
+CANNOT = "the server cannot do this now; try again"
 REPORT, PROGRESS, FATAL = 1, 2, 3
 _MAX_REASON = 200  # characters
 _OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -150,6 +151,12 @@ def band(number: int, data: bytes) -> bytes:
     """Data as packets of one band."""
     parts = (data[at : at + BAND_BYTES] for at in range(0, len(data), BAND_BYTES))
     return b"".join(pkt_line(bytes([number]) + part) for part in parts)
+
+
+def last_words(words: str, has_sideband: bool) -> bytes:
+    """`fatal: remote error: …`: an error line ends the conversation (gitprotocol-pack)."""
+    line = f"{' '.join(words.split())}\n"
+    return band(FATAL, line.encode()) if has_sideband else pkt_line(f"ERR {line}".encode())
 
 
 def report(head: PushHead, reasons: dict[str, str], words: str) -> bytes:

@@ -9,14 +9,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import NamedTuple
 
-from dulwich.protocol import pkt_line
-
 from gitserver import lfs
 from gitserver.access import Caller, readable, writable
 from gitserver.body import Body
 from gitserver.door import Door
 from gitserver.head import read_head
-from gitserver.protocol import FATAL, BadProtocol, band
+from gitserver.protocol import CANNOT, BadProtocol, last_words
 from gitserver.push import Receiver
 from gitserver.ssh_channel import Channel
 from gitserver.stream import answer
@@ -120,7 +118,7 @@ class Session:
             return await self._say_no(f"not a git request: {error}")
         except Unavailable as error:
             log.warning("git request failed", command=text[:200], error=str(error))
-            return await self._say_no("the server cannot do this now; try again")
+            return await self._say_no(CANNOT)
         return 0
 
     async def _caller(self) -> Caller:
@@ -161,10 +159,7 @@ class Session:
             await channel.quiet(settings.push_size, settings.push_time)
 
     async def _say_no(self, words: str) -> int:
-        """`fatal: remote error: …`: an error line ends the conversation (gitprotocol-pack)."""
-        line = f"{' '.join(words.split())}\n"
-        no = band(FATAL, line.encode()) if self._has_sideband else pkt_line(f"ERR {line}".encode())
-        await self._channel.write(no)
+        await self._channel.write(last_words(words, self._has_sideband))
         return 1
 
     async def _explain(self, caller: Caller, text: str) -> int:

@@ -36,10 +36,8 @@ async def look_at_lasting(session: AsyncSession) -> Lasting:
         runs |= await _newest_runs_by_ref(session, alive, good)
     runs |= await _ids(session, select(Run.id).where(Run.kept_at.is_not(None)))
     kept = await _ids(session, select(Run.build_id).where(Run.kept_at.is_not(None)).distinct())
-    images = frozenset(
-        builds | await _versions(session)
-    )  # that of a kept run is built again when it is needed
-    return Lasting(frozenset(runs), frozenset(builds | kept), images)
+    images = builds | await _versions(session)  # that of a kept run is built again when it is needed
+    return Lasting(frozenset(runs), frozenset(builds | kept), frozenset(images))
 
 
 async def _pushes(session: AsyncSession, newest: "Select[int]") -> dict[int, tuple[int, str, str]]:

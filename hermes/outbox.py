@@ -109,11 +109,8 @@ async def forget_old(database: Database, before: float) -> int:
 def _is_old(before: float) -> tuple[ColumnElement[bool], ...]:
     shown = select(NoticeAttempt.outbox_id).where(NoticeAttempt.outbox_id.is_not(None))
     is_over = or_(Outbox.sent_at.is_not(None), Outbox.tries > len(WAITS_S))
-    return (
-        is_over,
-        Outbox.next_at < before,
-        Outbox.id.not_in(shown),
-    )  # next_at: of what is over, when it ended
+    ended_before = Outbox.next_at < before  # of what is over: when that was
+    return is_over, ended_before, Outbox.id.not_in(shown)
 
 
 async def _take(database: Database, ids: Sequence[int], now: float) -> list[Outbox]:

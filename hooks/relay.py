@@ -10,6 +10,7 @@ from typing import Any
 import asyncssh
 
 from hermes.errors import HermesError, Unavailable
+from hermes.tasks import end
 from hermes.units import show_limit
 
 _PIECE = 1 << 16
@@ -86,9 +87,7 @@ class Relay:
 
     async def end(self) -> None:
         """Nothing of it is left."""
-        for each in self._tasks:
-            each.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def _watch(self, step: Coroutine[Any, Any, None], writer: asyncio.StreamWriter) -> None:
         """The first failure is the one that counts; git then finds its socket closed."""

@@ -1,5 +1,6 @@
 """What is made in the settings of a repository elsewhere, and taken away: a webhook and a deploy key."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from hermes.deploy_keys import DeployKey
@@ -45,51 +46,51 @@ class Registering:
 
     async def make_hook(self, hook: Hook, by_hand: bool) -> Made:
         """Or brought up to date."""
-        steps = tuple(hook_steps(self.place, hook.url, hook.secret))
-        if by_hand or self.forge is None:
-            return Made(BY_HAND, steps=steps)
-        try:
-            is_new = await self.forge.put_hook(hook)
-        except Undelivered as error:
-            return Made(BY_HAND, (f"the webhook: {error}",), steps)
-        return Made("made" if is_new else "updated")
+        putting = None if by_hand or self.forge is None else self.forge.put_hook(hook)
+        return await _made("webhook", putting, hook_steps(self.place, hook.url, hook.secret), "updated")
 
     async def make_key(self, title: str, key: DeployKey, by_hand: bool) -> Made:
         """It may read."""
-        steps = tuple(key_steps(self.place, title, key.public))
-        if by_hand or self.forge is None:
-            return Made(BY_HAND, steps=steps)
-        try:
-            is_new = await self.forge.put_key(title, key.public)
-        except Undelivered as error:
-            return Made(BY_HAND, (f"the deploy key: {error}",), steps)
-        return Made("made" if is_new else "there")
+        putting = None if by_hand or self.forge is None else self.forge.put_key(title, key.public)
+        return await _made("deploy key", putting, key_steps(self.place, title, key.public), "there")
 
     async def remove_hook(self, url: str) -> str:
         """What came of it, in words."""
-        by_hand = f"remove the webhook in the settings of {self.place.base_url}/{self.place.name}"
+        by_hand, name = self._by_hand("webhook"), NAMES[self.place.kind]
         if self.forge is None:
             return f"there is no token: {by_hand}"
-        try:
-            there_was = await self.forge.remove_hook(url)
-        except Undelivered as error:
-            return f"{error}: {by_hand}"
-        name = NAMES[self.place.kind]
-        return f"its webhook is removed at {name}" if there_was else f"there was no webhook of ours at {name}"
+        words = f"its webhook is removed at {name}", f"there was no webhook of ours at {name}"
+        return await _removed(self.forge.remove_hook(url), by_hand, *words)
 
     async def remove_key(self, public: str) -> str:
         """What came of it, in words; "" where there is none."""
         if not public:
             return ""
-        by_hand = f"remove the deploy key in the settings of {self.place.base_url}/{self.place.name}"
+        by_hand, name = self._by_hand("deploy key"), NAMES[self.place.kind]
         if self.forge is None:
             return by_hand
-        try:
-            there_was = await self.forge.remove_key(public)
-        except Undelivered as error:
-            return f"{error}: {by_hand}"
-        name = NAMES[self.place.kind]
-        return f"its deploy key is removed at {name}" if there_was else f"its deploy key was not at {name}"
+        words = f"its deploy key is removed at {name}", f"its deploy key was not at {name}"
+        return await _removed(self.forge.remove_key(public), by_hand, *words)
+
+    def _by_hand(self, what: str) -> str:
+        return f"remove the {what} in the settings of {self.place.base_url}/{self.place.name}"
+
+
+async def _made(what: str, putting: Awaitable[bool] | None, steps: list[str], otherwise: str) -> Made:
+    """`putting`: whether it is new there, None where a person makes it; `otherwise`: how it is if not."""
+    if putting is None:
+        return Made(BY_HAND, steps=tuple(steps))
+    try:
+        return Made("made" if await putting else otherwise)
+    except Undelivered as error:
+        return Made(BY_HAND, (f"the {what}: {error}",), tuple(steps))
+
+
+async def _removed(removing: Awaitable[bool], by_hand: str, gone: str, was_not: str) -> str:
+    try:
+        return gone if await removing else was_not
+    except Undelivered as error:
+        return f"{error}: {by_hand}"
 
 
 def _as_user_error(error: Undelivered) -> UserError:
