@@ -68,10 +68,10 @@ async def _rest(child: asyncio.subprocess.Process, first: bytes) -> AsyncIterato
             yield chunk
         await child.wait()
     finally:
-        await _end(child)
+        await end(child)
 
 
-async def _end(child: asyncio.subprocess.Process) -> None:
+async def end(child: asyncio.subprocess.Process) -> None:
     """Also of one whose client has gone."""
     with suppress(ProcessLookupError):
         child.kill()
@@ -107,7 +107,7 @@ def make_app(folder: Path) -> Starlette:
             await _feed(child, request)
             status, headers, first = await _begin(child)
         except BaseException:
-            await _end(child)
+            await end(child)
             raise
         return StreamingResponse(_rest(child, first), status, headers)
 

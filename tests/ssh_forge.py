@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import asyncssh
 
+from bench.http_backend import end
 from hermes.deploy_keys import is_same_key
 from hermes.git import git_env, init_bare
 from tests.service import WorkTree, free_port
@@ -116,19 +117,21 @@ class SshForge:
             with suppress(OSError):
                 await writer.wait_closed()
         self._quiet.clear()
-        for each in self.connections:
+        await asyncio.sleep(0)  # who was let in at this moment is there then
+        while self.connections:
+            each = self.connections.pop()
             each.abort()
-        for each in self.connections:
             await each.wait_closed()
-        self.connections.clear()
         await self._server.wait_closed()
         self._server = None
 
     async def _say_nothing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.logins += 1
         self._quiet.append(writer)
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:  # also when all of it ends now
+            writer.close()
 
     async def _serve(self, process: "asyncssh.SSHServerProcess[bytes]") -> None:
         key = process.get_extra_info("hermes_key")
@@ -152,11 +155,9 @@ class SshForge:
                     child.kill()
             process.exit(await child.wait())
         finally:  # also when all of it ends now
-            with suppress(ProcessLookupError):
-                child.kill()
             up.cancel()
-            await asyncio.gather(child.wait(), up, return_exceptions=True)
-            child._transport.close()  # type: ignore[attr-defined]
+            await asyncio.gather(up, return_exceptions=True)
+            await end(child)
 
     async def _answer(
         self, process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process
