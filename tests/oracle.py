@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.files import paths_below
 from tests.service import GIT_ENV, TRUST, Service, free_port, wait_for
 
 Done = subprocess.CompletedProcess[str]
@@ -113,7 +114,7 @@ class Side:
         bare = self.bare(repo)
         done = run("git", "fsck", "--strict", "--full", "--no-dangling", "--no-progress", cwd=bare)
         said = [] if done.returncode == 0 else (done.stdout + done.stderr).splitlines()
-        left = [path for path in bare.rglob("*") if re.match(r"tmp_|incoming-|.*\.lock$", path.name)]
+        left = [path for path in paths_below(bare) if re.match(r"tmp_|incoming-|.*\.lock$", path.name)]
         return said + [str(path.relative_to(bare)) for path in left]
 
 

@@ -83,8 +83,8 @@ def test_a_box_whose_rank_does_not_come_is_removed(one_slot: Service, holder: Pu
     pushed = one_slot.push(WHERE, "detach")
     made_for(one_slot, pushed)
     cancel(one_slot, pushed)
-    wait_for(lambda: not waiting(one_slot))
-    assert len(containers(one_slot)) == 1 and not checkpoints(one_slot, pushed)
+    wait_for(lambda: not waiting(one_slot) and not checkpoints(one_slot, pushed))
+    assert len(containers(one_slot)) == 1
     assert run_of(one_slot, holder)["state"] == "running"
     second = one_slot.push(WHERE, "detach")
     made_for(one_slot, second)

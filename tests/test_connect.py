@@ -166,6 +166,14 @@ def test_what_is_wrong_is_said_with_the_next_step(
     assert [each["name"] for each in house.api("/repos")["repos"]] == before
 
 
+def test_a_forge_that_did_not_answer_a_moment_ago_is_asked_again(
+    house: Service, alice: Person, forge: Forge, there: There
+) -> None:
+    forge.fails = [503]
+    assert "has a fault (503" in fails(alice, "connect", "octo/pi", "--url", forge.url)
+    assert "no such thing in octo/none" in fails(alice, "connect", "octo/none", "--url", forge.url)
+
+
 @pytest.mark.parametrize(
     ("token", "expected"),
     [

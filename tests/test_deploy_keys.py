@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.access_tools import ask, browsing, execute, open_house
+from tests.files import found_in
 from tests.forge import Delivery, at_rest, deliver, shape
 from tests.leftovers import the_process
 from tests.person import Person, signed_in
@@ -131,8 +132,7 @@ def tell(pi: Elsewhere, ref: str, sha: str) -> None:
 
 def no_private_key_shows(house: Service) -> None:
     """On the disk of the service there is only the one of its own SSH server; nor has it said any."""
-    found = [path for path in house.data.rglob("*") if path.is_file() and not path.is_symlink()]
-    shown = [path.name for path in found if b"PRIVATE KEY" in path.read_bytes()]
+    shown = [Path(each).name for each in found_in(house.data, ["PRIVATE KEY"])]
     assert shown == ["ssh_host_ed25519_key"] and "PRIVATE KEY" not in house.log
 
 

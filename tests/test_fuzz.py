@@ -24,6 +24,7 @@ from hermes.errors import Refused, TooLarge, UserError
 from hermes.objects import Objects, open_objects
 from hermes.options import parse_options
 from hermes.tree import Entry, TreeLimits, export_tar, list_tree
+from tests.files import paths_below
 from tests.hostile import mutations, trees
 from tests.hostile.stored import Stored
 from tests.hostile.writer import FLUSH, MAIN
@@ -238,7 +239,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stored]:
     yield Stored(service)
     assert service.stop() == 0
     assert "Traceback" not in service.log, service.log[service.log.index("Traceback") - 500 :][:4000]
-    leftovers = [path for path in (service.data / "repos").rglob("*") if "incoming" in path.name]
+    leftovers = [path for path in paths_below(service.data / "repos") if "incoming" in path.name]
     assert leftovers == []
 
 

@@ -6,12 +6,12 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from dulwich.protocol import pkt_line
 
+from tests.files import paths_below
 from tests.programs import refs, shell
 from tests.service import Pushed, Service, WorkTree
 
@@ -407,7 +407,7 @@ def test_after_all_of_this_a_push_works_and_no_rubbish_lies_about(service: Servi
     assert "Traceback" not in service.log
     rubbish = [
         path
-        for path in Path(service.data / "repos").rglob("*")
+        for path in paths_below(service.data / "repos")
         if "tmp_objdir" in path.name or "incoming-" in path.name
     ]
     assert rubbish == []

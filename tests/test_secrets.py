@@ -1,11 +1,10 @@
 """Secrets from the form to the program, and nowhere else: in no log, file, page, answer or command line."""
 
 import base64
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 from hermes.executors.engine import connect
 from tests.access_tools import browsing, execute, open_house
+from tests.files import found_in
 from tests.programs import command_lines, shell
 from tests.service import Pushed, Service, living, wait_for
 from tests.test_adoption import kill_runner
@@ -61,28 +61,6 @@ def put(house: Service, where: str, name: str, value: str, *branches: str, token
 def make(house: Service, where: str, name: str, value: str, *branches: str, token: str = "") -> None:
     answer = put(house, where, name, value, *branches, token=token)
     assert answer.status_code == 201, answer.text
-
-
-def found_in(folder: Path, values: list[str]) -> list[str]:
-    """Which of these a file below a folder holds, and where."""
-    found = []
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # it has just gone
-            if path.is_file() and not path.is_symlink():
-                content = data_of(path)
-                found += [f"{value} in {path}" for value in values if value.encode() in content]
-    return found
-
-
-def data_of(path: Path) -> bytes:
-    """Of a file without its holes: the disks of boxes are large, and empty."""
-    parts, at = [], 0
-    with path.open("rb") as file, suppress(OSError):  # no data after that
-        while True:
-            start = os.lseek(file.fileno(), at, os.SEEK_DATA)
-            at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
-            parts.append(os.pread(file.fileno(), at - start, start))
-    return b"\0".join(parts)
 
 
 def log_of(house: Service, pushed: Pushed) -> str:

@@ -17,12 +17,12 @@ from hermes.executors.docker import DockerExecutor
 from hermes.executors.engine import connect
 from hermes.executors.warm import kind_of
 from tests.conftest import missing
+from tests.files import found_in
 from tests.leftovers import containers, mounts
 from tests.programs import command_lines, shell
 from tests.service import Service, living, wait_for
 from tests.test_adoption import kill_runner
 from tests.test_executors import LABEL, Bench
-from tests.test_secrets import found_in
 
 SEEN = """
 cat /etc/hostname; ls /app/left 2>/dev/null; touch /app/left

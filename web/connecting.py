@@ -177,7 +177,8 @@ class Connecting:
         return f"Hermes: {ours.whole} at {self._context.settings.public_url}"[:200]
 
     def _at(self, place: Place, token: str) -> Registering:
-        forge = open_forge(place, token, self._allowed, self._site.gates) if token else None
+        allowed, gates = self._allowed, self._site.gates
+        forge = open_forge(place, token, allowed, gates, for_person=True) if token else None
         return Registering(place, forge)
 
     async def _sealed(self, repo_id: int, what: str) -> str:

@@ -15,9 +15,12 @@ _FORGES: Mapping[str, Callable[[Talk, str], Forge]] = {"github": GitHub, "gitea"
 _GITHUB = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 
 
-def open_forge(place: Place, token: str, allowed: Iterable[Any], gates: Gates) -> Forge:
-    """Nothing is asked yet."""
-    talk = Talk(place.api_url, NAMES[place.kind], place.name, _heads(place.kind, token), allowed, gates)
+def open_forge(
+    place: Place, token: str, allowed: Iterable[Any], gates: Gates, *, for_person: bool = False
+) -> Forge:
+    """Nothing is asked yet. `for_person`: who waits is not told what was so a moment ago."""
+    forge, heads = NAMES[place.kind], _heads(place.kind, token)
+    talk = Talk(place.api_url, forge, place.name, heads, allowed, gates, for_person)
     return _FORGES[place.kind](talk, place.name)
 
 

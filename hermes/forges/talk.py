@@ -52,12 +52,18 @@ class Gates:
 
     def __init__(self) -> None:
         self._closed: dict[str, tuple[float, str]] = {}
+        self._resting: dict[str, tuple[float, str]] = {}
 
-    def check(self, key: str) -> None:
-        """Raises Limited while it is closed."""
-        until, words = self._closed.get(key, (0.0, ""))
-        if (wait_s := until - time.monotonic()) > 0:
-            raise Limited(words, wait_s)
+    def check(self, key: str, *, even_resting: bool = False) -> None:
+        """Raises Limited while it is closed, or rests."""
+        for closed in (self._closed, *(() if even_resting else (self._resting,))):
+            until, words = closed.get(key, (0.0, ""))
+            if (wait_s := until - time.monotonic()) > 0:
+                raise Limited(words, wait_s)
+
+    def rest(self, key: str, words: str) -> None:
+        """It does not answer: the others that wait for it need not find out by themselves."""
+        self._resting[key] = (time.monotonic() + _REST_S, words)
 
     def close(self, key: str, wait_s: float, words: str) -> Limited:
         """Returns what is raised; whoever closes it for longer wins."""
@@ -87,6 +93,7 @@ class Talk:
     heads: Mapping[str, str]
     allowed: Iterable[Any]
     gates: Gates = field(default_factory=Gates)
+    for_person: bool = False  # somebody waits for the answer: what did not answer a moment ago is asked again
 
     @property
     def _key(self) -> str:
@@ -95,7 +102,7 @@ class Talk:
 
     async def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Reply:
         """Raises Limited, Denied, Rejected, and Undelivered when it may help to try again."""
-        self.gates.check(self._key)
+        self.gates.check(self._key, even_resting=self.for_person)
         url = f"{self.api_url}{path}{'?' if query else ''}{urlencode(query)}"
         heads = {"User-Agent": f"hermes/{__version__}", "Accept": "application/json", **self.heads}
         content = b"" if body is None else json.dumps(body).encode()
@@ -122,8 +129,7 @@ class Talk:
         return Reply(answer.status, said, answer.headers, parts.query if parts else "")
 
     def _rest(self, words: str) -> Undelivered:
-        """The others that wait for it need not find out by themselves."""
-        self.gates.close(self._key, _REST_S, words)
+        self.gates.rest(self._key, words)
         return Undelivered(words)
 
     def _keep_limits(self, answer: Answer) -> None:
