@@ -22,7 +22,7 @@ _ALL = select(func.count()).select_from(_RANK).where(_RANK.c.state == State.QUEU
 #: compare each run of theirs with each rank that waits.
 _WHOSE = select(_RUN.c.user_id).where(_RUN.c.id == _RANK.c.run_id).scalar_subquery()
 _THEIRS = select(func.count(), func.max(_RANK.c.queue_key)).where(
-    _WHOSE == bindparam("user"), _RANK.c.state == State.QUEUED
+    bindparam("user") == _WHOSE, _RANK.c.state == State.QUEUED
 )
 
 

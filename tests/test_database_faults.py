@@ -4,16 +4,19 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests import postgres
 from tests.conftest import missing
+from tests.cutting import Cutter
 from tests.programs import arrivals, begin_push, end_of, shell
 from tests.promises import Told, all_is_kept
-from tests.service import Pushed, Service, living, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 
 HELLO = shell("echo hello")
 ENV = {"HERMES_EXECUTOR": "local", "HERMES_TRUST": "all", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
@@ -191,3 +194,30 @@ def test_a_push_whose_database_goes_between_its_two_requests_ends_with_words(
         server.start()
     assert answer.status_code == 200
     assert answer.content[4:] == said + b" cannot do this now; try again\n"
+
+
+@pytest.mark.parametrize("protocol", ["0", "2"])
+def test_a_fetch_whose_database_goes_between_its_two_requests_ends_with_words(
+    on_postgres: Service, server: postgres.Server, tmp_path: Path, protocol: str
+) -> None:
+    """Git itself asks; what stands in between stops the database when it has the refs."""
+    name = f"fetched{protocol}"
+    assert on_postgres.push(HELLO, repo=name).code == 0
+    stopped = threading.Event()
+
+    def stop_at(sent: bytes) -> None:
+        if sent.startswith(b"POST /") and not stopped.is_set():
+            stopped.set()
+            server.stop("fast")
+
+    with Cutter(on_postgres.port, stop_at) as way:
+        url = way.url.replace("//", f"//{on_postgres.user}:{on_postgres.token}@")
+        command = ["git", "-c", f"protocol.version={protocol}", "clone", "-q"]
+        command += [f"{url}/{on_postgres.user}/{name}.git", str(tmp_path / "copy")]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        finally:
+            server.start()
+    assert stopped.is_set()
+    assert done.returncode == 128 and "HTTP 503" not in done.stderr
+    assert "remote error: the server cannot do this now; try again" in done.stderr
