@@ -151,10 +151,13 @@ def test_postgresql_that_restarts_amid_work_loses_nothing(
                 break
         trees = [service.worktree(HELLO, f"{how}-{number}") for number in range(3)]
         pushes = [begin_push(service, each, each.folder.name) for each in trees]
+        waited = service.log.count("a stream waits")
         server.stop(how)
+        wait_for(lambda: service.log.count("a stream waits") > waited)
         server.start()
         ends = [end_of(each) for each in pushes]
-        follower.communicate(timeout=120)
+        followed = end_of(follower)
+    assert followed[0] == 0 and "finished" in followed[1] and "succeeded" in followed[1], followed
     for code, words in ends:
         assert code == 0 or "the server cannot" in words, (code, words)
     wait_for(service._is_up)
