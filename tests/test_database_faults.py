@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ database.execute("COMMIT")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with living(Service(tmp_path_factory.mktemp("locked"), ENV)) as one:
+    with living(Service(tmp_path_factory.mktemp("locked"), ENV | {"HERMES_LEASE": "15s"})) as one:
         yield one
 
 
@@ -50,6 +51,13 @@ def forget_last_use(service: Service) -> None:
     """Of the token: a use of it is worth a note again."""
     with closing(sqlite3.connect(service.data / "hermes.db", timeout=30)) as rows, rows:
         rows.execute("UPDATE token SET last_used_at = 0")
+
+
+def is_over(service: Service) -> bool:
+    """Whether the lease of what runs has ended: nobody could renew it."""
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=30)) as rows:
+        ((until,),) = rows.execute("SELECT lease_until FROM rank WHERE state = 'running'").fetchall()
+    return bool(until < time.time())
 
 
 def is_held(holder: "subprocess.Popen[str]") -> bool:
@@ -101,6 +109,7 @@ def test_who_has_waited_too_long_is_told_and_nothing_is_half_done(service: Servi
             answer = client.post(f"/api/v1/runs/{run['id']}/again", json={})
             ends = [end_of(each) for each in pushes]
             wait_for(lambda: "not written yet" in service.log, 60)  # that a program has ended
+            wait_for(lambda: is_over(service), 60)
             assert is_held(holder)
             assert client.get("/api/v1/runs").status_code == 200  # who reads waits for nobody
         follower.communicate(timeout=120)
