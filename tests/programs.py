@@ -30,13 +30,10 @@ def told(before: str, after: str) -> tuple[str, dict[str, str | bytes]]:
 
 
 def go_on(script: str) -> None:
-    """Its program has what it waits for; it runs on this machine, whatever is around it. A child of its looks
-    like it until it is another program, and would be killed by the signal: its shell would say so."""
-    shells = [number for number, line in command_lines().items() if line == f"sh {script} "]
-    for number in shells:
-        with suppress(OSError):  # it has just ended
-            stat = Path(f"/proc/{number}/stat").read_text()
-            if int(stat.rpartition(")")[2].split()[1]) not in shells:
+    """Its program has what it waits for; it runs on this machine, whatever is around it."""
+    for number, line in command_lines().items():
+        if line == f"sh {script} ":
+            with suppress(ProcessLookupError):  # a child of its, which looks like it for a moment
                 os.kill(number, signal.SIGUSR1)
 
 
