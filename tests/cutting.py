@@ -8,6 +8,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from tests.service import PATIENCE_S
+
 
 class Cutter:
     """Passes bytes on, until `cut`; `sees` what a client sends, before it goes on."""
@@ -29,7 +31,7 @@ class Cutter:
         self._server.shutdown(socket.SHUT_RDWR)
         self.cut()
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
         self._server.close()
         for one in self._all:
             one.close()

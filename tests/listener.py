@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from tests.service import free_port
+
 
 class Taken(NamedTuple):
     """One request."""
@@ -69,8 +71,8 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def listening(port: int = 0) -> Iterator[Listener]:
-    """One that takes all, until it is told otherwise."""
-    with _Server(("127.0.0.1", port), _Handler) as server:
+    """One that takes all, until it is told otherwise. Its port can be listened on again later."""
+    with _Server(("127.0.0.1", port or free_port()), _Handler) as server:
         server.listener = Listener(server.server_address[1])
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.listener

@@ -16,7 +16,7 @@ import docker
 from hermes.executors.engine import connect
 from tests.conftest import missing
 from tests.programs import command_lines
-from tests.service import wait_for
+from tests.service import PATIENCE_S, wait_for
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Engine:
             command.append(f"--{option}={self.folder / name}")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([*command, *options], stdout=log, stderr=log)
-        wait_for(self._answers, 60)
+        wait_for(self._answers)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -53,13 +53,13 @@ class Engine:
         return False
 
     def _client(self) -> Any:
-        return docker.APIClient(base_url=self.host, timeout=120)
+        return docker.APIClient(base_url=self.host, timeout=int(PATIENCE_S))
 
     def stop(self) -> None:
         """In good order: with live-restore containers go on, else they are ended first."""
         assert self.process is not None
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(PATIENCE_S)
 
     def containers(self) -> list[str]:
         """The ids of all that there are."""
@@ -78,7 +78,7 @@ class Engine:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert self.process is not None
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)
 
     def bring(self, reference: str) -> None:
         """An image from the engine that all tests use."""

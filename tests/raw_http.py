@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from hermes.http import http_protocol
 from hermes.http_limits import HttpLimits
+from tests.service import PATIENCE_S
 
 QUICK = HttpLimits(
     head_s=0.6,
@@ -43,7 +44,7 @@ def connect(address: tuple[str, int], *, buffer_bytes: int = 0) -> socket.socket
     client = socket.socket()
     if buffer_bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-    client.settimeout(20)
+    client.settimeout(PATIENCE_S)
     client.connect(address)
     return client
 
@@ -180,5 +181,5 @@ def small_server(limits: HttpLimits = QUICK, host: str = "127.0.0.1") -> Iterato
         yield SmallServer(listener.getsockname(), app, server)
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive()

@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
+from tests.service import PATIENCE_S
+
 Row = dict[str, Any]
 
 
@@ -154,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         mine = ("host", "content-length", "transfer-encoding")
         heads = {name: value for name, value in self.headers.items() if name.lower() not in mine}
         url = self.server.git_url + self.path
-        answer = httpx.request(self.command, url, content=body, headers=heads, timeout=60)
+        answer = httpx.request(self.command, url, content=body, headers=heads, timeout=PATIENCE_S)
         content = answer.read()
         self.send_response(answer.status_code)
         self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
