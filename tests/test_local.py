@@ -71,4 +71,4 @@ def test_ranks_and_artifacts_work_too(local_service: Service) -> None:
 def test_nothing_is_left_in_the_data_directory_of_runs_that_are_over(local_service: Service) -> None:
     boxes = Path(local_service.data / "spool" / "boxes")
     wait_for(lambda: list(boxes.iterdir()) == [])
-    assert [path for path in paths_below(local_service.data / "spool") if path.is_file()] == []
+    wait_for(lambda: not [path for path in paths_below(local_service.data / "spool") if path.is_file()])
