@@ -4,6 +4,7 @@ told, because we were away or it was lost, becomes an arrival."""
 import asyncio
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import delete, select
@@ -37,7 +38,7 @@ class Polling:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._next: dict[int, float] = {}  # by repository, of the monotonic clock
-        self._looking: set[asyncio.Task[None]] = set()
+        self._looking: dict[int, asyncio.Task[None]] = {}  # by repository
         self._swept_at = 0.0
 
     async def keep(self) -> None:
@@ -51,8 +52,8 @@ class Polling:
                 if self._context.settings.upstream_poll:
                     for upstream in await self._due():
                         task = asyncio.create_task(self._look(upstream))
-                        self._looking.add(task)
-                        task.add_done_callback(self._looking.discard)
+                        self._looking[upstream.repo_id] = task
+                        task.add_done_callback(partial(self._done, upstream.repo_id))
             except Unavailable as error:
                 log.warning("upstreams not read", error=str(error))
 
@@ -66,10 +67,15 @@ class Polling:
             for each in all_
         }
         free = _AT_ONCE - len(self._looking)
-        ripe = sorted((each for each in all_ if self._next[each.repo_id] <= now), key=self._turn)[:free]
+        # of two looks at a time the older one could end last, and take back what the other has found
+        idle = (each for each in all_ if each.repo_id not in self._looking)
+        ripe = sorted((each for each in idle if self._next[each.repo_id] <= now), key=self._turn)[:free]
         for each in ripe:
             self._next[each.repo_id] = now + interval_s * random.uniform(0.9, 1.1)
         return ripe
+
+    def _done(self, repo_id: int, _task: "asyncio.Task[None]") -> None:
+        self._looking.pop(repo_id, None)
 
     def _turn(self, upstream: Upstream) -> float:
         return self._next[upstream.repo_id]
