@@ -7,6 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.service import PATIENCE_S, free_port
+
 End = Path | int  # a Unix socket, or a port of this machine
 
 
@@ -14,13 +16,15 @@ class Cable:
     """Listens `here` and leads `there`; a `here` of 0 is any port."""
 
     def __init__(self, here: End, there: End) -> None:
-        self.here, self._there = here, there
+        self.here = here or free_port()  # the kernel gives it to nobody while it is not plugged in
+        self._there = there
         self.delay_s = 0.0  # for each piece that comes through
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
+        self._is_plugged_in = False
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -45,13 +49,14 @@ class Cable:
         self.go_on()
         self.pull_out()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     async def _open(self) -> None:
+        self._is_plugged_in = True
         if isinstance(self.here, Path):
             self.here.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, str(self.here))
@@ -60,6 +65,7 @@ class Cable:
             self.here = int(self._server.sockets[0].getsockname()[1])
 
     async def _close(self) -> None:
+        self._is_plugged_in = False
         if self._server is not None:
             self._server.close()
         for writer in list(self._writers):
@@ -69,6 +75,8 @@ class Cable:
             self.here.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._is_plugged_in:  # it was accepted a moment before
+            return writer.transport.abort()
         self._writers.add(writer)
         with suppress(OSError):
             there_reader, there_writer = await _connect(self._there)

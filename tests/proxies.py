@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import missing
-from tests.service import Service, free_port, wait_for
+from tests.service import PATIENCE_S, Service, free_port, wait_for
 
 DOCUMENTED = Path(__file__).parent.parent / "docs" / "proxies"
-IDLE_S = 8  # how long a proxy of the tests waits for a byte from Hermes; documented: an hour
+IDLE_S = 20  # how long a proxy of the tests waits for a byte from Hermes; documented: an hour
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Fronted(Service):
         trusts = ssl.create_default_context(cafile=str(self.authority))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         way = httpx.HTTPTransport(verify=trusts, local_address=address)
-        return httpx.Client(base_url=self.front, headers=headers, timeout=60, transport=way)
+        return httpx.Client(base_url=self.front, headers=headers, timeout=PATIENCE_S, transport=way)
 
     def configure(self) -> list[str]:
         """Write the proxy's files; returns its command."""
@@ -91,7 +91,7 @@ class Fronted(Service):
         """SIGTERM."""
         assert self.proxy is not None
         self.proxy.send_signal(signal.SIGTERM)
-        self.proxy.wait(30)
+        self.proxy.wait(PATIENCE_S)
 
 
 def filled_in(name: str, values: dict[str, str]) -> str:
