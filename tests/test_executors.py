@@ -25,6 +25,7 @@ from tests.service import PATIENCE_S
 
 MIB = 1 << 20
 LABEL = f"hermes-{os.getpid():x}"  # others may test on the same machine
+NAP = f"sleep 7654.{os.getpid()}"
 
 
 class Bench:
@@ -301,10 +302,10 @@ async def test_usage_is_seen_while_it_runs(bench: Bench) -> None:
 
 
 async def test_what_left_its_session_its_parents_and_its_environment_is_ended_too(bench: Bench) -> None:
-    hide = "(setsid env -i sleep 7654 >/dev/null 2>&1 &) ; (setsid sh -c 'sleep 7654 & exit 0' &)"
+    hide = f"(setsid env -i {NAP} >/dev/null 2>&1 &) ; (setsid sh -c '{NAP} & exit 0' &)"
     ended = await asyncio.wait_for(bench.run(f"{hide}; echo started; sleep 0.3"), PATIENCE_S)
     assert ended.code == 0 and bench.output == b"started\n"
-    assert [line for line in command_lines().values() if "sleep 7654" in line] == []
+    assert [line for line in command_lines().values() if NAP in line] == []
 
 
 async def test_too_many_processes_do_not_come_about(bench: Bench) -> None:

@@ -23,7 +23,7 @@ from hermes.supervisor import Stop
 from runner.verdict import judge
 from tests.programs import command_lines
 from tests.service import PATIENCE_S, wait_for
-from tests.test_executors import LABEL, LOCAL, MIB, Bench, local
+from tests.test_executors import LABEL, LOCAL, MIB, NAP, Bench, local
 
 FENCED = LOCAL[:2]
 PROBE = r"""
@@ -44,9 +44,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 def traces() -> list[str]:
     """What boxes may leave behind: mounts, control groups, processes."""
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if LABEL in line]
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f"{LABEL}-" in line]
     groups = [folder for folder, *_ in os.walk("/sys/fs/cgroup") if f"/{LABEL}-" in folder]
-    marked = [line for line in command_lines().values() if LABEL in line]
+    marked = [line for line in command_lines().values() if f"{LABEL}-" in line]
     return mounts + groups + marked
 
 
@@ -155,11 +155,11 @@ async def test_what_another_way_of_keeping_left_is_made_anew(bench: Bench) -> No
 
 @pytest.mark.parametrize("bench", LOCAL, indirect=True)
 async def test_nothing_is_left_of_a_box(bench: Bench) -> None:
-    box = await bench.start("(setsid sleep 4567 &); sleep 60")
+    box = await bench.start(f"(setsid {NAP} &); sleep 600")
     await asyncio.sleep(0.2)
     await bench.executor.remove(box.task.name)
     assert traces() == [] and not list((bench.folder / "boxes").glob("*"))
-    assert [line for line in command_lines().values() if "sleep 4567" in line] == []
+    assert [line for line in command_lines().values() if NAP in line] == []
 
 
 KILLED = """
@@ -169,9 +169,10 @@ from tests.test_executors import Bench, local
 async def main():
     bench = Bench(local(sys.argv[1], Path(sys.argv[2]) / "boxes"), Path(sys.argv[2]))
     bench.label = sys.argv[3]
-    box = await bench.start("(setsid sleep 8765 &); sleep 8765", checkpoint=Path(sys.argv[2]) / "kept")
+    nap = sys.argv[4]
+    box = await bench.start(f"(setsid {nap} &); {nap}", checkpoint=Path(sys.argv[2]) / "kept")
     print("up", flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 asyncio.run(main())
 """
 
@@ -182,7 +183,7 @@ async def test_what_a_killed_process_of_ours_leaves_is_swept_by_the_next(
 ) -> None:
     how = request.node.callspec.params["bench"]
     ours = subprocess.Popen(
-        [sys.executable, "-c", KILLED, how, str(bench.folder), LABEL], stdout=subprocess.PIPE
+        [sys.executable, "-c", KILLED, how, str(bench.folder), LABEL, NAP], stdout=subprocess.PIPE
     )
     assert ours.stdout is not None
     with ours.stdout:
@@ -191,11 +192,11 @@ async def test_what_a_killed_process_of_ours_leaves_is_swept_by_the_next(
     ours.send_signal(signal.SIGKILL)
     ours.wait()
     if how in FENCED:  # with nobody's help
-        wait_for(lambda: not [line for line in command_lines().values() if "sleep 8765" in line])
+        wait_for(lambda: not [line for line in command_lines().values() if NAP in line])
     (name,) = await bench.executor.boxes()
     await bench.executor.remove(name)
     assert traces() == [] and await bench.executor.boxes() == []
-    assert [line for line in command_lines().values() if "sleep 8765" in line] == []
+    assert [line for line in command_lines().values() if NAP in line] == []
 
 
 async def test_a_box_outlives_the_thread_that_asked_for_it(
