@@ -4,6 +4,7 @@ told, because we were away or it was lost, becomes an arrival."""
 import asyncio
 import random
 import time
+from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +40,8 @@ class Polling:
         self._context = context
         self._next: dict[int, float] = {}  # by repository, of the monotonic clock
         self._looking: dict[int, asyncio.Task[None]] = {}  # by repository
+        # of two looks at a time the older one could end last, and take back what the other has found
+        self._one_look: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._swept_at = 0.0
 
     async def keep(self) -> None:
@@ -67,7 +70,6 @@ class Polling:
             for each in all_
         }
         free = _AT_ONCE - len(self._looking)
-        # of two looks at a time the older one could end last, and take back what the other has found
         idle = (each for each in all_ if each.repo_id not in self._looking)
         ripe = sorted((each for each in idle if self._next[each.repo_id] <= now), key=self._turn)[:free]
         for each in ripe:
@@ -92,7 +94,7 @@ class Polling:
         log.warning("upstream not polled", repo=upstream.repo_id, error=error)
         try:
             async with self._context.database.write() as session:
-                row = await session.get(Upstream, upstream.repo_id)
+                row = await _still(session, upstream)
                 if row is not None:
                     row.polled_at, row.error = time.time(), f"{_POLLING}{error}"[:300]
         except Unavailable as failure:
@@ -100,11 +102,15 @@ class Polling:
 
     async def look(self, upstream: Upstream) -> int:
         """How many of its branches and tags have moved since the last look. Raises UserError, Unavailable."""
+        async with self._one_look[upstream.repo_id]:
+            return await self._look_now(upstream)
+
+    async def _look_now(self, upstream: Upstream) -> int:
         remote = await remote_of(self._context, upstream)
         refs, first = await remote.refs()
         here = await in_thread(_refs_here, self._context.paths.repo(upstream.repo_id))
         async with self._context.database.write() as session:
-            row = await session.get(Upstream, upstream.repo_id)
+            row = await _still(session, upstream)
             if row is None:
                 return 0
             row.polled_at = time.time()
@@ -140,6 +146,13 @@ class Polling:
             if is_there is not None:
                 async with self._context.database.write() as session:
                     await session.execute(delete(table).where(condition))
+
+
+async def _still(session: AsyncSession, upstream: Upstream) -> Upstream | None:
+    """What is followed, if it still is: what another one has must not be missing in this one."""
+    row = await session.get(Upstream, upstream.repo_id)
+    is_same = row is not None and (row.url, row.created_at) == (upstream.url, upstream.created_at)
+    return row if is_same else None
 
 
 def _seen(known: UpstreamHeads | None, first: str, refs: dict[str, str]) -> dict[str, str]:

@@ -104,16 +104,23 @@ def test_another_repository_there_begins_anew(house: Service, forge: Forge) -> N
     wait_for(lambda: aside in seen_there(one))
     there = [str(forge.folder / "octo" / f"{name}.git") for name in ("first", "second")]
     one.tree.git("clone", "-q", "--bare", "--single-branch", *there)
+    forge.slow_s, asked = 3.0, len(forge.asked)
+    wait_for(
+        lambda: len(forge.asked) > asked
+    )  # a look at the first one, which ends too late
     with house.client() as client:
         answer = client.put(
             f"/api/v1/repos/{one.here}/upstream",
             json={"kind": "github", "url": forge.url, "name": "octo/second", "by_hand": True},
         )
         assert answer.status_code == 200, answer.text
+    forge.slow_s = 0.0
     one.name = "octo/second"
     sha = one.commit("in the second")
     wait_for(lambda: head(one, "refs/heads/main") == sha)
     wait_for(lambda: sha in seen_there(one))
+    polled = one.state["polled_at"]
+    wait_for(lambda: one.state["polled_at"] > polled + 3 * POLL_S)
     one.settled()
     assert head(one, "refs/heads/aside") == aside
 
