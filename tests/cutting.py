@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class Cutter:
-    """Passes bytes on, until `cut`."""
+    """Passes bytes on, until `cut`; `sees` what a client sends, before it goes on."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, sees: Callable[[bytes], Any] = len) -> None:
+        self._port, self._sees = port, sees
         self._server = socket.create_server(("127.0.0.1", 0))
         self._all: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -48,17 +48,18 @@ class Cutter:
             except OSError:
                 return
             self._all += [client, server]
-            for pair in ((client, server), (server, client)):
-                self._start(partial(_pass, *pair))
+            self._start(partial(_pass, client, server, self._sees))
+            self._start(partial(_pass, server, client, len))
 
     def _start(self, work: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=work, daemon=True))
         self._threads[-1].start()
 
 
-def _pass(source: socket.socket, target: socket.socket) -> None:
+def _pass(source: socket.socket, target: socket.socket, sees: Callable[[bytes], Any]) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            sees(data)
             target.sendall(data)
     for one in (source, target):
         with contextlib.suppress(OSError):
