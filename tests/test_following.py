@@ -105,9 +105,7 @@ def test_another_repository_there_begins_anew(house: Service, forge: Forge) -> N
     there = [str(forge.folder / "octo" / f"{name}.git") for name in ("first", "second")]
     one.tree.git("clone", "-q", "--bare", "--single-branch", *there)
     forge.slow_s, asked = 3.0, len(forge.asked)
-    wait_for(
-        lambda: len(forge.asked) > asked
-    )  # a look at the first one, which ends too late
+    wait_for(lambda: len(forge.asked) > asked)  # a look at the first one, which ends too late
     with house.client() as client:
         answer = client.put(
             f"/api/v1/repos/{one.here}/upstream",
