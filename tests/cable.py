@@ -16,13 +16,15 @@ class Cable:
     """Listens `here` and leads `there`; a `here` of 0 is any port, which it keeps when it is pulled out."""
 
     def __init__(self, here: End, there: End) -> None:
-        self.here, self._there = here or free_port(), there
+        self.here = here or free_port()  # the kernel gives it to nobody while it is not plugged in
+        self._there = there
         self.delay_s = 0.0  # for each piece that comes through
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
+        self._is_plugged_in = False
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -55,6 +57,7 @@ class Cable:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     async def _open(self) -> None:
+        self._is_plugged_in = True
         if isinstance(self.here, Path):
             self.here.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, str(self.here))
@@ -62,6 +65,7 @@ class Cable:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.here)
 
     async def _close(self) -> None:
+        self._is_plugged_in = False
         if self._server is not None:
             self._server.close()
         for writer in list(self._writers):
@@ -71,6 +75,8 @@ class Cable:
             self.here.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._is_plugged_in:  # it was accepted a moment before
+            return writer.transport.abort()
         ends = [writer]
         self._writers.add(writer)
         try:

@@ -68,13 +68,8 @@ class Engine:
 
     def cut(self) -> None:
         """Everything of it ends at this moment, as when the power goes: itself and all its containers."""
-        marks = [f"/{each}" for each in self.containers()]
-        doomed = [pid for pid, line in command_lines().items() if f"{self.folder}/" in line]
-        for pid in command_lines():
-            with suppress(OSError):
-                groups = Path(f"/proc/{pid}/cgroup").read_text()
-                doomed += [pid] if any(mark in groups for mark in marks) else []
-        for pid in doomed:
+        inside = programs(self.containers())
+        for pid in (*(pid for pid, line in command_lines().items() if f"{self.folder}/" in line), *inside):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert self.process is not None
@@ -85,6 +80,16 @@ class Engine:
         with closing(connect(120)) as shared, closing(self._client()) as client:
             for _ in client.load_image(shared.get_image(reference)):
                 pass
+
+
+def programs(containers: list[str]) -> list[int]:
+    """What runs in these, whether there is an engine now or not."""
+    found = []
+    for pid in command_lines():
+        with suppress(OSError):
+            groups = Path(f"/proc/{pid}/cgroup").read_text()
+            found += [pid] if any(f"/{each}" in groups for each in containers) else []
+    return found
 
 
 @contextmanager

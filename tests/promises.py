@@ -222,12 +222,17 @@ def _is_stored(look: _Look) -> Iterator[str]:
 
 def _is_sound(look: _Look) -> Iterator[str]:
     """What git and SQLite say of what they keep."""
-    with keep_all(look.paths, lambda: None):  # nobody packs what git reads
-        for repo in sorted((look.paths.root / "repos").glob("*.git")):
-            command = ["git", "fsck", "--strict", "--full", "--no-dangling"]
-            done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
-            if done.returncode or done.stderr.strip():
-                yield f"git fsck of {repo.name}: {done.stdout}{done.stderr}"
+    for repo in sorted((look.paths.root / "repos").glob("*.git")):
+        with keep_all(look.paths, lambda: None):  # no pack goes while git is about to read it
+            done = subprocess.run(
+                ["git", "fsck", "--strict", "--full", "--no-dangling"],
+                cwd=repo,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        if done.returncode or done.stderr.strip():
+            yield f"git fsck of {repo.name}: {done.stdout}{done.stderr}"
     words = [row[0] for row in look.ask("PRAGMA integrity_check")]
     if words != ["ok"]:
         yield f"the database: {words}"

@@ -14,7 +14,7 @@ from tests.conftest import missing
 from tests.service import PATIENCE_S, Service, free_port, wait_for
 
 DOCUMENTED = Path(__file__).parent.parent / "docs" / "proxies"
-IDLE_S = 8  # how long a proxy of the tests waits for a byte from Hermes; documented: an hour
+IDLE_S = 20  # how long a proxy of the tests waits for a byte from Hermes; documented: an hour
 
 
 @dataclass
