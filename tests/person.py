@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.service import Service
+from tests.service import PATIENCE_S, Service
 
 Done = subprocess.CompletedProcess[bytes]
 
@@ -49,7 +49,7 @@ class Person:
         fixed = {"HOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1", "PYTHONPATH": root, "TERM": "xterm"}
         return own | fixed | {"LANG": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"} | self.env
 
-    def hermes(self, *args: str, stdin: bytes | None = None, timeout_s: float = 60.0) -> Done:
+    def hermes(self, *args: str, stdin: bytes | None = None, timeout_s: float = PATIENCE_S) -> Done:
         """To its end; without `stdin` it has none (/dev/null)."""
         return subprocess.run(
             [*self.command, *args],
@@ -111,7 +111,7 @@ class Terminal:
     shown: bytes = b""
     code: int | None = None
 
-    def until(self, words: str, timeout_s: float = 30.0) -> str:
+    def until(self, words: str, timeout_s: float = PATIENCE_S) -> str:
         """All that was shown, when these words are among it."""
         deadline = time.monotonic() + timeout_s
         while words.encode() not in self.shown:
@@ -133,7 +133,7 @@ class Terminal:
         """As on a keyboard: `\\x03` is Ctrl-C."""
         os.write(self.screen, keys.encode())
 
-    def end(self, timeout_s: float = 30.0) -> tuple[int, str]:
+    def end(self, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
         """Its exit code and all that was shown."""
         deadline = time.monotonic() + timeout_s
         while self._read():

@@ -68,7 +68,7 @@ def unplugged(alice: Person, idlers: Idlers) -> Iterator[float]:
     name = f"hermes{os.getpid()}"
     with contextmanager(network)(name, f"10.213.{os.getpid() % 200}") as (prefix, host, link):
         away = Person(alice.service, alice.key, "alice", host, prefix)
-        with away.begin(alice.service.worktree(shell("echo begun; sleep 100")), "unplugged") as client:
+        with away.begin(alice.service.worktree(shell("echo begun; sleep 3600")), "unplugged") as client:
             lines = [line for _, line in takewhile(lambda each: each[1] != "begun", arrivals(client))]
             subprocess.run(["ip", "link", "set", link, "down"], check=True)
             yield time.time()
@@ -183,7 +183,7 @@ async def test_what_is_not_git_is_answered_and_ended(alice: Person, sent: bytes)
             async with command(connection, f"{program} alice/not-git-{len(sent)}.git") as process:
                 process.stdin.write(sent)
                 process.stdin.write_eof()
-                said = await asyncio.wait_for(process.stdout.read(), 10)
+                said = await asyncio.wait_for(process.stdout.read(), PATIENCE_S)
             assert b"Traceback" not in said
     await asyncio.to_thread(wait_for_no_git, alice.service)
 
@@ -202,7 +202,7 @@ async def test_variables_signals_and_window_changes_are_not_kept(alice: Person) 
                 process.channel.change_terminal_size(80, 24)
             process.stdin.write(b"0000")
             process.stdin.write_eof()
-            await asyncio.wait_for(process.wait(), 20)
+            await asyncio.wait_for(process.wait(), PATIENCE_S)
             assert process.exit_status == 0
     assert resident_bytes(alice.service) - before < 16 * MIB
 
@@ -280,9 +280,13 @@ def test_who_does_not_sign_in_is_closed_after_a_while(alice: Person, idlers: Idl
 def test_who_is_gone_without_a_word_is_noticed(alice: Person, unplugged: float) -> None:
     """The last one here: it takes 30 s."""
     detached = re.compile(r" (\S+)Z \[info     \] push detached ")
-    found = wait_for(lambda: detached.search(alice.service.log))
-    noticed = datetime.fromisoformat(f"{found[1]}+00:00").timestamp()
-    assert 10 < noticed - unplugged < 120  # it is 30 s; the kernel waits for 15 minutes
+
+    def noticed() -> list[float]:
+        times = (datetime.fromisoformat(f"{at}+00:00") for at in detached.findall(alice.service.log))
+        return [at.timestamp() for at in times if at.timestamp() > unplugged]
+
+    first = wait_for(noticed)[0]
+    assert 10 < first - unplugged < 600  # it is 30 s; the kernel waits for 15 minutes
 
 
 @pytest.fixture(autouse=True)
