@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -10,10 +11,13 @@ from typing import Self
 
 
 class Cutter:
-    """Passes bytes on, until `cut`."""
+    """Passes bytes on, until `cut`, or until it is to get stuck."""
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._most_bytes = 0
+        self._passed: dict[socket.socket, int] = {}  # bytes of each client, since `get_stuck`
+        self._gone: set[socket.socket] = set()
         self._server = socket.create_server(("127.0.0.1", 0))
         self._all: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
@@ -34,9 +38,14 @@ class Cutter:
         for one in self._all:
             one.close()
 
+    def get_stuck(self, most_bytes: int) -> None:
+        """From now on only so much comes through from each client, and what is under way stays so. 0: all."""
+        self._most_bytes, self._passed = most_bytes, {}
+
     def cut(self) -> None:
         """Every connection that is open now ends in the middle of what it says."""
         for one in self._all:
+            self._gone.add(one)
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
 
@@ -48,17 +57,27 @@ class Cutter:
             except OSError:
                 return
             self._all += [client, server]
-            for pair in ((client, server), (server, client)):
-                self._start(partial(_pass, *pair))
+            self._start(partial(_pass, client, server, self._let_through))
+            self._start(partial(_pass, server, client))
+
+    def _let_through(self, client: socket.socket, size_bytes: int) -> None:
+        self._passed[client] = self._passed.get(client, 0) + size_bytes
+        while 0 < self._most_bytes < self._passed.get(client, 0) and client not in self._gone:
+            time.sleep(0.01)
 
     def _start(self, work: Callable[[], None]) -> None:
         self._threads.append(threading.Thread(target=work, daemon=True))
         self._threads[-1].start()
 
 
-def _pass(source: socket.socket, target: socket.socket) -> None:
+def _pass(
+    source: socket.socket,
+    target: socket.socket,
+    let_through: Callable[[socket.socket, int], None] = lambda source, size_bytes: None,
+) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
+            let_through(source, len(data))
             target.sendall(data)
     for one in (source, target):
         with contextlib.suppress(OSError):

@@ -91,10 +91,10 @@ class Person:
         pid, screen = pty.fork()
         if pid == 0:
             _heeds_ctrl_c()
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))  # before it looks
             os.chdir(self.here or self.home)
             words = program or [*self.command, *args]
             os.execvpe(words[0], words, self.environment())
-        fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         one = Terminal(pid, screen)
         try:
             yield one
@@ -115,8 +115,8 @@ class Terminal:
         """All that was shown, when these words are among it."""
         deadline = time.monotonic() + timeout_s
         while words.encode() not in self.shown:
-            assert time.monotonic() < deadline and self._read(), f"no {words!r} in {self.shown.decode()!r}"
-        return self.shown.decode()
+            assert time.monotonic() < deadline and self._read(), f"no {words!r} in {self.shown!r}"
+        return self.shown.decode(errors="replace")  # it may end in the middle of a character
 
     def _read(self) -> bool:
         ready, _, _ = select.select([self.screen], [], [], 1.0)
@@ -137,7 +137,7 @@ class Terminal:
         """Its exit code and all that was shown."""
         deadline = time.monotonic() + timeout_s
         while self._read():
-            assert time.monotonic() < deadline, self.shown.decode()
+            assert time.monotonic() < deadline, self.shown
         self._wait()
         assert self.code is not None
         return self.code, self.shown.decode(errors="replace")

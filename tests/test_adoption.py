@@ -38,10 +38,9 @@ def house(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         yield one
 
 
-def begin(house: Service, program: str | dict[str, str | bytes], manifest: str = "") -> tuple[Pushed, int]:
+def begin(house: Service, program: str, manifest: str = "") -> tuple[Pushed, int]:
     """A push whose program runs; and its rank: every run here has one, so that their numbers are the same."""
-    files = shell(program, manifest) if isinstance(program, str) else program
-    pushed = house.push(files, "detach")
+    pushed = house.push(shell(program, manifest), "detach")
     run = wait_for(lambda: [r for r in house.commit_page(pushed)["runs"] if r["state"] == "running"])[0]
     return pushed, run["id"]
 

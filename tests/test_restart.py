@@ -10,7 +10,7 @@ import pytest
 
 from tests.leftovers import containers, mounts
 from tests.programs import go_on, told
-from tests.service import Service
+from tests.service import Service, wait_for
 from tests.test_adoption import COUNTER, begin, check_whole, rank_of, wait_until_printed
 
 ENV = {"HERMES_STOP": "leave", "HERMES_CPUS": "8", "HERMES_POLL": "1s", "HERMES_LEASE": "30s"}
@@ -46,7 +46,8 @@ def test_a_program_goes_on_across_a_restart_and_its_log_is_whole(house: Service)
     loop, _, end = COUNTER.format(count=12_000, code=3).partition("echo kept")
     script, files = told(loop.replace("12000", "11000"), loop.replace("i=0", "") + "echo kept" + end)
     files["hermes.toml"] = f'handler = "sh {script}"\n[run]\ntimeout = "10m"\n'
-    pushed, rank_id = begin(house, files)
+    pushed = house.push(files, "detach")
+    rank_id = wait_for(lambda: house.commit_page(pushed)["runs"])[0]["id"]
     wait_until_printed(house, rank_id, 20_000)
     assert house.stop() == 0  # while it prints
     assert len(containers(house)) == 1
