@@ -29,10 +29,10 @@ def told(before: str, after: str) -> tuple[str, dict[str, str | bytes]]:
     return name, {"Makefile": "all:\n\t@true\n", name: program, "hermes.toml": manifest}
 
 
-def go_on(script: str, *args: str) -> None:
+def go_on(script: str) -> None:
     """Its program has what it waits for; it runs on this machine, whatever is around it."""
     for number, line in command_lines().items():
-        if line == " ".join(("sh", script, *args, "")):
+        if line == f"sh {script} ":
             with suppress(ProcessLookupError):  # a child of its, which looks like it for a moment
                 os.kill(number, signal.SIGUSR1)
 

@@ -136,7 +136,7 @@ def test_a_secret_of_a_call_is_on_no_command_line_and_on_no_disk(house: Service)
         wait_for(lambda: "begun" in house.read_log("runs", answer["id"]).decode())
         assert on_disk(house) == []
         seen = {*command_lines().values()}
-        go_on(script, "wait")
+        go_on(f"{script} wait")
         while house.api(f"/runs/{answer['id']}")["state"] != "succeeded":
             seen |= {*command_lines().values()}
     assert house.api(f"/runs/{answer['id']}")["ranks"][0]["summary"]["start"] == "warm"
