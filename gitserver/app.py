@@ -28,6 +28,7 @@ _MAX_FETCH_BYTES = 64 << 20  # of a request that says what the client has and wa
 _HEAD_BYTES = 1 << 20  # commands before a pack
 _SMALL_BYTES = 1 << 20  # git's http.postBuffer: larger ones come in pieces
 _RESULT = "application/x-git-receive-pack-result"
+_FETCHED = "application/x-git-upload-pack-result"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -90,8 +91,11 @@ class GitServer:
     async def upload_pack(self, request: Request) -> Response:
         """A fetch or a clone."""
         self._check_type(request, "git-upload-pack")
-        caller, repo = await self._enter(request, writes=False)
         body = Body(read_body(request, _MAX_FETCH_BYTES, "request"), self.door.context.settings.push_time)
+        try:
+            caller, repo = await self._enter(request, writes=False)
+        except Unavailable as error:
+            return await _say_no(request, error, body, _FETCHED, has_sideband=False)
         path, protocol = self.door.context.paths.repo(repo.id), request.headers.get("git-protocol", "")
         stream = self.door.git.upload(path, body, protocol, caller.key, "--stateless-rpc")
         first = await anext(stream, b"")  # the head of the response goes out after the request was read
@@ -102,9 +106,7 @@ class GitServer:
                 async for chunk in stream:
                     yield chunk
 
-        return StreamingResponse(
-            whole(), media_type="application/x-git-upload-pack-result", headers=_NO_CACHE
-        )
+        return StreamingResponse(whole(), media_type=_FETCHED, headers=_NO_CACHE)
 
     async def receive_pack(self, request: Request) -> Response:
         """A push, and all that follows from it."""
@@ -119,10 +121,8 @@ class GitServer:
                 request, Receiver(self.door, caller, repo, *_names(request)), head, body
             )
         except Unavailable as error:
-            if not _is_small(request):
-                raise
-            log.warning("git request failed", path=request.url.path, error=str(error))
-            return await _say_no(head or await read_head(body), body)
+            head = head or await read_head(body)
+            return await _say_no(request, error, body, _RESULT, has_sideband=head.has_sideband)
 
     async def _receive(self, request: Request, receiver: Receiver, head: PushHead, body: Body) -> Response:
         if not head.commands:  # git's probe, to see whether its credentials work
@@ -153,11 +153,17 @@ def _is_small(request: Request) -> bool:
     return declared is not None and declared <= _SMALL_BYTES
 
 
-async def _say_no(head: PushHead, body: Body) -> Response:
-    """As over SSH: of a status git shows nothing but its number."""
+async def _say_no(
+    request: Request, error: Unavailable, body: Body, kind: str, *, has_sideband: bool
+) -> Response:
+    """As over SSH: of a status git shows nothing but its number. Raises the error where too much would have
+    to be read first."""
+    if not _is_small(request):
+        raise error
+    log.warning("git request failed", path=request.url.path, error=str(error))
     with suppress(UserError):
         await body.discard()
-    return _result(last_words(CANNOT, head.has_sideband))
+    return Response(last_words(CANNOT, has_sideband), media_type=kind, headers=_NO_CACHE)
 
 
 def _result(said: bytes) -> Response:

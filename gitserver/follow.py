@@ -5,15 +5,18 @@ costs nothing and the work goes on."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gitserver.voice import Voice
 from hermes import words
 from hermes.instance import gpu_names
+from hermes.patience import get_patiently, read_patiently
 from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.states import LIVE, MAX_ATTEMPTS, TERMINAL, State
@@ -22,7 +25,8 @@ from hermes.tasks import end
 from hermes.units import show_span
 from hermes.waiting import waiting_for
 
-T = TypeVar("T", Build, Run, Rank)
+T = TypeVar("T")
+R = TypeVar("R", Build, Run, Rank)
 _LOOK_S = 1.0  # at the rows when no bell rings
 _SAY_AGAIN_S = 30.0
 _PATIENCE_S = 0.7  # before waiting is worth a line
@@ -103,8 +107,7 @@ class Follower:
         while (run := await self._get(Run, run_id)).state in (State.QUEUED, State.STARTING):
             now = time.monotonic()
             if run.state is State.QUEUED and now - began > _PATIENCE_S:
-                async with self._context.database.read() as session:
-                    why = await waiting_for(session, run)
+                why = await self._read(partial(waiting_for, run=run))
                 self._does(f"run {run_id}    still waiting: {why}")
                 if why != said and (now - said_at > _SAY_AGAIN_S or said_at < 0):
                     said, said_at = why, now
@@ -134,7 +137,7 @@ class Follower:
     async def _started(self, rank: Rank) -> str:
         run = await self._get(Run, rank.run_id)
         build = await self._get(Build, run.build_id)
-        where = words.placed(rank, await self._gpu_names())
+        where = words.placed(rank, await self._read(gpu_names))
         since = max(build.ended_at or 0, run.created_at)
         what = "after the build" if since == build.ended_at else "after the push"
         return f"started {where} {show_span(max((rank.started_at or 0) - since, 0))} {what}"
@@ -191,12 +194,13 @@ class Follower:
             Event.from_state.in_(LIVE),
             Event.to_state == State.QUEUED,
         )
-        async with self._context.database.read() as session:
-            return (await session.scalars(given_up)).first() or ""
+        return await self._read(lambda session: session.scalar(given_up)) or ""
 
-    async def _get(self, table: type[T], row_id: int) -> T:
-        async with self._context.database.read() as session:
-            return await session.get_one(table, row_id)
+    async def _read(self, work: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        return await read_patiently(self._context.database, work)
+
+    async def _get(self, table: type[R], row_id: int) -> R:
+        return await get_patiently(self._context.database, table, row_id)
 
     async def _is_current(self, row: Build | Rank) -> bool:
         """Whether the attempt that `row` shows is still at work."""
@@ -204,13 +208,12 @@ class Follower:
         return same.attempt == row.attempt and same.state not in TERMINAL
 
     async def _ranks(self, run_id: int) -> list[Rank]:
-        async with self._context.database.read() as session:
-            rows = await session.scalars(select(Rank).where(Rank.run_id == run_id).order_by(Rank.number))
-            return list(rows.all())
+        ranks = select(Rank).where(Rank.run_id == run_id).order_by(Rank.number)
 
-    async def _gpu_names(self) -> dict[str, str]:
-        async with self._context.database.read() as session:
-            return await gpu_names(session)
+        async def read(session: AsyncSession) -> list[Rank]:
+            return list((await session.scalars(ranks)).all())
+
+        return await self._read(read)
 
 
 def _try(attempt: int) -> str:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gitserver.follow import Follower
 from gitserver.policy import Change
@@ -18,6 +19,7 @@ from gitserver.voice import Voice
 from hermes.cron import next_time, show_time
 from hermes.functions import taken_version
 from hermes.journal import log
+from hermes.patience import get_patiently, read_patiently, with_signs
 from hermes.plan import Plan
 from hermes.process import Context
 from hermes.pushes import BRANCHES
@@ -81,7 +83,10 @@ async def answer(
     follower = Follower(context, _voice(received))
     try:
         pulse = _Pulse()
-        async with aclosing(_words(context, follower, received, where)) as chunks:
+        async with (
+            aclosing(_words(context, follower, received, where)) as words,
+            aclosing(with_signs(words, _KEEP_ALIVE_S)) as chunks,
+        ):
             async for data in chunks:
                 if data:
                     yield band(PROGRESS, data)
@@ -142,7 +147,7 @@ async def _of_push(
     async with aclosing(follower.build(build.id)) as chunks:
         async for data in chunks:
             yield data
-    if run is not None and (await _get_build(context, build.id)).state is State.BUILT:
+    if run is not None and await _is_built(context, build.id):
         async with aclosing(follower.run(run.id)) as chunks:
             async for data in chunks:
                 yield data
@@ -154,9 +159,12 @@ async def _remarks(context: Context, push: Push, plan: Plan | None, where: str) 
     """What the manifest says that is not so: settings decide who reads, and versions stay what they are."""
     if plan is None or (plan.public is None and not plan.version and not plan.schedules):
         return []
-    async with context.database.read() as session:
+
+    async def read(session: AsyncSession) -> tuple[Repo, str]:
         repo = await session.get_one(Repo, push.repo_id)
-        taken = await taken_version(session, repo, plan, push.new_sha)
+        return repo, await taken_version(session, repo, plan, push.new_sha)
+
+    repo, taken = await read_patiently(context.database, read)
     lines = []
     if plan.public is not None and push.ref == BRANCHES + repo.default_branch:
         lines.append(disagreement(plan, repo, where, context.settings.public_url))
@@ -181,13 +189,12 @@ async def _build_of(context: Context, push: Push, plan: Plan | None) -> Build | 
     same = select(Build).where(
         Build.repo_id == push.repo_id, Build.commit_sha == push.new_sha, Build.inputs == plan.build_inputs()
     )
-    async with context.database.read() as session:
-        return (await session.scalars(same)).first()
+    return await read_patiently(context.database, lambda session: session.scalar(same))
 
 
-async def _get_build(context: Context, build_id: int) -> Build:
-    async with context.database.read() as session:
-        return await session.get_one(Build, build_id)
+async def _is_built(context: Context, build_id: int) -> bool:
+    build = await get_patiently(context.database, Build, build_id)
+    return build.state is State.BUILT
 
 
 async def _verdict(context: Context, received: Received) -> bytes:
@@ -198,8 +205,7 @@ async def _verdict(context: Context, received: Received) -> bytes:
         if build is not None and build.state is not State.BUILT:
             return band(FATAL, f"build {build.id} {bad_end(build)}\n".encode())
     for run_id in [*runs, *([received.follow] if received.follow else [])]:
-        async with context.database.read() as session:
-            now = await session.get_one(Run, run_id)
+        now = await get_patiently(context.database, Run, run_id)
         if now.state is not State.SUCCEEDED:
             return band(FATAL, f"run {run_id} {bad_end(now)}\n".encode())
     return b""

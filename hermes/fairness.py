@@ -18,10 +18,11 @@ from hermes.tables import Rank, Run
 TURN_S = 60.0
 _RUN, _RANK = Run.__table__, Rank.__table__
 _ALL = select(func.count()).select_from(_RANK).where(_RANK.c.state == State.QUEUED)
-_THEIRS = (
-    select(func.count(), func.max(_RANK.c.queue_key))
-    .join(_RUN, _RUN.c.id == _RANK.c.run_id)
-    .where(_RUN.c.user_id == bindparam("user"), _RANK.c.state == State.QUEUED)
+#: No join: PostgreSQL, for whom the tables are small until it has counted them (a minute after a rush), would
+#: compare each run of theirs with each rank that waits.
+_WHOSE = select(_RUN.c.user_id).where(_RUN.c.id == _RANK.c.run_id).scalar_subquery()
+_THEIRS = select(func.count(), func.max(_RANK.c.queue_key)).where(
+    bindparam("user") == _WHOSE, _RANK.c.state == State.QUEUED
 )
 
 

@@ -21,26 +21,47 @@ from hermes.threads import in_thread
 from hermes.transitions import move
 
 _HALF_PUSH_S = 60.0
+_CHANCE_S = 2.0  # owners who could not renew their leases try again each second
 _SETTLE_S = 5.0  # git children of a killed receiver end within that
 
 
 async def keep_reconciling(context: Context, *, receives: bool = False) -> None:
     """Reconcile for ever; a database that is away is waited for. Who `receives` pushes is the only one that
     does: what was half done when it began, nobody is at any more."""
-    began, clock = time.time(), Clock(context.settings.lease)
+    began, clock, silent = time.time(), Clock(context.settings.lease), _Silent()
     while True:
-        await asyncio.sleep(context.settings.poll * random.uniform(0.8, 1.2))  # processes spread out
+        await asyncio.sleep(silent.wait_s or context.settings.poll * random.uniform(0.8, 1.2))  # spread out
         try:
             now = time.time()
             until = now if clock.is_steady() else 0.0
             is_new = receives and now - began > _SETTLE_S and not clock.was_set
-            await reconcile(context, until, began if is_new else 0.0)
+            await reconcile(context, silent, until, began if is_new else 0.0)
             await context.failed.write(context.database)
         except Unavailable as error:
+            silent.since = 0.0
             log.warning("reconcile failed", error=str(error))
 
 
-async def reconcile(context: Context, until: float, nobody_before: float) -> None:
+class _Silent:
+    """Owners whose leases have ended; `since`: before then, in Unix seconds, 0 where there are none. They get
+    a moment in which we could write, and so could they: a database that was away or locked has let nobody
+    show that they live."""
+
+    def __init__(self) -> None:
+        self.since = 0.0
+
+    @property
+    def wait_s(self) -> float:
+        """How long the moment is."""
+        return _CHANCE_S if self.since else 0.0
+
+    def had_their_chance(self, until: float) -> float:
+        """Whose lease ended before that; called where we can write. The others are looked at again."""
+        before, self.since = self.since, until
+        return before
+
+
+async def reconcile(context: Context, silent: _Silent, until: float, nobody_before: float) -> None:
     """One pass: leases that ended before `until`, cancelled work that nobody holds, half-done pushes; of
     these all from before `nobody_before`, and what is older than a minute."""
     half_before = max(time.time() - _HALF_PUSH_S, nobody_before)
@@ -51,10 +72,13 @@ async def reconcile(context: Context, until: float, nobody_before: float) -> Non
         # after a full disk owners could not show yet that they live
         is_sure = not context.room.was_short(context.settings.lease)
         async with context.database.write() as session:
-            ended = await expire(session, until) if is_sure else 0
+            before = silent.had_their_chance(until if is_sure else 0.0)
+            ended = await expire(session, before) if before else 0
             ended += await _end_cancelled(session)
         if ended:
             await context.doorbell.ring(BUILDS, RANKS, CHANGED)
+    else:
+        silent.since = 0.0
     for push in half:
         await resolve_push(context, push)
 

@@ -25,6 +25,7 @@ from hermes.tasks import beside
 
 W = TypeVar("W", bound=Build | Rank)
 _RETRY_IN_S = 3.0
+_RENEW_AGAIN_S = 1.0
 
 
 class Stop(StrEnum):
@@ -217,9 +218,10 @@ class Supervisor(Generic[W]):
 
     async def _keep_leases(self) -> None:
         lease_s = self.context.settings.lease
+        wait_s = lease_s / 4
         while True:
-            await asyncio.sleep(lease_s / 4)
-            jobs = self.jobs
+            await asyncio.sleep(wait_s)
+            wait_s, jobs = lease_s / 4, self.jobs
             if not jobs:
                 continue
             try:
@@ -228,6 +230,7 @@ class Supervisor(Generic[W]):
                     mine = await renew(session, self.table, self.owner, ids, lease_s)
             except Unavailable as error:
                 log.warning("leases could not be renewed", error=str(error))
+                wait_s = _RENEW_AGAIN_S
                 continue
             for job in jobs:
                 if mine.get(job.row.id) != job.row.attempt:

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class Cutter:
-    """Passes bytes on, until `cut`, or until it is to get stuck."""
+    """Passes bytes on, until `cut`, or until it is to get stuck; `sees` what a client sends, before it goes
+    on."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, sees: Callable[[bytes], Any] = len) -> None:
+        self._port, self._sees = port, sees
         self._most_bytes = 0
         self._passed: dict[socket.socket, int] = {}  # bytes of each client, since `get_stuck`
         self._gone: set[socket.socket] = set()
@@ -57,11 +58,12 @@ class Cutter:
             except OSError:
                 return
             self._all += [client, server]
-            self._start(partial(_pass, client, server, self._let_through))
-            self._start(partial(_pass, server, client))
+            self._start(partial(_pass, client, server, partial(self._let_through, client)))
+            self._start(partial(_pass, server, client, len))
 
-    def _let_through(self, client: socket.socket, size_bytes: int) -> None:
-        self._passed[client] = self._passed.get(client, 0) + size_bytes
+    def _let_through(self, client: socket.socket, data: bytes) -> None:
+        self._sees(data)
+        self._passed[client] = self._passed.get(client, 0) + len(data)
         while 0 < self._most_bytes < self._passed.get(client, 0) and client not in self._gone:
             time.sleep(0.01)
 
@@ -70,14 +72,10 @@ class Cutter:
         self._threads[-1].start()
 
 
-def _pass(
-    source: socket.socket,
-    target: socket.socket,
-    let_through: Callable[[socket.socket, int], None] = lambda source, size_bytes: None,
-) -> None:
+def _pass(source: socket.socket, target: socket.socket, sees: Callable[[bytes], Any]) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
-            let_through(source, len(data))
+            sees(data)
             target.sendall(data)
     for one in (source, target):
         with contextlib.suppress(OSError):

@@ -4,16 +4,20 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests import postgres
 from tests.conftest import missing
+from tests.cutting import Cutter
 from tests.programs import arrivals, begin_push, end_of, shell
 from tests.promises import Told, all_is_kept
-from tests.service import Pushed, Service, living, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 
 HELLO = shell("echo hello")
 ENV = {"HERMES_EXECUTOR": "local", "HERMES_TRUST": "all", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
@@ -29,7 +33,7 @@ database.execute("COMMIT")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with living(Service(tmp_path_factory.mktemp("locked"), ENV)) as one:
+    with living(Service(tmp_path_factory.mktemp("locked"), ENV | {"HERMES_LEASE": "15s"})) as one:
         yield one
 
 
@@ -47,6 +51,13 @@ def forget_last_use(service: Service) -> None:
     """Of the token: a use of it is worth a note again."""
     with closing(sqlite3.connect(service.data / "hermes.db", timeout=30)) as rows, rows:
         rows.execute("UPDATE token SET last_used_at = 0")
+
+
+def is_over(service: Service) -> bool:
+    """Whether the lease of what runs has ended: nobody could renew it."""
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=30)) as rows:
+        ((until,),) = rows.execute("SELECT lease_until FROM rank WHERE state = 'running'").fetchall()
+    return bool(until < time.time())
 
 
 def is_held(holder: "subprocess.Popen[str]") -> bool:
@@ -98,6 +109,7 @@ def test_who_has_waited_too_long_is_told_and_nothing_is_half_done(service: Servi
             answer = client.post(f"/api/v1/runs/{run['id']}/again", json={})
             ends = [end_of(each) for each in pushes]
             wait_for(lambda: "not written yet" in service.log, 60)  # that a program has ended
+            wait_for(lambda: is_over(service), 60)
             assert is_held(holder)
             assert client.get("/api/v1/runs").status_code == 200  # who reads waits for nobody
         follower.communicate(timeout=120)
@@ -148,10 +160,13 @@ def test_postgresql_that_restarts_amid_work_loses_nothing(
                 break
         trees = [service.worktree(HELLO, f"{how}-{number}") for number in range(3)]
         pushes = [begin_push(service, each, each.folder.name) for each in trees]
+        waited = service.log.count("a stream waits")
         server.stop(how)
+        wait_for(lambda: service.log.count("a stream waits") > waited)
         server.start()
         ends = [end_of(each) for each in pushes]
-        follower.communicate(timeout=120)
+        followed = end_of(follower)
+    assert followed[0] == 0 and "finished" in followed[1] and "succeeded" in followed[1], followed
     for code, words in ends:
         assert code == 0 or "the server cannot" in words, (code, words)
     wait_for(service._is_up)
@@ -191,3 +206,30 @@ def test_a_push_whose_database_goes_between_its_two_requests_ends_with_words(
         server.start()
     assert answer.status_code == 200
     assert answer.content[4:] == said + b" cannot do this now; try again\n"
+
+
+@pytest.mark.parametrize("protocol", ["0", "2"])
+def test_a_fetch_whose_database_goes_between_its_two_requests_ends_with_words(
+    on_postgres: Service, server: postgres.Server, tmp_path: Path, protocol: str
+) -> None:
+    """Git itself asks; what stands in between stops the database when it has the refs."""
+    name = f"fetched{protocol}"
+    assert on_postgres.push(HELLO, repo=name).code == 0
+    stopped = threading.Event()
+
+    def stop_at(sent: bytes) -> None:
+        if sent.startswith(b"POST /") and not stopped.is_set():
+            stopped.set()
+            server.stop("fast")
+
+    with Cutter(on_postgres.port, stop_at) as way:
+        url = way.url.replace("//", f"//{on_postgres.user}:{on_postgres.token}@")
+        command = ["git", "-c", f"protocol.version={protocol}", "clone", "-q"]
+        command += [f"{url}/{on_postgres.user}/{name}.git", str(tmp_path / "copy")]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        finally:
+            server.start()
+    assert stopped.is_set()
+    assert done.returncode == 128 and "HTTP 503" not in done.stderr
+    assert "remote error: the server cannot do this now; try again" in done.stderr
