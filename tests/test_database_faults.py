@@ -7,9 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests import postgres
@@ -147,6 +148,13 @@ def on_postgres(server: postgres.Server, tmp_path_factory: pytest.TempPathFactor
         yield one
 
 
+@contextmanager
+def watching(service: Service, *paths: str) -> Iterator[list[httpx.Response]]:
+    """Answers that have begun, to be read to their end."""
+    with service.client() as client, ExitStack() as all_:
+        yield [all_.enter_context(client.stream("GET", path)) for path in paths]
+
+
 @pytest.mark.fault(20)
 @pytest.mark.parametrize("how", ["fast", "immediate"])
 def test_postgresql_that_restarts_amid_work_loses_nothing(
@@ -160,12 +168,16 @@ def test_postgresql_that_restarts_amid_work_loses_nothing(
                 break
         trees = [service.worktree(HELLO, f"{how}-{number}") for number in range(3)]
         pushes = [begin_push(service, each, each.folder.name) for each in trees]
+        run = service.api("/runs")["runs"][0]["id"]
         waited = service.log.count("a stream waits")
-        server.stop(how)
-        wait_for(lambda: service.log.count("a stream waits") > waited)
-        server.start()
+        with watching(service, f"/runs/{run}/log?follow=1", f"/runs/{run}/events") as watchers:
+            server.stop(how)
+            wait_for(lambda: service.log.count("a stream waits") > waited)
+            server.start()
+            seen, events = (each.read().decode() for each in watchers)
         ends = [end_of(each) for each in pushes]
         followed = end_of(follower)
+    assert seen == "begun\nfinished\n" and "event: end\n" in events, events
     assert followed[0] == 0 and "finished" in followed[1] and "succeeded" in followed[1], followed
     for code, words in ends:
         assert code == 0 or "the server cannot" in words, (code, words)

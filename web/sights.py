@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from hermes.errors import Unavailable
 from hermes.journal import log
 from hermes.process import Context
 from hermes.queue import CHANGED, Bell
@@ -114,6 +115,9 @@ class Sights:
         views = [(view, view.shown) for view in self._views.values()]
         try:
             now = await glance(self._context, {view.key for view, _ in views})
+        except Unavailable as error:  # the database is away: all is as it was, until the next look
+            log.warning("cannot glance at what is watched", error=str(error))
+            return
         except Exception:
             log.exception("cannot glance at what is watched")
             now = {}
@@ -130,6 +134,9 @@ class Sights:
         before = view.sight
         try:
             view.sight = replace(await view.subject.look(), watching=before.watching)
+        except Unavailable as error:
+            log.warning("cannot look at what is watched", error=str(error), id=before.row_id)
+            view.shown = None
         except Exception:
             log.exception("cannot look at what is watched", kind=before.kind, id=before.row_id)
             view.is_gone = True

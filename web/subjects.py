@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from starlette.requests import Request
 
-from hermes.errors import UserError
+from hermes.errors import Unavailable, UserError
 from hermes.instance import gpu_names
 from hermes.process import Context
 from hermes.states import LIVE, TERMINAL
@@ -98,6 +98,8 @@ def feed_for(site: Site, request: Request, open_subject: Open, subject: Subject,
             await open_subject(site, request)
         except UserError:
             return False
+        except Unavailable:
+            return True  # nobody can have forbidden it meanwhile
         return True
 
     return Feed(site.context, site.sights, Watched(subject, sight, may_watch))

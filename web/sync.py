@@ -18,6 +18,7 @@ from starlette.types import Send
 from hermes.errors import TooMany
 from hermes.http_trailers import BREAK_OFF, TRAILERS
 from hermes.logs import STDERR, STDOUT
+from hermes.patience import patiently
 from hermes.states import State
 from hermes.tables import Rank, Run, User
 from web.answers import RunAnswer
@@ -97,13 +98,13 @@ class Call:
                         yield piece
 
     async def _events(self, form: Any) -> AsyncIterator[bytes]:
-        yield form(Told({"event": "run", "run": await self.record()}))
+        yield form(Told({"event": "run", "run": await patiently(self.record)}))
         async with aclosing(self._flow()) as pieces:
             async for piece in pieces:
                 yield form(piece)
                 if isinstance(piece, Told) and piece.about["event"] == "reconnect":
                     return
-        yield form(Told({"event": "end", "run": await self.record()}))
+        yield form(Told({"event": "end", "run": await patiently(self.record)}))
 
     async def record(self) -> dict[str, Any]:
         """What is known of the run now."""
@@ -144,7 +145,7 @@ class _Raw(StreamingResponse):
                 await send({"type": BREAK_OFF})
                 return
             await send({"type": "http.response.body", "body": data, "more_body": True})
-        state, code = await self._call.end()
+        state, code = await patiently(self._call.end)
         trailers = {
             "x-hermes-state": state,
             "x-hermes-exit-code": "" if code is None else str(code),
