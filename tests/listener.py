@@ -1,6 +1,7 @@
 """Somebody's web server, on a port of its own: what comes to each path, and what it is answered."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ class Taken(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    at: float  # by the clock that never goes back
 
 
 @dataclass
@@ -45,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         listener = self.server.listener
-        listener.taken.append(Taken(self.path, dict(self.headers), body))
+        listener.taken.append(Taken(self.path, dict(self.headers), body, time.monotonic()))
         if self.path in listener.held:
             listener.released.wait()
         answers = listener.answers.get(self.path, [204])

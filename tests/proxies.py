@@ -23,6 +23,7 @@ class Fronted(Service):
 
     front_port: int = field(default_factory=free_port)
     plain_port: int = field(default_factory=free_port)
+    idle_s: int = IDLE_S
     proxy: "subprocess.Popen[bytes] | None" = None
     http: str = "HTTP/2"  # what git speaks to the proxy; `dataclasses.replace` makes a view with another
 
@@ -135,7 +136,7 @@ class Nginx(Fronted):
                 "server_name git.example.org;": "server_name localhost;",
                 "/etc/ssl/git.example.org": str(here),
                 "127.0.0.1:8000": f"127.0.0.1:{self.port}",
-                "proxy_read_timeout 1h": f"proxy_read_timeout {IDLE_S}s",
+                "proxy_read_timeout 1h": f"proxy_read_timeout {self.idle_s}s",
             },
         )
         (here / "hermes.conf").write_text(site)
@@ -162,7 +163,7 @@ class Caddy(Fronted):
             f"admin off\nlocal_certs\nskip_install_trust\nhttp_port {self.plain_port}\n"
             f"storage file_system {self.folder}/store\n"
         )
-        wait = f"transport http {{\nread_timeout {IDLE_S}s\n}}"  # without it Caddy waits for ever
+        wait = f"transport http {{\nread_timeout {self.idle_s}s\n}}"  # without it Caddy waits for ever
         site = filled_in(
             "Caddyfile",
             {

@@ -62,7 +62,6 @@ class Forge(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls: list[Call] = []
         self.fails: list[int] = []
-        self.delay_s = 0.0
         self.tokens: dict[str, str | None] = {"good": None}  # {token: the scopes that it shows}
         self.there: dict[str, There] = {}
         self.limited_until = 0.0
@@ -135,7 +134,6 @@ class _Handler(BaseHTTPRequestHandler):
             return
         size = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(size)) if size else None
-        time.sleep(self.server.delay_s)
         with self.server.one_by_one:
             answer = self._refused() or self._of(urlsplit(self.path).path, body)
             self.server.calls.append(Call(self.command, self.path, dict(self.headers), body, answer.status))
