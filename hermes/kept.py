@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-_AGAIN_AFTER_S = 1.0
+_AGAIN_AFTER_S = 1.0  # for one that has died soon after its start; others start again at once
+_SOON_S = 5.0
 _READ_BYTES = _MOST_LINE_BYTES = 65536
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _LIBC = ctypes.CDLL(None)
@@ -32,6 +33,7 @@ class Kept:
         self._child: subprocess.Popen[bytes] | None = None
         self._rest = b""
         self.start_at: float | None = time.monotonic()  # None: it runs, or is over
+        self._started_at = 0.0
         self.ends = False
 
     @property
@@ -46,7 +48,7 @@ class Kept:
 
     def start(self) -> None:
         """Its turn has come."""
-        self.start_at, parent = None, os.getpid()
+        self.start_at, self._started_at, parent = None, time.monotonic(), os.getpid()
 
         def follow_parent() -> None:
             """A killed `hermes up` takes it along: an orphan would hold the port for ever."""
@@ -85,7 +87,7 @@ class Kept:
         return bool(data)
 
     def look(self) -> bool:
-        """Whether it has just died; then it starts again after a second, if it was not told to end."""
+        """Whether it has just died; then it starts again, if it was not told to end."""
         if self._child is None or self._child.poll() is None:
             return False
         with suppress(BlockingIOError):  # somebody whom it has left has its output still
@@ -100,7 +102,8 @@ class Kept:
             self._say("system", f"{self.name} stopped (rc={code})".encode())
         else:
             self._say(self.name, f"{self.name} ended with {code}; starting it again".encode())
-            self.start_at = time.monotonic() + _AGAIN_AFTER_S
+            now = time.monotonic()
+            self.start_at = now + (_AGAIN_AFTER_S if now - self._started_at < _SOON_S else 0.0)
         return True
 
     def end(self, number: signal.Signals) -> None:

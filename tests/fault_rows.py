@@ -39,8 +39,13 @@ ROWS = {
     16: Row("rubbish and pickles under the queue's keys", "not executed; work goes on"),
     17: Row("a hundred rings for one run", "one execution"),
     18: Row("the database is locked for four seconds", "requests wait, and succeed"),
-    19: Row("the database is locked for half a minute", "a clear no before anything is half done"),
-    20: Row("PostgreSQL is restarted amid work", "tried again, or a clear error; nothing is lost"),
+    19: Row(
+        "the database is locked for half a minute",
+        "a clear no before anything is half done; what runs counts once",
+    ),
+    20: Row(
+        "PostgreSQL is restarted amid work", "tried again, or a clear error; who follows goes on following"
+    ),
     21: Row("the disk is full during a push", "refused in words; the repository is clean, reading goes on"),
     22: Row("the disk is full while a log is written", "the program goes on; its verdict is right"),
     23: Row("the disk is full while artifacts are copied", "the run says so; the space is given back"),
