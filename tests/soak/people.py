@@ -31,6 +31,7 @@ class Story:
     watched: list[Watched] = field(default_factory=list)
     asked: int = 0  # calls with a key of their own
     cancelled: int = 0
+    is_crowded: bool = False  # nobody asks for more while so many wait, or an hour's work is left in the end
     surprises: list[str] = field(default_factory=list)
 
 
@@ -62,6 +63,9 @@ class Person:
     def repeat(self, deed: Callable[[], None]) -> None:
         """Until the end; what nobody should meet is written down."""
         while not self.ended.is_set():
+            if self.story.is_crowded and deed in (self.push, self.call):
+                self.ended.wait(_TRY_AGAIN_S)
+                continue
             try:
                 deed()
             except httpx.TransportError:

@@ -19,6 +19,7 @@ from tests.soak.people import Person, Story
 NAMES = ("alice", "bob", "carol")
 _LEASE_S = 8.0
 _LINE_S = 5.0
+_MOST_LIVE = 60
 _CALM_S = 400.0  # until the last run has ended and what was left is swept
 Say = Callable[[str], None]
 
@@ -86,6 +87,7 @@ class Scene:
             time.sleep(min(_LINE_S, seconds - gone))
             ends, live = self._runs()
             story = self.story
+            story.is_crowded = live > _MOST_LIVE
             taken = sum(each.pushed.code == 0 for each in story.told)
             say(
                 f"{time.monotonic() - began:6.0f}  {len(story.told):6}  {taken:5}  {len(story.called):5}"
