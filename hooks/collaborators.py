@@ -113,9 +113,7 @@ class Collaborators:
             upstream, _ = found
             token = await sealed_of(session, key_file(settings), question.repo, TOKEN)
         if not token:
-            self._answers[row.id] = (
-                "there is no token any more to ask with; connect with one, then comment again"
-            )
+            self._answers[row.id] = "its token is gone; connect with one, then comment again"
             return
         place = Place(upstream.kind, upstream.name, upstream.base_url, upstream.api_url)
         forge = open_forge(place, token, parse_networks(settings.callback_networks), self._gates)
