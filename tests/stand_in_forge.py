@@ -44,7 +44,7 @@ class There:
     keys: list[Row] = field(default_factory=list)  # deploy keys
     pulls: dict[int, Row] = field(default_factory=dict)
     people: dict[str, tuple[int, str]] = field(default_factory=dict)  # {login: (id, permission)}
-    odd: Any = None  # what it says of people instead
+    odd: "Answer | None" = None  # what it says of people instead
 
     def states(self, sha: str) -> list[str]:
         """What a commit was said to be, in the order in which it came."""
@@ -319,7 +319,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _MISSING
         user_id, may = found[login.lower()]
         said = {"permission": may, "role_name": may, "user": {"login": login, "id": user_id}}
-        return Answer(200, said if there.odd is None else there.odd)
+        return there.odd or Answer(200, said)
 
     def member(self, body: Any, name: str, number: str) -> Answer:
         there = self._there(name)
@@ -327,7 +327,7 @@ class _Handler(BaseHTTPRequestHandler):
             if there and str(user_id) == number:
                 said = {"id": user_id, "username": login, "state": "active", "membership_state": "active"}
                 said["access_level"] = _LEVELS[may]
-                return Answer(200, said if there.odd is None else there.odd)
+                return there.odd or Answer(200, said)
         return _MISSING
 
     def list_comments(self, body: Any, name: str, number: str) -> Answer:

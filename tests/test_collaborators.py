@@ -1,5 +1,6 @@
 """Who may let a stranger's commit run by a comment: the forge is asked, until it has answered."""
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from tests.forge import Delivery, Followed, at_rest, deliver, follow, now, open_
 from tests.forge import Forge as GitForge
 from tests.programs import shell
 from tests.service import Service, wait_for
-from tests.stand_in_forge import Forge, There, forging
+from tests.stand_in_forge import Answer, Forge, There, forging
 from tests.test_faultpoints import strike
 from tests.test_webhooks import head, runs_of
 
 PROGRAM = shell("echo hello")
 NAMES = {"github": "GitHub", "gitea": "Gitea", "gitlab": "GitLab"}
+_NUMBERS = itertools.count(1)
 QUESTIONS = r"/collaborators/|/members/"
 Json = dict[str, Any]
 
@@ -124,12 +126,11 @@ Opened = Callable[..., Pull]
 
 
 @pytest.fixture
-def opened(house: Service, code: GitForge, forge: Forge, request: pytest.FixtureRequest) -> Opened:
+def opened(house: Service, code: GitForge, forge: Forge) -> Opened:
     """Of each test its own repository there."""
 
     def make(kind: str = "github", token: str = "good") -> Pull:
-        name = "".join(each if each.isalnum() else "-" for each in request.node.name)[:80].strip("-")
-        api_url = f"{forge.url}{KINDS[kind][1]}"
+        api_url, name = f"{forge.url}{KINDS[kind][1]}", f"pi{next(_NUMBERS)}"
         one = follow(house, code, name, PROGRAM, kind=kind, token=token, api_url=api_url)
         there = forge.add(one.name)
         there.people = {"octo": (5, "write"), "reader": (6, "read")}
@@ -265,11 +266,12 @@ def test_who_is_killed_at_it_asks_again_and_it_runs_once(house: Service, opened:
 
 def test_a_token_that_may_not_ask_says_what_to_do(house: Service, forge: Forge, opened: Opened) -> None:
     pull = opened("gitea")
-    forge.fails = [403]
+    pull.there.odd = Answer(403, {"message": "Only admins can query all permissions"})
     assert pull.say("octo").status_code == 202
     arrival = pull.reads("nobody knows: Gitea does not let the token do this")
     assert arrival["state"] == "held" and "then comment again" in arrival["reason"]
     all_answered(house)
+    pull.there.odd = None
     assert pull.say("octo").status_code == 202
     pull.runs_once()
 

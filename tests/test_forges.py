@@ -11,7 +11,7 @@ from hermes.forges.open import hook_steps, open_forge, token_steps
 from hermes.forges.talk import Denied, Gates, Limited, Rejected
 from hermes.outward import Undelivered
 from hermes.upstreams import KINDS, place_of
-from tests.stand_in_forge import Forge, There, forging, retry_after, used_up
+from tests.stand_in_forge import Answer, Forge, There, forging, retry_after, used_up
 
 SHA = "3f2c1aa" + "0" * 33
 LOCAL = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -146,7 +146,7 @@ async def test_nonsense_allows_nothing(forge: Forge, there: There, kind: str) ->
     asked = asked_by(forge, kind)
     assert await asked.may_write(Author("octo", 5))
     for odd in NONSENSE:
-        there.odd = odd
+        there.odd = Answer(200, odd)
         assert not await asked.may_write(Author("octo", 5)), odd
     for status in (404, 422):
         forge.fails = [status]
