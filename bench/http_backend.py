@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
+from anyio import CancelScope
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -72,10 +73,11 @@ async def _rest(child: asyncio.subprocess.Process, first: bytes) -> AsyncIterato
 
 
 async def end(child: asyncio.subprocess.Process) -> None:
-    """Also of one whose client has gone."""
+    """Also of one whose client has gone: whoever answers it is cancelled, again at each wait."""
     with suppress(ProcessLookupError):
         child.kill()
-    await child.communicate()
+    with CancelScope(shield=True):
+        await child.communicate()
 
 
 async def _begin(child: asyncio.subprocess.Process) -> tuple[int, dict[str, str], bytes]:

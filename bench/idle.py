@@ -1,6 +1,6 @@
 """What an idle instance costs: CPU and memory of all processes that `hermes up` starts.
 
-One fresh instance (honcho and its helpers, git server and pages, builder, runner, Redis) with one user and
+One fresh instance (`hermes up`, git server and pages, builder, runner, Redis) with one user and
 no work, after a warm-up. CPU is the user and system time that the kernel counted, as a share of one core;
 memory is the sum of PSS (shared pages are split among those who share them) and, beside it, of RSS (shared
 pages count for each). The Docker engine is not ours and not counted. Against: the budget, 2 % and 400 MiB.

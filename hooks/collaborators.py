@@ -141,7 +141,7 @@ class Collaborators:
             arrivals.note(arrival, f"{question.who} may not write to {upstream.name}: ignored; {ways}")
         else:
             let_run(session, arrival, upstream, question.who, question.address)
-        log.info("who commented was asked for", repo=question.repo, user=question.who, reason=arrival.reason)
+        log.info("who commented was asked for", repo=question.repo, reason=arrival.reason)
 
 
 def let_run(session: AsyncSession, arrival: Arrival, upstream: Upstream, by: str, address: str) -> None:

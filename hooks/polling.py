@@ -4,6 +4,8 @@ told, because we were away or it was lost, becomes an arrival."""
 import asyncio
 import random
 import time
+from collections import defaultdict
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import delete, select
@@ -37,7 +39,9 @@ class Polling:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._next: dict[int, float] = {}  # by repository, of the monotonic clock
-        self._looking: set[asyncio.Task[None]] = set()
+        self._looking: dict[int, asyncio.Task[None]] = {}  # by repository
+        # of two looks at a time the older one could end last, and take back what the other has found
+        self._one_look: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._swept_at = 0.0
 
     async def keep(self) -> None:
@@ -51,8 +55,8 @@ class Polling:
                 if self._context.settings.upstream_poll:
                     for upstream in await self._due():
                         task = asyncio.create_task(self._look(upstream))
-                        self._looking.add(task)
-                        task.add_done_callback(self._looking.discard)
+                        self._looking[upstream.repo_id] = task
+                        task.add_done_callback(partial(self._done, upstream.repo_id))
             except Unavailable as error:
                 log.warning("upstreams not read", error=str(error))
 
@@ -66,10 +70,14 @@ class Polling:
             for each in all_
         }
         free = _AT_ONCE - len(self._looking)
-        ripe = sorted((each for each in all_ if self._next[each.repo_id] <= now), key=self._turn)[:free]
+        idle = (each for each in all_ if each.repo_id not in self._looking)
+        ripe = sorted((each for each in idle if self._next[each.repo_id] <= now), key=self._turn)[:free]
         for each in ripe:
             self._next[each.repo_id] = now + interval_s * random.uniform(0.9, 1.1)
         return ripe
+
+    def _done(self, repo_id: int, _task: "asyncio.Task[None]") -> None:
+        self._looking.pop(repo_id, None)
 
     def _turn(self, upstream: Upstream) -> float:
         return self._next[upstream.repo_id]
@@ -86,7 +94,7 @@ class Polling:
         log.warning("upstream not polled", repo=upstream.repo_id, error=error)
         try:
             async with self._context.database.write() as session:
-                row = await session.get(Upstream, upstream.repo_id)
+                row = await _still(session, upstream)
                 if row is not None:
                     row.polled_at, row.error = time.time(), f"{_POLLING}{error}"[:300]
         except Unavailable as failure:
@@ -94,11 +102,15 @@ class Polling:
 
     async def look(self, upstream: Upstream) -> int:
         """How many of its branches and tags have moved since the last look. Raises UserError, Unavailable."""
+        async with self._one_look[upstream.repo_id]:
+            return await self._look_now(upstream)
+
+    async def _look_now(self, upstream: Upstream) -> int:
         remote = await remote_of(self._context, upstream)
         refs, first = await remote.refs()
         here = await in_thread(_refs_here, self._context.paths.repo(upstream.repo_id))
         async with self._context.database.write() as session:
-            row = await session.get(Upstream, upstream.repo_id)
+            row = await _still(session, upstream)
             if row is None:
                 return 0
             row.polled_at = time.time()
@@ -134,6 +146,13 @@ class Polling:
             if is_there is not None:
                 async with self._context.database.write() as session:
                     await session.execute(delete(table).where(condition))
+
+
+async def _still(session: AsyncSession, upstream: Upstream) -> Upstream | None:
+    """What is followed, if it still is: what another one has must not be missing in this one."""
+    row = await session.get(Upstream, upstream.repo_id)
+    is_same = row is not None and (row.url, row.created_at) == (upstream.url, upstream.created_at)
+    return row if is_same else None
 
 
 def _seen(known: UpstreamHeads | None, first: str, refs: dict[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from tests.programs import git
-from tests.service import Pushed, Service, WorkTree, living
+from tests.service import PATIENCE_S, Pushed, Service, WorkTree, living
 from tests.ssh import QUIET
 
 SECRET = re.compile(r"hermes_[\w-]{40,}")
@@ -67,11 +67,11 @@ def push_again(service: Service, tree: WorkTree, repo: str, token: str, user: st
 
 def execute(service: Service, sql: str, *values: object) -> None:
     """Change rows: only what nobody can do from outside, such as letting months pass."""
-    with closing(sqlite3.connect(service.data / "hermes.db", timeout=20)) as database, database:
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=PATIENCE_S)) as database, database:
         database.execute(sql, values)
 
 
 def ask(service: Service, sql: str, *values: object) -> list[tuple[Any, ...]]:
     """Read rows that no page shows."""
-    with closing(sqlite3.connect(service.data / "hermes.db", timeout=20)) as database:
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=PATIENCE_S)) as database:
         return database.execute(sql, values).fetchall()

@@ -7,20 +7,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tests.service import PATIENCE_S, free_port
+
 End = Path | int  # a Unix socket, or a port of this machine
 
 
 class Cable:
-    """Listens `here` and leads `there`; a `here` of 0 is any port."""
+    """Listens `here` and leads `there`; a `here` of 0 is any port, which it keeps when it is pulled out."""
 
     def __init__(self, here: End, there: End) -> None:
-        self.here, self._there = here, there
+        self.here = here or free_port()  # the kernel gives it to nobody while it is not plugged in
+        self._there = there
         self.delay_s = 0.0  # for each piece that comes through
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
+        self._is_plugged_in = False
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
 
@@ -44,22 +48,24 @@ class Cable:
         """Nobody needs it any more."""
         self.go_on()
         self.pull_out()
+        self._do(end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         self._loop.close()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     async def _open(self) -> None:
+        self._is_plugged_in = True
         if isinstance(self.here, Path):
             self.here.unlink(missing_ok=True)
             self._server = await asyncio.start_unix_server(self._serve, str(self.here))
         else:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.here)
-            self.here = int(self._server.sockets[0].getsockname()[1])
 
     async def _close(self) -> None:
+        self._is_plugged_in = False
         if self._server is not None:
             self._server.close()
         for writer in list(self._writers):
@@ -69,15 +75,20 @@ class Cable:
             self.here.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._is_plugged_in:  # it was accepted a moment before
+            return writer.transport.abort()
+        ends = [writer]
         self._writers.add(writer)
-        with suppress(OSError):
-            there_reader, there_writer = await _connect(self._there)
-            self._writers.add(there_writer)
-            await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
-            there_writer.transport.abort()
-            self._writers.discard(there_writer)
-        self._writers.discard(writer)
-        writer.transport.abort()
+        try:
+            with suppress(OSError):
+                there_reader, there_writer = await _connect(self._there)
+                ends.append(there_writer)
+                self._writers.add(there_writer)
+                await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
+        finally:  # also when all of it ends now
+            for each in ends:
+                self._writers.discard(each)
+                each.transport.abort()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
@@ -88,6 +99,14 @@ class Cable:
                 await writer.drain()
             if writer.can_write_eof():
                 writer.write_eof()
+
+
+async def end_all() -> None:
+    """Whatever is at work in this loop."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in tasks:
+        each.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _connect(end: End) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

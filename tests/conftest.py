@@ -11,7 +11,7 @@ import httpx
 import pytest
 from docker.errors import DockerException
 from hypothesis import HealthCheck, settings
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from hermes.executors.engine import connect
 from hermes.settings import Settings
@@ -84,7 +84,7 @@ def unmounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def engine() -> None:
     """A Docker engine that answers."""
     try:
-        with closing(connect(10)) as client:
+        with closing(connect(PATIENCE_S)) as client:
             client.ping()
     except (DockerException, OSError) as error:
         missing(f"a Docker engine ({error})")
@@ -147,8 +147,21 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         path = CHROMIUM if Path(CHROMIUM).exists() else None
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        _be_patient(chromium)
         yield chromium
         chromium.close()
+
+
+def _be_patient(chromium: Browser) -> None:
+    """Clicks and pages are waited for as long as all else; it can only be said to each context."""
+    make = chromium.new_context
+
+    def new_context(**options: Any) -> BrowserContext:
+        context = make(**options)
+        context.set_default_timeout(PATIENCE_S * 1000)
+        return context
+
+    chromium.new_context = new_context  # type: ignore[method-assign]
 
 
 @pytest.fixture

@@ -30,3 +30,13 @@ def data_of(path: Path) -> bytes:
             at = os.lseek(file.fileno(), start, os.SEEK_HOLE)
             parts.append(os.pread(file.fileno(), at - start, start))
     return b"\0".join(parts)
+
+
+def sizes_below(folder: Path) -> dict[Path, int]:
+    """Of all files, in bytes."""
+    found = {}
+    for path in paths_below(folder):
+        with suppress(OSError):
+            if path.is_file():
+                found[path] = path.stat().st_size
+    return found

@@ -43,6 +43,7 @@ class Forge:
         self.redirect = ""  # where everybody is sent
         self.slow_s = 0.0
         self.asked: list[str] = []  # paths, in order
+        self.most = self._now = 0  # requests at a time
         self._serve = make_app(folder)
 
     @property
@@ -55,6 +56,14 @@ class Forge:
         if scope["type"] == "lifespan":
             return
         self.asked.append(scope["path"])
+        self._now += 1
+        self.most = max(self.most, self._now)
+        try:
+            await self._reply(scope, receive, send)
+        finally:
+            self._now -= 1
+
+    async def _reply(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}

@@ -11,7 +11,7 @@ from hermes.executors.warm import WARM
 from hermes.redis_server import socket_path
 from hermes.settings import Settings
 from tests.programs import command_lines
-from tests.service import Service, wait_for
+from tests.service import PATIENCE_S, Service, wait_for
 
 _MOST_WARM = Settings().warm
 
@@ -51,7 +51,7 @@ def leftovers(service: Service) -> dict[str, list[str]]:
     quarantines = [str(path) for path in (data / "repos").glob("*.git/objects/*incoming*")]
     checkpoints = [str(path) for path in (data / "checkpoints").glob("*")]
     names = {str(each["Names"][0]).lstrip("/"): str(each["State"]) for each in _containers(service)}
-    taken = {os.readlink(path) for path in boxes if path.is_symlink()}
+    taken = {target for path in boxes if (target := _target_of(path))}
     alive = ("created", "running")
     waiting = [name for name, state in names.items() if f"-{WARM}-" in name and state in alive]
     mine = [name for name in waiting if name not in taken][:_MOST_WARM]  # they are meant to be there
@@ -64,9 +64,17 @@ def leftovers(service: Service) -> dict[str, list[str]]:
     return found | {"git": quarantines, "checkpoints": checkpoints, "programs": _programs(service)}
 
 
+def _target_of(link: Path) -> str:
+    """Empty: it is none, or has just gone."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
+
+
 def _containers(service: Service, *, all_of_them: bool = True) -> list[dict[str, Any]]:
     label = f"hermes.instance={instance_label(Settings(data=service.data))}"
-    api = connect(10)
+    api = connect(PATIENCE_S)
     try:
         found: list[dict[str, Any]] = api.containers(all=all_of_them, filters={"label": label})
         return found

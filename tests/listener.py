@@ -1,11 +1,14 @@
 """Somebody's web server, on a port of its own: what comes to each path, and what it is answered."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+from tests.service import free_port
 
 
 class Taken(NamedTuple):
@@ -14,6 +17,7 @@ class Taken(NamedTuple):
     path: str
     headers: dict[str, str]
     body: bytes
+    at: float  # by the clock that never goes back
 
 
 @dataclass
@@ -43,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         listener = self.server.listener
-        listener.taken.append(Taken(self.path, dict(self.headers), body))
+        listener.taken.append(Taken(self.path, dict(self.headers), body, time.monotonic()))
         if self.path in listener.held:
             listener.released.wait()
         answers = listener.answers.get(self.path, [204])
@@ -69,8 +73,8 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def listening(port: int = 0) -> Iterator[Listener]:
-    """One that takes all, until it is told otherwise."""
-    with _Server(("127.0.0.1", port), _Handler) as server:
+    """One that takes all, until it is told otherwise. Its port can be listened on again later."""
+    with _Server(("127.0.0.1", port or free_port()), _Handler) as server:
         server.listener = Listener(server.server_address[1])
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.listener

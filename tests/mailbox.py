@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 
+from tests.service import free_port
+
 
 @dataclass
 class Mailbox:
@@ -89,7 +91,7 @@ class _Server(socketserver.ThreadingTCPServer):
 @contextmanager
 def mailbox(port: int = 0) -> Iterator[Mailbox]:
     """One that takes all, until it is told otherwise."""
-    with _Server(("127.0.0.1", port), _Handler) as server:
+    with _Server(("127.0.0.1", port or free_port()), _Handler) as server:
         server.box = Mailbox(server.server_address[1])
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.box

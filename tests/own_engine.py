@@ -16,7 +16,7 @@ import docker
 from hermes.executors.engine import connect
 from tests.conftest import missing
 from tests.programs import command_lines
-from tests.service import wait_for
+from tests.service import PATIENCE_S, wait_for
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Engine:
             command.append(f"--{option}={self.folder / name}")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([*command, *options], stdout=log, stderr=log)
-        wait_for(self._answers, 60)
+        wait_for(self._answers)
 
     def _answers(self) -> bool:
         assert self.process is not None
@@ -53,13 +53,13 @@ class Engine:
         return False
 
     def _client(self) -> Any:
-        return docker.APIClient(base_url=self.host, timeout=120)
+        return docker.APIClient(base_url=self.host, timeout=int(PATIENCE_S))
 
     def stop(self) -> None:
         """In good order: with live-restore containers go on, else they are ended first."""
         assert self.process is not None
         self.process.terminate()
-        self.process.wait(60)
+        self.process.wait(PATIENCE_S)
 
     def containers(self) -> list[str]:
         """The ids of all that there are."""
@@ -68,23 +68,28 @@ class Engine:
 
     def cut(self) -> None:
         """Everything of it ends at this moment, as when the power goes: itself and all its containers."""
-        marks = [f"/{each}" for each in self.containers()]
-        doomed = [pid for pid, line in command_lines().items() if f"{self.folder}/" in line]
-        for pid in command_lines():
-            with suppress(OSError):
-                groups = Path(f"/proc/{pid}/cgroup").read_text()
-                doomed += [pid] if any(mark in groups for mark in marks) else []
-        for pid in doomed:
+        inside = programs(self.containers())
+        for pid in (*(pid for pid, line in command_lines().items() if f"{self.folder}/" in line), *inside):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         assert self.process is not None
-        self.process.wait(20)
+        self.process.wait(PATIENCE_S)
 
     def bring(self, reference: str) -> None:
         """An image from the engine that all tests use."""
         with closing(connect(120)) as shared, closing(self._client()) as client:
             for _ in client.load_image(shared.get_image(reference)):
                 pass
+
+
+def programs(containers: list[str]) -> list[int]:
+    """What runs in these, whether there is an engine now or not."""
+    found = []
+    for pid in command_lines():
+        with suppress(OSError):
+            groups = Path(f"/proc/{pid}/cgroup").read_text()
+            found += [pid] if any(f"/{each}" in groups for each in containers) else []
+    return found
 
 
 @contextmanager

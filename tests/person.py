@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.service import Service
+from tests.service import PATIENCE_S, Service
 
 Done = subprocess.CompletedProcess[bytes]
 
@@ -49,7 +49,7 @@ class Person:
         fixed = {"HOME": str(self.home), "GIT_CONFIG_NOSYSTEM": "1", "PYTHONPATH": root, "TERM": "xterm"}
         return own | fixed | {"LANG": "C.UTF-8", "GIT_TERMINAL_PROMPT": "0"} | self.env
 
-    def hermes(self, *args: str, stdin: bytes | None = None, timeout_s: float = 60.0) -> Done:
+    def hermes(self, *args: str, stdin: bytes | None = None, timeout_s: float = PATIENCE_S) -> Done:
         """To its end; without `stdin` it has none (/dev/null)."""
         return subprocess.run(
             [*self.command, *args],
@@ -91,10 +91,10 @@ class Person:
         pid, screen = pty.fork()
         if pid == 0:
             _heeds_ctrl_c()
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))  # before it looks
             os.chdir(self.here or self.home)
             words = program or [*self.command, *args]
             os.execvpe(words[0], words, self.environment())
-        fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         one = Terminal(pid, screen)
         try:
             yield one
@@ -111,12 +111,12 @@ class Terminal:
     shown: bytes = b""
     code: int | None = None
 
-    def until(self, words: str, timeout_s: float = 30.0) -> str:
+    def until(self, words: str, timeout_s: float = PATIENCE_S) -> str:
         """All that was shown, when these words are among it."""
         deadline = time.monotonic() + timeout_s
         while words.encode() not in self.shown:
-            assert time.monotonic() < deadline and self._read(), f"no {words!r} in {self.shown.decode()!r}"
-        return self.shown.decode()
+            assert time.monotonic() < deadline and self._read(), f"no {words!r} in {self.shown!r}"
+        return self.shown.decode(errors="replace")  # it may end in the middle of a character
 
     def _read(self) -> bool:
         ready, _, _ = select.select([self.screen], [], [], 1.0)
@@ -133,11 +133,11 @@ class Terminal:
         """As on a keyboard: `\\x03` is Ctrl-C."""
         os.write(self.screen, keys.encode())
 
-    def end(self, timeout_s: float = 30.0) -> tuple[int, str]:
+    def end(self, timeout_s: float = PATIENCE_S) -> tuple[int, str]:
         """Its exit code and all that was shown."""
         deadline = time.monotonic() + timeout_s
         while self._read():
-            assert time.monotonic() < deadline, self.shown.decode()
+            assert time.monotonic() < deadline, self.shown
         self._wait()
         assert self.code is not None
         return self.code, self.shown.decode(errors="replace")

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import missing
-from tests.service import Service, free_port, wait_for
+from tests.service import PATIENCE_S, Service, free_port, wait_for
 
 DOCUMENTED = Path(__file__).parent.parent / "docs" / "proxies"
-IDLE_S = 8  # how long a proxy of the tests waits for a byte from Hermes; documented: an hour
+IDLE_S = 20  # how long a proxy of the tests waits for a byte from Hermes; documented: an hour
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Fronted(Service):
 
     front_port: int = field(default_factory=free_port)
     plain_port: int = field(default_factory=free_port)
+    idle_s: int = IDLE_S
     proxy: "subprocess.Popen[bytes] | None" = None
     http: str = "HTTP/2"  # what git speaks to the proxy; `dataclasses.replace` makes a view with another
 
@@ -64,7 +65,7 @@ class Fronted(Service):
         trusts = ssl.create_default_context(cafile=str(self.authority))
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         way = httpx.HTTPTransport(verify=trusts, local_address=address)
-        return httpx.Client(base_url=self.front, headers=headers, timeout=60, transport=way)
+        return httpx.Client(base_url=self.front, headers=headers, timeout=PATIENCE_S, transport=way)
 
     def configure(self) -> list[str]:
         """Write the proxy's files; returns its command."""
@@ -91,7 +92,7 @@ class Fronted(Service):
         """SIGTERM."""
         assert self.proxy is not None
         self.proxy.send_signal(signal.SIGTERM)
-        self.proxy.wait(30)
+        self.proxy.wait(PATIENCE_S)
 
 
 def filled_in(name: str, values: dict[str, str]) -> str:
@@ -135,7 +136,7 @@ class Nginx(Fronted):
                 "server_name git.example.org;": "server_name localhost;",
                 "/etc/ssl/git.example.org": str(here),
                 "127.0.0.1:8000": f"127.0.0.1:{self.port}",
-                "proxy_read_timeout 1h": f"proxy_read_timeout {IDLE_S}s",
+                "proxy_read_timeout 1h": f"proxy_read_timeout {self.idle_s}s",
             },
         )
         (here / "hermes.conf").write_text(site)
@@ -162,7 +163,7 @@ class Caddy(Fronted):
             f"admin off\nlocal_certs\nskip_install_trust\nhttp_port {self.plain_port}\n"
             f"storage file_system {self.folder}/store\n"
         )
-        wait = f"transport http {{\nread_timeout {IDLE_S}s\n}}"  # without it Caddy waits for ever
+        wait = f"transport http {{\nread_timeout {self.idle_s}s\n}}"  # without it Caddy waits for ever
         site = filled_in(
             "Caddyfile",
             {

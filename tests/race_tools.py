@@ -18,7 +18,7 @@ from dulwich.protocol import pkt_line
 from gitserver.maintenance import maintain
 from hermes.git import GitLimits
 from tests.oracle import QUIET, Side
-from tests.service import TRUST, Service, WorkTree, wait_for
+from tests.service import PATIENCE_S, TRUST, Service, WorkTree, wait_for
 
 #: An instance where nothing is built and everybody may push at once.
 CROWDED = {
@@ -137,7 +137,7 @@ def post_at_once(service: Service, repo: str, bodies: list[bytes]) -> list[httpx
     url = f"{service.url}/{service.user}/{repo}.git/git-receive-pack"
 
     def post(body: bytes) -> httpx.Response:
-        return httpx.post(url, content=body, headers=headers, timeout=60, verify=TRUST)
+        return httpx.post(url, content=body, headers=headers, timeout=PATIENCE_S, verify=TRUST)
 
     with ThreadPoolExecutor(len(bodies)) as threads:
         return list(threads.map(post, bodies))
@@ -161,7 +161,7 @@ def table(service: Service, repo: str) -> list[tuple[str, str, str]]:
     """The push table: (ref, new sha, state) of a repository, oldest first."""
     joined = "push JOIN repo ON repo.id = repo_id WHERE name = ?"
     query = f"SELECT ref, new_sha, push.state FROM {joined} ORDER BY push.id"
-    with closing(sqlite3.connect(service.data / "hermes.db", timeout=10)) as database:
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=PATIENCE_S)) as database:
         return [(str(ref), str(sha), str(state)) for ref, sha, state in database.execute(query, (repo,))]
 
 
@@ -172,7 +172,7 @@ def applied(service: Service, repo: str) -> set[str]:
 
 def let_a_minute_pass(service: Service) -> None:
     """For pushes that nobody has seen the end of: what is older than that is looked at again."""
-    with closing(sqlite3.connect(service.data / "hermes.db", timeout=10)) as database, database:
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=PATIENCE_S)) as database, database:
         database.execute("UPDATE push SET created_at = created_at - 61 WHERE state = 'received'")
 
 

@@ -42,17 +42,27 @@ TRUST = ssl.create_default_context()
 BUSY = {State.QUEUED, *LIVE}
 
 
+#: Below those that the system gives to outgoing connections, which could take one before it is listened on.
+_PORTS = range(15_000, 32_000)
+_taken_ports: set[int] = set()
+
+
 def free_port() -> int:
-    """A port that nobody listens on now; below those that the system gives to outgoing connections, which
-    could take it before it is listened on."""
+    """A port that nobody listens on now, and that nobody else gets: who has it may listen late, or again.
+    Processes that test at the same time (pytest-xdist) have a share of the ports each."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = max(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), number + 1)
     while True:
-        port = random.SystemRandom().randrange(15_000, 32_000)
+        port = random.SystemRandom().choice(_PORTS[number::count])
+        if port in _taken_ports:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _taken_ports.add(port)
+        return port
 
 
 def wait_for(ask: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:

@@ -15,7 +15,8 @@ import asyncssh
 from bench.http_backend import end
 from hermes.deploy_keys import is_same_key
 from hermes.git import git_env, init_bare
-from tests.service import WorkTree, free_port
+from tests.cable import end_all
+from tests.service import PATIENCE_S, WorkTree, free_port
 from tests.stand_in_forge import There
 
 _QUESTION = "git-upload-pack "
@@ -84,13 +85,13 @@ class SshForge:
     def close(self) -> None:
         """For good."""
         self.stop()
-        self._do(_end_all())
+        self._do(end_all())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     def _do(self, step: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(step, self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(step, self._loop).result(PATIENCE_S)
 
     async def _start(self) -> None:
         if self.silent:
@@ -173,14 +174,6 @@ class SshForge:
                 process.get_extra_info("connection").abort()
                 return
         process.stderr.write(await child.stderr.read())
-
-
-async def _end_all() -> None:
-    """Whatever is at work in this loop."""
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    for each in tasks:
-        each.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _up(process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process) -> None:

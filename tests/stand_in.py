@@ -63,8 +63,8 @@ def refusing() -> Iterator[str]:
                     one, _ = server.accept()
                 except OSError:
                     return
-                one.recv(65536)
-                one.close()
+                with one, contextlib.suppress(OSError):
+                    one.recv(65536)
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -123,7 +123,7 @@ def _pass(source: socket.socket, target: socket.socket) -> None:
 
 @contextmanager
 def saying(words: bytes) -> Iterator[str]:
-    """These bytes to everybody who has sent something, and then the end of the connection."""
+    """These bytes to everybody who has sent a request without a body, and then the end of the connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -131,12 +131,19 @@ def saying(words: bytes) -> Iterator[str]:
                 while True:
                     one, _ = server.accept()
                     with one:
-                        one.recv(65536)
+                        _read_head(one)
                         one.sendall(words)
 
         threading.Thread(target=serve, daemon=True).start()
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
+
+
+def _read_head(one: socket.socket) -> None:
+    """All of it: who closes with something unread resets the connection, and what was said is lost."""
+    head = b""
+    while b"\r\n\r\n" not in head and (part := one.recv(65536)):
+        head += part
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:

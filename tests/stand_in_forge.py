@@ -17,6 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
+from tests.service import PATIENCE_S
+
 Row = dict[str, Any]
 
 
@@ -62,7 +64,6 @@ class Forge(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.calls: list[Call] = []
         self.fails: list[int] = []
-        self.delay_s = 0.0
         self.tokens: dict[str, str | None] = {"good": None}  # {token: the scopes that it shows}
         self.there: dict[str, There] = {}
         self.limited_until = 0.0
@@ -137,8 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         size = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(size)) if size else None
-        time.sleep(self.server.delay_s)
-        self.server.is_answering.wait(120)
+        self.server.is_answering.wait(PATIENCE_S)
         with self.server.one_by_one:
             answer = self._refused() or self._of(urlsplit(self.path).path, body)
             self.server.calls.append(Call(self.command, self.path, dict(self.headers), body, answer.status))
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         mine = ("host", "content-length", "transfer-encoding")
         heads = {name: value for name, value in self.headers.items() if name.lower() not in mine}
         url = self.server.git_url + self.path
-        answer = httpx.request(self.command, url, content=body, headers=heads, timeout=60)
+        answer = httpx.request(self.command, url, content=body, headers=heads, timeout=PATIENCE_S)
         content = answer.read()
         self.send_response(answer.status_code)
         self.send_header("Content-Type", answer.headers.get("Content-Type", ""))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import missing
+from tests.service import PATIENCE_S
 
 
 @contextmanager
@@ -24,4 +25,4 @@ def straced(pid: int, *args: str | Path) -> Iterator[None]:
             yield
         finally:
             strace.send_signal(signal.SIGINT)
-            strace.communicate(timeout=20)
+            strace.communicate(timeout=PATIENCE_S)

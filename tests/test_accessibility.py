@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.access_tools import open_house
 from tests.browsing import sign_in
@@ -52,7 +52,7 @@ def measured(house: Service) -> Pushed:
 
 def waiting(house: Service, root: str) -> int:
     """A run that goes on; behind it in the queue are one of alice's and one that she may not see."""
-    going = house.push(shell("echo ::hermes progress 0.4 so far; sleep 600"), "detach", repo="going")
+    going = house.push(shell("echo ::hermes progress 0.4 so far; sleep 3000"), "detach", repo="going")
     live = wait_for(lambda: house.commit_page(going)["runs"])[0]
     wait_for(lambda: house.api(f"/runs/{live['id']}")["ranks"][0]["progress"])
     large = shell("true", "[run]\ncpus = 2\n")
@@ -231,7 +231,7 @@ def test_a_log_with_everything_open(paths: dict[str, str], visitor: Page) -> Non
     visitor.locator("[data-problems] > summary").click()
     visitor.get_by_text("View", exact=True).click()
     visitor.get_by_label("Times").select_option("since")
-    assert visitor.locator("[data-problems] li").first.is_visible()
+    expect(visitor.locator("[data-problems] li").first).to_be_visible()
     assert violations(visitor) == []
     visitor.get_by_role("button", name="Keys").click()
     visitor.get_by_role("dialog").wait_for()
@@ -277,5 +277,5 @@ def test_nothing_moves_for_who_asked_for_stillness(paths: dict[str, str], visito
     moving = "document.getAnimations().filter((each) => each.playState === 'running').length"
     assert visitor.evaluate(moving) == 0
     visitor.emulate_media(reduced_motion="no-preference")
-    assert visitor.evaluate(moving) > 0, "without the wish the live dot beats"
+    wait_for(lambda: visitor.evaluate(moving) > 0)  # without the wish the live dot beats
     visitor.emulate_media(reduced_motion="reduce")

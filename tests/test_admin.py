@@ -13,7 +13,7 @@ from hermes.cli.commands import hermes
 from hermes.errors import UserError
 from tests.access_tools import execute, may_fetch, open_house, push_again, stored
 from tests.programs import git
-from tests.service import Service
+from tests.service import Service, wait_for
 from tests.ssh import Person, make_key
 
 COMMANDS = """token list|token revoke|key|key add|key list|key remove|repo|repo list|repo show|repo protect
@@ -101,7 +101,14 @@ def test_tokens_have_a_scope_and_a_life_and_an_end(house: Service) -> None:
     ).strip()
     assert may_fetch(house, "alice/scoped", secret, "alice")
     assert push_again(house, tree, "alice/scoped", secret, "alice").code != 0
-    token = listed(house, "token", "list", "alice")[0]
+
+    def used() -> Any:
+        """It, once its use is noted: not where that would keep somebody waiting for more than a moment."""
+        assert may_fetch(house, "alice/scoped", secret, "alice")
+        found = listed(house, "token", "list", "alice")[0]
+        return found if found["last_used_at"] else None
+
+    token = wait_for(used)
     assert (token["name"], token["scope"], token["repo"]) == ("mirror", "read", None)
     assert token["expires_at"] == pytest.approx(token["created_at"] + 2 * 86400)
     assert token["last_used_at"] >= token["created_at"]
@@ -153,8 +160,14 @@ def test_keys_are_added_listed_and_removed(house: Service, bob: str, tmp_path: P
     made = admin(house, "key", "add", "alice", f"{person.key}.pub", "--name", "desk")
     fingerprint = made.split()[0]
     assert made == f"{fingerprint} (desk) signs alice in over SSH\n"
-    assert person.git("ls-remote", person.url("keyed")).returncode == 0
-    key = listed(house, "key", "list", "alice")[0]
+
+    def used() -> Any:
+        """The same of a key."""
+        assert person.git("ls-remote", person.url("keyed")).returncode == 0
+        found = listed(house, "key", "list", "alice")[0]
+        return found if found["last_used_at"] else None
+
+    key = wait_for(used)
     assert (key["fingerprint"], key["name"]) == (fingerprint, "desk")
     line = admin(house, "key", "list", "alice")
     assert re.fullmatch(rf" +\d+  {re.escape(fingerprint)}  used \d{{4}}-\d\d-\d\d  desk\n", line)

@@ -156,7 +156,7 @@ def test_passwords_in_settings_are_masked() -> None:
 
 
 def test_the_audit_log_says_who_did_what_from_where(service: Service, admin: httpx.Client) -> None:
-    pushed = service.push(shell("sleep 60"), "detach", repo="audited")
+    pushed = service.push(shell("sleep 600"), "detach", repo="audited")
     run: dict[str, Any] = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
     with signed_in(service, service.token) as client:
         assert client.post(f"/runs/{run['id']}/cancel").status_code == 303

@@ -1,6 +1,7 @@
 """Programs outlive their runner: it is killed, started again, and goes on, and no byte of a log is lost."""
 
 import os
+import re
 import signal
 import subprocess
 import tarfile
@@ -16,7 +17,7 @@ from hermes.executors.docker import DockerExecutor
 from hermes.leases import is_alive
 from hermes.logs import STDERR, STDOUT
 from tests.leftovers import containers, the_process
-from tests.programs import begin_push, end_of, shell
+from tests.programs import begin_push, end_of, go_on, shell, told
 from tests.service import Pushed, Service, living, wait_for
 from tests.test_faults import has
 
@@ -40,7 +41,12 @@ def house(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 
 def begin(house: Service, program: str, manifest: str = "") -> tuple[Pushed, int]:
     """A push whose program runs; and its rank: every run here has one, so that their numbers are the same."""
-    pushed = house.push(shell(program, manifest), "detach")
+    return begin_files(house, shell(program, manifest))
+
+
+def begin_files(house: Service, files: dict[str, str | bytes]) -> tuple[Pushed, int]:
+    """The same of a whole repository."""
+    pushed = house.push(files, "detach")
     run = wait_for(lambda: [r for r in house.commit_page(pushed)["runs"] if r["state"] == "running"])[0]
     return pushed, run["id"]
 
@@ -59,6 +65,11 @@ def _is_there(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def _is_dead(pid: int) -> bool:
+    """Whose parent stands still is not waited for."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def wait_until_printed(house: Service, rank_id: int, size_bytes: int) -> None:
@@ -95,13 +106,16 @@ def test_a_program_goes_on_while_its_runner_is_killed_twice_and_its_log_is_whole
 
 @pytest.mark.fault(7)
 def test_a_program_that_ends_while_no_runner_is_there_gets_its_verdict(house: Service) -> None:
-    pushed, rank_id = begin(house, "echo begun; sleep 1; echo finished; exit 7")
+    script, files = told("echo begun", "echo finished; exit 7")
+    pushed, rank_id = begin_files(house, files)
     wait_for(lambda: b"begun" in house.read_log("runs", rank_id))
     runner = the_process(house, "-m runner")
     parent = int(Path(f"/proc/{runner}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGSTOP)  # it would start another one at once
     try:
         os.kill(runner, signal.SIGKILL)
+        wait_for(lambda: not _is_there(runner) or _is_dead(runner))
+        go_on(script)
         wait_for(lambda: not containers(house, all_of_them=False))
         time.sleep(2)
         back_at = time.time()
@@ -122,9 +136,9 @@ def test_the_limit_of_time_holds_across_runners(house: Service) -> None:
 
 
 def test_an_adopted_program_is_cancelled_like_any_other(house: Service) -> None:
-    pushed, _ = begin(house, "sleep 60")
+    pushed, rank_id = begin(house, "sleep 6000")
     kill_runner(house)
-    wait_for(lambda: "rank adopted" in house.log.rpartition("runner ready")[2])
+    wait_for(lambda: re.search(rf"rank adopted .*\bid={rank_id}\b", house.log))
     with house.client() as client:
         client.post(f"/api/v1/runs/{house.commit_page(pushed)['runs'][0]['id']}/cancel")
     rank = rank_of(house, pushed)
@@ -150,11 +164,15 @@ def house_log(house: Service) -> bytes:
 
 def test_without_its_keeper_a_program_is_tried_again(house: Service) -> None:
     """What it printed meanwhile cannot be known."""
-    pushed, _ = begin(house, "echo begun; sleep 4; echo finished")
+    script, files = told("echo begun", "echo finished")
+    pushed, rank_id = begin_files(house, files)
     os.kill(the_process(house, "hermes.keeper"), signal.SIGKILL)
+    second = house.data / "logs" / "rank" / f"{rank_id}.2.log"
+    wait_for(lambda: second.exists() and b"begun" in second.read_bytes())
+    go_on(script)
     rank = rank_of(house, pushed)
     assert (rank["state"], rank["attempt"]) == ("succeeded", 2)
-    assert "reason='the keeper of what it printed is gone'" in house.log
+    wait_for(lambda: "reason='the keeper of what it printed is gone'" in house.log)
 
 
 # ---- the executor itself

@@ -12,7 +12,7 @@ import pytest
 from hermes.executors.engine import connect
 from tests.leftovers import containers, mounts, the_process
 from tests.programs import shell
-from tests.service import Pushed, Service, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, wait_for
 
 HOLDER = shell("echo begun; sleep 600")
 WHERE = shell("cat /etc/hostname")  # the engine's name for its container
@@ -53,7 +53,7 @@ def cancel(service: Service, pushed: Pushed) -> None:
 
 def waiting(service: Service) -> list[str]:
     """The ids of containers that were made for ranks and not started."""
-    with closing(connect(10)) as api:
+    with closing(connect(PATIENCE_S)) as api:
         made = api.containers(all=True, filters={"status": "created", "name": "-rank-"})
     return sorted({each["Id"] for each in made} & set(containers(service)))
 
@@ -83,13 +83,13 @@ def test_a_box_whose_rank_does_not_come_is_removed(one_slot: Service, holder: Pu
     pushed = one_slot.push(WHERE, "detach")
     made_for(one_slot, pushed)
     cancel(one_slot, pushed)
-    wait_for(lambda: not waiting(one_slot) and not checkpoints(one_slot, pushed))
-    assert len(containers(one_slot)) == 1
+    wait_for(lambda: len(containers(one_slot)) == 1 and not checkpoints(one_slot, pushed))
     assert run_of(one_slot, holder)["state"] == "running"
     second = one_slot.push(WHERE, "detach")
     made_for(one_slot, second)
     cancel(one_slot, second)
     assert one_slot.run_of(second)["state"] == "cancelled"
+    wait_for(lambda: len(containers(one_slot)) == 1)
 
 
 def test_a_box_of_a_killed_runner_is_swept_and_never_adopted(one_slot: Service, holder: Pushed) -> None:
@@ -104,9 +104,9 @@ def test_a_box_of_a_killed_runner_is_swept_and_never_adopted(one_slot: Service, 
         second = wait_for(lambda: next((each for each in waiting(one_slot) if each != first), None))
     except AssertionError as error:
         raise AssertionError(f"{containers(one_slot)} {first}\n{one_slot.log[-6000:]}") from error
-    assert not forgotten.exists()  # that, too, was swept at its start
-    assert first not in containers(one_slot) and run_of(one_slot, holder)["state"] == "running"
-    assert len(containers(one_slot)) == 2
+    wait_for(lambda: not forgotten.exists())  # that, too, is swept
+    wait_for(lambda: first not in (there := containers(one_slot)) and len(there) == 2)
+    assert run_of(one_slot, holder)["state"] == "running"
     cancel(one_slot, holder)
     run = one_slot.run_of(pushed)
     assert run["state"] == "succeeded"
@@ -116,7 +116,7 @@ def test_a_box_of_a_killed_runner_is_swept_and_never_adopted(one_slot: Service, 
 def test_a_box_that_somebody_took_away_is_made_anew(one_slot: Service, holder: Pushed) -> None:
     pushed = one_slot.push(WHERE, "detach")
     container = made_for(one_slot, pushed)
-    with closing(connect(10)) as api:
+    with closing(connect(PATIENCE_S)) as api:
         api.remove_container(container, force=True)
     cancel(one_slot, holder)
     run = one_slot.run_of(pushed)

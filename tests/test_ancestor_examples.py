@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.person import Person, signed_in
-from tests.service import Service
+from tests.service import Service, wait_for
 
 SOURCE = r"""
 #include <cstdio>
@@ -39,7 +39,8 @@ def ada(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Person:
     service.settled(service.push(FILES, repo="doubled"))
     (person.home / "input").write_text("21\n")
     number = person.ok("function:run", "alice/doubled:1.0.0", "-a", "-f", "input").strip()
-    person.ok("run", "-q", "alice/doubled:1.0.0", "--wait", "30s", "-f", "input")
+    person.ok("run", "-q", "alice/doubled:1.0.0", "--wait", "100s", "-f", "input")
+    wait_for(lambda: service.api(f"/runs/{number}")["ended_at"])
     person.env["RUN"] = number
     return person
 

@@ -126,7 +126,7 @@ def test_a_wrong_token_is_not_a_stranger_and_an_old_cookie_is(house: Service, pu
 
 
 def test_a_waiting_run_does_not_tell_strangers_what_is_hidden(house: Service, stranger: httpx.Client) -> None:
-    holder = house.push(shell("sleep 60"), "detach", repo="alice/undisclosed")
+    holder = house.push(shell("sleep 600"), "detach", repo="alice/undisclosed")
     held = wait_for(lambda: first_run(house, holder, "running"))
     waiting = house.push(shell("true", "public = true\n"), "detach", repo="alice/waits")
     run = wait_for(lambda: first_run(house, waiting, "queued"))

@@ -11,7 +11,7 @@ from tests.service import Pushed, Service, wait_for
 from web.answers import CommitAnswer, ErrorAnswer, RunAnswer, RunPage
 
 FAILS = shell("echo begun\nexit 3\n")
-SLEEPS = shell("echo begun\nsleep 60\n")
+SLEEPS = shell("echo begun\nsleep 600\n")
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ import pytest
 
 from tests.access_tools import open_house
 from tests.programs import shell
-from tests.service import Service
+from tests.service import PATIENCE_S, Service
 
 _LEAVES = 'echo words; echo file >"$HERMES_OUTPUT_DIR/out.txt"'
 _CONFIG = """
 seed = 6
 continue-on-failure = true
-request-timeout = 20
+request-timeout = 120
 max-time = 40
 
 [parameters]
@@ -78,7 +78,7 @@ unexpected-methods = ["put", "query"]
 _STATEFUL = """
 seed = 6
 continue-on-failure = true
-request-timeout = 20
+request-timeout = 120
 max-time = 15
 
 [parameters]
@@ -148,7 +148,7 @@ def schemathesis(house: Service, token: str, config: Path, *words: str) -> "subp
         f"Authorization: Bearer {token}",
     ]
     return subprocess.run(
-        command, cwd=config.parent, capture_output=True, text=True, timeout=200, check=False
+        command, cwd=config.parent, capture_output=True, text=True, timeout=4 * PATIENCE_S, check=False
     )
 
 

@@ -1,7 +1,9 @@
 """What keeps one user from having everything: turns, bounds on ranks and GPU time, pools. Through pushes."""
 
-import time
+import os
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hermes.errors import SettingsError
 from hermes.pools import load_pools
 from tests.gpus import FakeDriver, gpu
 from tests.programs import command_lines
-from tests.service import Service, wait_for
+from tests.service import Pushed, Service, wait_for
 
 POOLS = """
 [lab]
@@ -49,7 +51,7 @@ def bob(house: Service) -> str:
     return house.add_user("bob")
 
 
-def sleeper(seconds: float, more: str = "", gpu: str = "count = 0") -> dict[str, str | bytes]:
+def sleeper(seconds: float | str, more: str = "", gpu: str = "count = 0") -> dict[str, str | bytes]:
     return {
         "Makefile": "all:\n\t@true\n",
         "main.sh": f"echo sees $CUDA_VISIBLE_DEVICES\nsleep {seconds}\n",
@@ -62,28 +64,53 @@ def cancel(house: Service, run: int, token: str = "") -> None:
         assert client.post(f"/api/v1/runs/{run}/cancel").status_code in (200, 202)
 
 
+@contextmanager
+def counting(mark: str) -> Iterator[list[int]]:
+    """How many sleep at a time with this in their words, again and again until the block ends."""
+    found: list[int] = []
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.1):
+            lines = command_lines().values()
+            found.append(sum(line.startswith("sleep ") and mark in line for line in lines))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
+
+
 def test_one_run_of_many_ranks_delays_another_user_by_one_turn(house: Service, bob: str) -> None:
-    flood = house.push(sleeper(1.25, "[ranks]\nrepeat = 24"), "detach", repo="flood")
-    wait_for(lambda: house.commit_page(flood)["runs"][0]["state"] == "running")
-    small = house.push(sleeper(0), user="bob", token=bob, repo="bob/small")
-    assert small.code == 0 and "succeeded" in small.output
-    (run,) = house.commit_page(flood)["runs"]
-    states = [rank["state"] for rank in house.api(f"/runs/{run['id']}")["ranks"]]
-    assert states.count("queued") > 5, "it was not behind all of them, two at a time"
-    most = 0
-    for _ in range(30):
-        most = max(most, sum(line.startswith("sleep 1.25") for line in command_lines().values()))
-        time.sleep(0.1)
-    assert most == 2
+    mark = f".25{os.getpid()}"
+    some_end = f"$([ $RANK -lt 6 ] && echo 1{mark} || echo 600{mark})"
+    with counting(mark) as at_a_time:
+        flood = house.push(sleeper(some_end, "[ranks]\nrepeat = 24"), "detach", repo="flood")
+        wait_for(lambda: house.commit_page(flood)["runs"][0]["state"] == "running")
+        small = house.push(sleeper(0), user="bob", token=bob, repo="bob/small")
+        assert small.code == 0 and "succeeded" in small.output
+        (run,) = house.commit_page(flood)["runs"]
+
+        def states() -> list[str]:
+            return [rank["state"] for rank in house.api(f"/runs/{run['id']}")["ranks"]]
+
+        assert states().count("queued") > 5, "it was not behind all of them, two at a time"
+        wait_for(lambda: states()[:8] == ["succeeded"] * 6 + ["running"] * 2)
+    assert max(at_a_time) == 2
     waiting = house.push(sleeper(0), "detach", repo="own")
     wait_for(lambda: "same user to end: 2 at a time (HERMES_USER_RANKS)" in waiting_for(house, "own"))
     cancel(house, run["id"])
     assert house.run_of(waiting)["state"] == "succeeded"
 
 
-def waiting_for(house: Service, repo: str) -> str:
-    """Why the run of this repo waits, as everybody can ask."""
-    found = [each["why"] for each in house.api("/gpus")["queue"] if each["repo"] == f"alice/{repo}"]
+def waiting_for(house: Service, repo: str, user: str = "alice", token: str = "") -> str:
+    """Why the run of this repo waits, as its user can ask."""
+    with house.client(token or None) as client:
+        queue = client.get("/api/v1/gpus").json()["queue"]
+    found = [each["why"] for each in queue if each["repo"] == f"{user}/{repo}"]
     return found[0] if found else ""
 
 
@@ -112,13 +139,26 @@ def test_gpus_of_a_pool_are_for_its_people(house: Service, bob: str) -> None:
     )
 
 
-def test_who_had_gpus_for_long_enough_waits_for_tomorrow(house: Service, bob: str) -> None:
-    assert house.push(sleeper(2.2, gpu="count = 1")).code == 0
-    late = house.push(sleeper(0, gpu="count = 1"), "detach", repo="late")
-    wait_for(lambda: waiting_for(house, "late").endswith("of 2 s in the last 24 hours"))
-    assert waiting_for(house, "late").startswith("for GPU time: its user had")
-    assert house.push(sleeper(0)).code == 0, "CPUs are not GPUs"
-    cancel(house, house.commit_page(late)["runs"][0]["id"])
+def test_who_had_gpus_for_long_enough_waits_for_tomorrow(house: Service) -> None:
+    carol = house.add_user("carol")  # who had none yet, however long the runs of the others took
+
+    def push(repo: str, files: dict[str, str | bytes], *options: str) -> Pushed:
+        pushed = house.push(files, *options, user="carol", token=carol, repo=f"carol/{repo}")
+        assert pushed.code == 0, pushed.output
+        return pushed
+
+    push("early", sleeper(2.2, gpu="count = 1"))
+    late = push("late", sleeper(0, gpu="count = 1"), "detach")
+
+    def is_told() -> bool:
+        why = waiting_for(house, "late", "carol", carol)
+        return why.startswith("for GPU time: its user had") and why.endswith("of 2 s in the last 24 hours")
+
+    wait_for(is_told)
+    push("elsewhere", sleeper(0))  # CPUs are not GPUs
+    with house.client(carol) as client:
+        page = client.get(f"/api/v1/repos/carol/late/commits/{late.sha}").json()
+    cancel(house, page["runs"][0]["id"], carol)
 
 
 def test_a_table_of_pools_that_names_a_gpu_twice_is_refused(tmp_path: Path) -> None:

@@ -7,12 +7,10 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browsing import sign_in
-from tests.programs import shell
+from tests.programs import go_on, shell, told
 from tests.service import Pushed, Service, wait_for
 
-SLOW = shell(
-    "for i in $(seq 1 50); do echo \"line $i\"; sleep 0.1; done; printf '\\033[1;32mdone\\033[0m\\n'\n"
-)
+TICKS = 'for i in $(seq {}); do echo "{} $i"; sleep 0.1; done'
 LINES = [f"line {i}" for i in range(1, 51)]
 
 
@@ -42,17 +40,21 @@ def problems(browser_page: Page) -> list[str]:
 def test_the_log_is_live_and_survives_a_reload(
     service: Service, browser_page: Page, problems: list[str]
 ) -> None:
-    _, run = start(service, SLOW)
+    last = TICKS.format("21 50", "line") + "; printf '\\033[1;32mdone\\033[0m\\n'"
+    script, files = told(TICKS.format("1 20", "line"), last)
+    _, run = start(service, files)
     browser_page.goto(f"/runs/{run['id']}")
     log = browser_page.locator("[data-lines]")
     expect(log).to_contain_text("line 5\n")
     assert service.api(f"/runs/{run['id']}")["state"] == "running", "the page showed it only after the end"
     browser_page.reload()
-    expect(log).to_contain_text("line 15\n")
+    expect(log).to_contain_text("line 20\n")
+    go_on(script)
     expect(browser_page.locator(".verdict .status")).to_have_text("succeeded")
-    assert lines_of(browser_page) == [*LINES, "done"]
     expect(log.locator(".c32.bold")).to_have_text("done")
+    assert lines_of(browser_page) == [*LINES, "done"]
     browser_page.reload()
+    expect(log.locator(".c32.bold")).to_have_text("done")
     assert lines_of(browser_page) == [*LINES, "done"]
     assert problems == []
 
@@ -71,22 +73,27 @@ def test_the_commit_page_follows_a_push_from_build_to_verdict(
 
 
 def test_a_reader_who_scrolled_up_stays_there(service: Service, browser_page: Page) -> None:
-    _, run = start(service, shell("seq 1 300; for i in $(seq 1 30); do echo more $i; sleep 0.1; done"))
+    first, then, last = (TICKS.format(part, "more") for part in ("1 5", "6 20", "21 30"))
+    waits = 'until [ "$told" ]; do sleep 0.05; done'
+    script, files = told(f"seq 1 300; {first}", f"told=\n{then}\n{waits}\n{last}")
+    _, run = start(service, files)
     browser_page.goto(f"/runs/{run['id']}")
     log = browser_page.locator("[data-lines]")
     expect(log).to_contain_text("more 2\n")
     log.evaluate("box => { box.scrollTop = 0; }")
     expect(browser_page.get_by_label("Follow")).not_to_be_checked()
+    go_on(script)
     wait_for(lambda: b"more 20\n" in service.read_log("runs", run["id"]))
     assert log.evaluate("box => box.scrollTop") == 0
     assert lines_of(browser_page)[0] == "1"
     browser_page.get_by_label("Follow").check()
+    go_on(script)
     expect(log).to_contain_text("more 30\n")
-    assert log.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight") < 24
+    wait_for(lambda: log.evaluate("box => box.scrollHeight - box.scrollTop - box.clientHeight < 24"))
 
 
 def test_cancel_is_a_button(service: Service, browser_page: Page) -> None:
-    _, run = start(service, shell("echo begun; sleep 60"))
+    _, run = start(service, shell("echo begun; sleep 600"))
     browser_page.goto(f"/runs/{run['id']}")
     expect(browser_page.locator("[data-lines]")).to_contain_text("begun")
     browser_page.get_by_role("button", name="Cancel").click()
@@ -94,6 +101,7 @@ def test_cancel_is_a_button(service: Service, browser_page: Page) -> None:
     browser_page.get_by_role("button", name="Run again").click()
     browser_page.wait_for_url(re.compile(rf"/runs/(?!{run['id']}$)\d+"))
     browser_page.get_by_role("button", name="Cancel").click()
+    expect(browser_page.locator(".verdict .status")).to_have_text("cancelled")
 
 
 def test_sign_in_by_keyboard_alone(service: Service, browser: Browser) -> None:

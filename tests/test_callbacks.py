@@ -14,7 +14,7 @@ import pytest
 
 from hermes.errors import UserError
 from hermes.outward import check_url, parse_networks
-from tests.service import Service, living, wait_for
+from tests.service import PATIENCE_S, Service, living, wait_for
 from tests.test_invoke import FILES
 
 
@@ -100,7 +100,7 @@ def test_what_came_of_it_is_written_when_the_database_is_there_again(
 ) -> None:
     """And the receiver does not get it twice because of that."""
     with closing(
-        sqlite3.connect(calling.data / "hermes.db", timeout=20, check_same_thread=False)
+        sqlite3.connect(calling.data / "hermes.db", timeout=PATIENCE_S, check_same_thread=False)
     ) as database:
         database.isolation_level = None
         receiver.before_answer = lambda: database.execute("BEGIN IMMEDIATE")

@@ -14,7 +14,7 @@ from hermes.cli.commands import hermes
 from hermes.errors import SettingsError, UserError
 from hermes.names import check_name
 from hermes.settings import load_settings
-from tests.service import Service
+from tests.service import PATIENCE_S, Service
 
 TOKEN = re.compile(r"hermes_[A-Za-z0-9_-]{43}\n")
 
@@ -164,7 +164,9 @@ def test_wrong_setting_stops_every_command_with_one_clear_line(fresh: Service, c
 def test_port_that_is_none_is_told(fresh: Service) -> None:
     environment = fresh.environment() | {"HERMES_PORT": "abc"}
     command = [sys.executable, "-m", "hermes", "up"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
     assert (
         complaint(done).splitlines()[0] == "hermes: HERMES_PORT='abc': must be a port number from 1 to 65535"
     )

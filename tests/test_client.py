@@ -131,7 +131,7 @@ def test_a_program_invokes_and_looks(service: Service, function: str) -> None:
         assert next(client.runs(function=function))["id"] == number
         assert client.versions("alice/lib")["versions"][0]["address"] == function
         assert client.build(run["build"])["state"] == "built"
-        assert client.start(Invocation(function, args=["both"]), wait_s=30)["exit_code"] == 7
+        assert client.start(Invocation(function, args=["both"]), wait_s=100)["exit_code"] == 7
         assert client.user()["name"] == "alice" and client.version()["api"] == 1
         assert client.get("/limits")["limits"] == client.limits()
 

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import missing
 from tests.other_clients import Account, Client, Dulwich, Isomorphic, Libgit2, Talk
 from tests.programs import git, refs, shell
-from tests.service import GIT_ENV, Service, WorkTree
+from tests.service import GIT_ENV, PATIENCE_S, Service, WorkTree
 
 MAIN, WORK = "refs/heads/main", "refs/heads/work"
 KINDS: dict[str, type[Client]] = {"pygit2": Libgit2, "dulwich": Dulwich, "isomorphic-git": Isomorphic}
@@ -186,7 +186,7 @@ def push_lfs(service: Service, tree: WorkTree, repo: str, **env: str) -> "subpro
         env=own | GIT_ENV | env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

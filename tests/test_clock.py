@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import arrivals, begin_push, shell
+from tests.programs import arrivals, begin_push, go_on, shell, told
 from tests.promises import Told, all_is_kept
-from tests.service import Pushed, Service, living, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 
 SOURCE = Path(__file__).parent / "fake_clock" / "clock.c"
 HELLO = shell("echo hello")
-SLOW = shell("echo begun; sleep 8; echo finished")
 HOUR_S = 3600
+LEASE_S = 12
 
 
 @dataclass
@@ -57,7 +57,7 @@ def service(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         "HERMES_TRUST": "all",
         "HERMES_CPUS": "1",
         "HERMES_POLL": "1s",
-        "HERMES_LEASE": "8s",
+        "HERMES_LEASE": f"{LEASE_S}s",
     }
     with living(Service(tmp_path_factory.mktemp("jumps"), env | clock.env)) as one:
         yield one
@@ -72,7 +72,7 @@ def starts(service: Service) -> list[int]:
 
 def leave_as_a_fault_does(service: Service, pushed: Pushed) -> None:
     """It is to be tried again in some seconds."""
-    with closing(sqlite3.connect(service.data / "hermes.db", timeout=30)) as rows, rows:
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=PATIENCE_S)) as rows, rows:
         query = "UPDATE rank SET not_before = ? WHERE run_id = ? AND state = 'queued'"
         run = service.commit_page(pushed)["runs"][0]["id"]
         assert rows.execute(query, (time.time() + 3, run)).rowcount == 1
@@ -85,7 +85,8 @@ def test_clock_that_is_set_by_an_hour_ends_no_lease_and_keeps_nobody_waiting(
 ) -> None:
     clock.set(0)
     before = len(starts(service))
-    tree = service.worktree(SLOW, "runs")
+    script, files = told("echo begun", f"sleep {LEASE_S / 2}; echo finished")
+    tree = service.worktree(files, "runs")
     with begin_push(service, tree, f"runs{jump_s}") as follower:
         for _, line in arrivals(follower):
             if line == "begun":
@@ -95,14 +96,15 @@ def test_clock_that_is_set_by_an_hour_ends_no_lease_and_keeps_nobody_waiting(
             wait_for(lambda: service.commit_page(each)["builds"][0]["state"] == "built")  # noqa: B023
         leave_as_a_fault_does(service, waiting[1])
         clock.set(jump_s)
-        follower.communicate(timeout=120)
+        go_on(script)
+        follower.communicate(timeout=PATIENCE_S)
     assert follower.returncode == 0
     runs = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, f"runs{jump_s}", tree)
     later = service.push(HELLO, repo=f"after{jump_s}")
-    told = [Told(runs, b"begun\nfinished\n"), *(Told(each, b"hello\n") for each in [*waiting, later])]
-    for one in told:
+    words = [Told(runs, b"begun\nfinished\n"), *(Told(each, b"hello\n") for each in [*waiting, later])]
+    for one in words:
         run = service.run_of(one.pushed)
         assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 1)
     assert "fell silent" not in service.log
     assert starts(service)[before:] == sorted(starts(service)[before:])
-    all_is_kept(service, told)
+    all_is_kept(service, words)

@@ -68,4 +68,4 @@ def test_what_is_half_collected_is_never_taken_for_all(
         run = run_of(service, pushed)
         build = service.api(f"/builds/{run['build']}")
         assert (build["attempt"], run["ranks"][0]["attempt"]) == attempts
-        assert "the folder cannot be saved" in service.log
+        wait_for(lambda: "the folder cannot be saved" in service.log)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.programs import shell
-from tests.service import Service, wait_for
+from tests.service import PATIENCE_S, Service, wait_for
 from tests.test_sse import Event, events_of, text_of
 
 _CUTS = shell(  # most writes end in the middle of a character, which is cut by the pieces of a live log
@@ -26,7 +26,7 @@ _WAYS = ["events", "events?lines=1", "log?follow=1", "events?after=1.2&lines=1",
 def revoked(service: Service) -> Iterator[tuple[threading.Thread, list[Event]]]:
     """Somebody watches whose token is revoked; it takes a while until that is noticed."""
     token = service.add_user("eve")
-    pushed = service.push(shell("echo begun; sleep 60"), "detach", repo="eve/own", token=token, user="eve")
+    pushed = service.push(shell("echo begun; sleep 600"), "detach", repo="eve/own", token=token, user="eve")
     seen: list[Event] = []
 
     def watch() -> None:
@@ -43,7 +43,10 @@ def revoked(service: Service) -> Iterator[tuple[threading.Thread, list[Event]]]:
     number = json.loads(service.admin("token", "list", "eve", "--json").stdout)[0]["id"]
     service.admin("token", "revoke", "eve", str(number))
     yield watching, seen
-    watching.join(1)
+    with service.client(service.admin("token", "add", "eve").stdout.strip()) as client:
+        run = client.get(f"/api/v1/repos/eve/own/commits/{pushed.sha}").json()["runs"][0]
+        assert client.post(f"/api/v1/runs/{run['id']}/cancel").status_code == 202
+    watching.join(PATIENCE_S)
 
 
 def see(service: Service, path: str, pause_s: float) -> tuple[bytes, list[Event]]:
@@ -99,6 +102,6 @@ def check_lines(log: bytes, start: int, events: list[Event]) -> None:
 
 def test_who_may_not_watch_any_more_does_not(revoked: tuple[threading.Thread, list[Event]]) -> None:
     watching, seen = revoked
-    watching.join(40)
+    watching.join(PATIENCE_S)
     assert not watching.is_alive()
     assert seen[-1].name == "reconnect"

@@ -16,18 +16,20 @@ import pytest
 from tests import postgres
 from tests.conftest import missing
 from tests.cutting import Cutter
-from tests.programs import arrivals, begin_push, end_of, shell
+from tests.programs import arrivals, begin_push, end_of, go_on, shell, told
 from tests.promises import Told, all_is_kept
 from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 
 HELLO = shell("echo hello")
 ENV = {"HERMES_EXECUTOR": "local", "HERMES_TRUST": "all", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
+#: Says when it has the lock, waits for a line, holds it so many seconds more, and says when it lets go.
 LOCK = """
 import sqlite3, sys, time
 database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
 database.execute("BEGIN EXCLUSIVE")
 print("locked", flush=True)
-time.sleep(float(sys.argv[2]))
+time.sleep(float(sys.stdin.readline()))
+print(time.monotonic(), flush=True)
 database.execute("COMMIT")
 """
 
@@ -39,10 +41,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @contextmanager
-def locked(service: Service, seconds: float) -> Iterator["subprocess.Popen[str]"]:
-    """Another process holds the database for so long."""
-    command = [sys.executable, "-c", LOCK, str(service.data / "hermes.db"), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+def locked(service: Service) -> Iterator["subprocess.Popen[str]"]:
+    """Another process holds the database, until the block ends or for as long as it is told to."""
+    command = [sys.executable, "-c", LOCK, str(service.data / "hermes.db")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, bufsize=1, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "locked\n"
         yield holder
         holder.kill()
@@ -50,7 +53,7 @@ def locked(service: Service, seconds: float) -> Iterator["subprocess.Popen[str]"
 
 def forget_last_use(service: Service) -> None:
     """Of the token: a use of it is worth a note again."""
-    with closing(sqlite3.connect(service.data / "hermes.db", timeout=30)) as rows, rows:
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=PATIENCE_S)) as rows, rows:
         rows.execute("UPDATE token SET last_used_at = 0")
 
 
@@ -76,19 +79,22 @@ def test_who_writes_while_the_database_is_locked_waits_and_succeeds(service: Ser
     first = service.push(HELLO, repo="waits-before")
     run = service.run_of(first)
     trees = [service.worktree(HELLO, f"waits-{number}") for number in range(3)]
-    with locked(service, 4) as holder, service.client() as client:
-        pushes = [begin_push(service, tree, tree.folder.name) for tree in trees]
+    with locked(service) as holder, service.client() as client:
+        assert holder.stdin is not None and holder.stdout is not None
         page = client.get(f"/runs/{run['id']}", headers={"Accept": "text/html"})
         assert page.status_code == 200 and is_held(holder)
+        holder.stdin.write("4\n")
+        pushes = [begin_push(service, tree, tree.folder.name) for tree in trees]
         again = client.post(f"/api/v1/runs/{run['id']}/again", json={})
-        assert again.status_code == 201 and not is_held(holder)
+        answered_at = time.monotonic()  # one clock for all processes
+        assert again.status_code == 201 and answered_at > float(holder.stdout.readline())
         assert [end_of(each)[0] for each in pushes] == [0, 0, 0]
     pushed = [
         Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, tree.folder.name, tree) for tree in trees
     ]
-    told = [succeeded(service, each) for each in pushed]
+    kept = [succeeded(service, each) for each in pushed]
     wait_for(lambda: service.api(f"/runs/{again.json()['id']}")["state"] == "succeeded")
-    all_is_kept(service, [*told, Told(first, b"hello\n")])
+    all_is_kept(service, [*kept, Told(first, b"hello\n")])
 
 
 @pytest.mark.fault(19)
@@ -98,37 +104,38 @@ def test_who_has_waited_too_long_is_told_and_nothing_is_half_done(service: Servi
     tree = first.pushed.tree
     tree.write({"more": "more"}).commit("a second one")
     fresh = service.worktree(HELLO, "refused-anew")
-    slow = shell("echo begun; sleep 8; echo finished")
-    at_work = service.worktree(slow, "at-work")
+    script, files = told("echo begun", "echo finished")
+    at_work = service.worktree(files, "at-work")
     with begin_push(service, at_work, "at-work") as follower:
         for _, words in arrivals(follower):
             if words == "begun":
                 break
         forget_last_use(service)
-        with locked(service, 120) as holder, service.client() as client:
+        with locked(service) as holder, service.client() as client:
+            go_on(script)
             pushes = [begin_push(service, tree, "refused"), begin_push(service, fresh, "refused-anew")]
             answer = client.post(f"/api/v1/runs/{run['id']}/again", json={})
             ends = [end_of(each) for each in pushes]
-            wait_for(lambda: "not written yet" in service.log, 60)  # that a program has ended
-            wait_for(lambda: is_over(service), 60)
+            wait_for(lambda: "not written yet" in service.log)  # that a program has ended
+            wait_for(lambda: is_over(service))
             assert is_held(holder)
             assert client.get("/api/v1/runs").status_code == 200  # who reads waits for nobody
-        follower.communicate(timeout=120)
+        follower.communicate(timeout=PATIENCE_S)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
     error = answer.json()["error"]
     assert error["code"] == "unavailable" and error["hint"], json.dumps(error)
     assert [code for code, _ in ends] == [1, 128], ends
     assert "hermes  refused  the server cannot take pushes now" in ends[0][1]
     assert "the server cannot do this now; try again" in ends[1][1]
-    told = [Told(Pushed(1, "", tree.git("rev-parse", "HEAD"), service.user, "refused", tree), b"hello\n")]
-    told += [succeeded(service, service.push(tree, repo="refused"))]
-    told += [succeeded(service, service.push(fresh, repo="refused-anew"))]
+    kept = [Told(Pushed(1, "", tree.git("rev-parse", "HEAD"), service.user, "refused", tree), b"hello\n")]
+    kept += [succeeded(service, service.push(tree, repo="refused"))]
+    kept += [succeeded(service, service.push(fresh, repo="refused-anew"))]
     worked = Pushed(0, "", at_work.git("rev-parse", "HEAD"), service.user, "at-work", at_work)
-    told += [succeeded(service, worked, b"begun\nfinished\n")]
+    kept += [succeeded(service, worked, b"begun\nfinished\n")]
     assert (
         service.run_of(worked)["ranks"][0]["attempt"] == 1
     )  # its end was written down when that was possible
-    all_is_kept(service, [*told, first])
+    all_is_kept(service, [*kept, first])
 
 
 @pytest.fixture(scope="module")
@@ -183,14 +190,14 @@ def test_postgresql_that_restarts_amid_work_loses_nothing(
         assert code == 0 or "the server cannot" in words, (code, words)
     wait_for(service._is_up)
     shas = [each.git("rev-parse", "HEAD") for each in trees]
-    told = [
+    kept = [
         Told(Pushed(code, words, sha, service.user, each.folder.name, each), b"hello\n")
         for (code, words), sha, each in zip(ends, shas, trees, strict=True)
     ]
-    told += [succeeded(service, service.push(each, repo=each.folder.name)) for each in trees]
+    kept += [succeeded(service, service.push(each, repo=each.folder.name)) for each in trees]
     worked = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, f"amid-{how}", tree)
-    told += [succeeded(service, worked, b"begun\nfinished\n")]
-    all_is_kept(service, told)
+    kept += [succeeded(service, worked, b"begun\nfinished\n")]
+    all_is_kept(service, kept)
 
 
 @pytest.mark.parametrize(

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import command_lines, go_on, told
 from tests.service import Pushed, Service, WorkTree, wait_for
 from tests.small_disk import SmallDisk
 
 LINE = 8192
+LEASE_S = 8
 PRINTS = f"""
-printf 'begin\\n'
-i=0
 line=$(head -c {LINE - 1} /dev/zero | tr '\\0' x)
-while [ $i -lt 600 ]; do i=$((i + 1)); echo "$line"; sleep 0.025; done
+print() {{ i=0; while [ $i -lt $1 ]; do i=$((i + 1)); echo "$line"; done; }}
+printf 'begin\\n'
 """
 
 
@@ -64,14 +65,17 @@ class House(Service):
         return self.health()[0] == 200
 
     def processes(self) -> list[int]:
-        """All that look after these data."""
+        """Those that `hermes up` keeps alive; what they start themselves, such as git, comes and goes."""
+        assert self.process is not None
         mark = f"HERMES_DATA={self.root}".encode()
-        found = []
+        parents = {}
         for each in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
                 if mark in (each / "environ").read_bytes().split(b"\0"):
-                    found.append(int(each.name))
-        return sorted(found)
+                    stat = (each / "stat").read_text()
+                    parents[int(each.name)] = int(stat.rpartition(")")[2].split()[1])
+        first = {pid for pid, parent in parents.items() if parent == self.process.pid}
+        return sorted(pid for pid, parent in parents.items() if pid in first or parent in first)
 
     def page(self, path: str) -> str:
         """As it is shown to its user."""
@@ -95,7 +99,7 @@ def house(disk: SmallDisk, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "HERMES_TRUST": "all",
         "HERMES_DISK": "100M",
         "HERMES_POLL": "1",
-        "HERMES_LEASE": "6",
+        "HERMES_LEASE": str(LEASE_S),
     }
     one = House(tmp_path_factory.mktemp("words"), env)
     one.disk = disk
@@ -138,9 +142,8 @@ def test_full_disk_takes_no_work_says_so_and_ends_by_itself(
     house: House, earlier: Pushed, room: None
 ) -> None:
     house.disk.fill(20 << 20)
-    wait_for(lambda: not house.is_well())
     why = "the disk of this service is full"
-    assert why in house.health()[1]
+    wait_for(lambda: why in house.health()[1])
     pushed = house.push(earlier.tree, repo=earlier.repo, refs=("HEAD:refs/heads/other",))
     assert pushed.code == 1
     assert "[remote rejected]" in pushed.output and why in pushed.output
@@ -192,11 +195,15 @@ def test_push_that_does_not_fit_leaves_the_repository_as_it_was(
 @pytest.mark.fault(22)
 def test_a_full_disk_does_not_end_a_program_and_its_log_says_what_is_lost(house: House, room: None) -> None:
     """For longer than its lease, and for more output than is held."""
-    pushed = house.push(program(PRINTS), "detach", repo="printer")
+    pause = f"sleep {LEASE_S + 4}.{os.getpid()}"
+    script, files = told(f"{PRINTS}print 100", f"print 400; {pause}; print 100")
+    pushed = house.push(files, "detach", repo="printer")
     run = wait_for(lambda: house.commit_page(pushed)["runs"])[0]["id"]
     wait_for(lambda: house.read_log("runs", run))
     house.disk.fill()
-    time.sleep(11)
+    go_on(script)
+    wait_for(lambda: any(line.startswith(pause) for line in command_lines().values()))  # all was taken
+    time.sleep(LEASE_S + 1)
     house.disk.empty()
     found = house.run_of(pushed)
     assert (found["state"], found["ranks"][0]["attempt"]) == ("succeeded", 1)
@@ -232,8 +239,7 @@ def test_disk_that_cannot_be_written_ends_no_process(house: House, earlier: Push
     before = house.processes()
     assert before
     house.disk.break_writing()
-    wait_for(lambda: not house.is_well())
-    assert "cannot be written" in house.health()[1]
+    wait_for(lambda: "cannot be written" in house.health()[1])
     pushed = house.push(earlier.tree, repo=earlier.repo, refs=("HEAD:refs/heads/another",))
     assert pushed.code == 1 and "cannot be written" in pushed.output
     assert "No work is taken now" in house.page("/")

@@ -24,7 +24,7 @@ from tests.conftest import missing
 from tests.gpus import FakeDriver, gpu, instance
 from tests.postgres import find_binaries, running
 from tests.programs import without_bubblewrap
-from tests.service import Service, free_port, wait_for
+from tests.service import PATIENCE_S, Service, free_port, wait_for
 
 
 @dataclass
@@ -78,8 +78,7 @@ def use(service: Service, *words: str) -> Result:
 
 
 def test_a_healthy_service_has_no_problem(service: Service) -> None:
-    done = service.hermes("doctor", "--json")
-    found = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    found = wait_for(lambda: quiet_findings(service))
     for name in (
         *("settings", "data", "file system", "database", "integrity", "redis", "engine", "engine limits"),
         *("engine security", "images", "cgroups", "git", "service", "ssh", "processes", "runners", "stuck"),
@@ -90,6 +89,13 @@ def test_a_healthy_service_has_no_problem(service: Service) -> None:
     assert "private" in found["redis"]["found"] and "noeviction" in found["redis"]["found"]
     assert (found["disks"]["status"] == "ok") == (os.geteuid() == 0)
     assert all(bool(each["step"]) == (each["status"] != "ok") for each in found.values())
+
+
+def quiet_findings(service: Service) -> dict[str, dict[str, str]]:
+    """What it finds while the engine and others are not too busy to answer it in time."""
+    said = service.hermes("doctor", "--json", check=False).stdout
+    found = {each["name"]: each for each in json.loads(said)["findings"]}
+    return {} if "does not answer within" in said else found
 
 
 def test_people_read_aligned_lines_with_the_next_step_below(fresh: Service) -> None:
@@ -290,7 +296,7 @@ def alone(used: Service) -> Iterator[Service]:
     wait_for(used.answers)
     yield used
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(PATIENCE_S) == 0
 
 
 def test_work_that_nobody_does(alone: Service) -> None:

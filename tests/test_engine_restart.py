@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 from tests.leftovers import processes
-from tests.own_engine import Engine, own_engine
+from tests.own_engine import Engine, own_engine, programs
 from tests.programs import shell
 from tests.promises import Told, all_is_kept
-from tests.service import Pushed, Service, living, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 
 LINES = 60
-COUNTS = shell(f"i=0; while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); sleep 0.1; done\n")
+#: Its first attempt has no end; which it is, it has noted before it prints.
+COUNTS = shell(
+    "[ -e $HERMES_CHECKPOINT_DIR/x ] && last=9999; touch $HERMES_CHECKPOINT_DIR/x; i=0\n"
+    f"while [ $i -lt {LINES} ]; do echo line $i; i=$((i+1)); [ $i -lt ${{last-20}} ] || sleep 600; done\n"
+)
 PRINTED = b"".join(b"line %d\n" % number for number in range(LINES))
 
 
@@ -44,7 +48,7 @@ def looked_at(own: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
 def begun(house: Service, repo: str) -> tuple[Pushed, int]:
     """A push whose program prints; and its run."""
     pushed = house.push(COUNTS, "detach", repo=repo)
-    run = wait_for(lambda: [r for r in house.commit_page(pushed)["runs"] if r["state"] == "running"], 60)[0]
+    run = wait_for(lambda: [r for r in house.commit_page(pushed)["runs"] if r["state"] == "running"])[0]
     wait_for(lambda: b"line 10\n" in house.read_log("runs", run["id"]))
     return pushed, run["id"]
 
@@ -61,7 +65,7 @@ def test_engine_that_ends_its_containers_is_no_fault_of_theirs(house: Service, o
     pushed, run_id = begun(house, "ended-with-it")
     own.stop()
     own.start()
-    run = house.run_of(pushed, 90)
+    run = house.run_of(pushed)
     assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 2)
     assert any("engine" in reason for reason in reasons(house, run_id)), reasons(house, run_id)
     all_is_kept(house, [Told(pushed, PRINTED)])
@@ -73,11 +77,11 @@ def test_engine_that_restarts_beside_its_containers_has_them_begin_anew(house: S
     own.stop()
     own.start("--live-restore")
     pushed, run_id = begun(house, "beside-it")
-    before = len(house.log)
+    before, there = len(house.log), own.containers()
     own.stop()
+    assert programs(there), "they go on without it"
     own.start("--live-restore")
-    assert own.containers() != []
-    run = house.run_of(pushed, 90)
+    run = house.run_of(pushed)
     assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 2)
     assert any("engine" in reason for reason in reasons(house, run_id)), reasons(house, run_id)
     assert_swept_first(house.log[before:])
@@ -100,12 +104,13 @@ def test_power_cut_of_all_of_it_leaves_nothing_and_the_next_attempt_succeeds(
     for pid in processes(house):
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    house.process.wait(20)
+    house.process.wait(PATIENCE_S)
+    wait_for(lambda: not processes(house))  # the next ones want their port
     before = len(house.log)
     own.start()
     assert own.containers() != []
     house.start()
-    run = house.run_of(pushed, 90)
+    run = house.run_of(pushed)
     assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 2)
     assert_swept_first(house.log[before:])
     all_is_kept(house, [Told(pushed, PRINTED)])

@@ -14,14 +14,14 @@ from hermes.errors import UserError
 from tests.cutting import Cutter
 from tests.person import Person, signed_in
 from tests.programs import shell
-from tests.service import Service, wait_for
+from tests.service import PATIENCE_S, Service, wait_for
 
 PROGRAM = """echo "in $1"; echo to stderr >&2
 case "$1" in
 files) mkdir -p $HERMES_OUTPUT_DIR/deep; head -c 3000000 /dev/urandom > $HERMES_OUTPUT_DIR/deep/big.bin
 echo hi > $HERMES_OUTPUT_DIR/small.txt;;
 count) i=0; while [ $i -lt 30 ]; do i=$((i+1)); echo line $i; sleep 0.1; done;;
-slow) sleep 60;;
+slow) sleep 600;;
 fail) exit 3;;
 esac
 """
@@ -134,7 +134,7 @@ def test_log_is_followed_over_a_broken_connection(ada: Person, cutter: Cutter) -
     assert one.stdout and one.stderr
     begun = one.stdout.readline()
     cutter.cut()
-    out, err = one.communicate(timeout=60)
+    out, err = one.communicate(timeout=PATIENCE_S)
     lines = [line for line in (begun + out).decode().splitlines() if line.startswith("line")]
     assert one.returncode == 0 and lines == [f"line {n}" for n in range(1, 31)], err
 

@@ -7,7 +7,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from hermes.repos import get_or_make_writable
 from hermes.settings import Settings
 from hermes.tables import Push
 from tests.leftovers import containers, mounts, processes, the_process
-from tests.programs import arrivals, begin_push, shell
+from tests.programs import arrivals, begin_push, go_on, shell, told
 from tests.service import PATIENCE_S, Service, WorkTree, living, wait_for
 
 SLOW = shell("echo begun; sleep 2; echo finished")
@@ -56,19 +57,18 @@ def ends(service: Service, kind: str, row_id: int) -> list[str]:
 
 
 def push_and_at(
-    service: Service, files: dict[str, str | bytes], line: str, harm: Any
+    service: Service, files: dict[str, str | bytes], line: str, *acts: Callable[[], Any]
 ) -> tuple[int, list[str]]:
-    """Push, do harm when the line appears, and follow to the end: exit code and lines."""
-    tree = service.worktree(files)
+    """Push, do harm when the line appears, the next thing when it appears again, and follow to the end: exit
+    code and lines."""
+    tree, left = service.worktree(files), [*acts]
     lines = []
     with begin_push(service, tree, tree.folder.name) as client:
-        done = False
         for _, each in arrivals(client):
             lines.append(each)
-            if each == line and not done:
-                done = True
-                harm()
-    assert done, lines
+            if each == line and left:
+                left.pop(0)()
+    assert not left, lines
     return client.returncode, lines
 
 
@@ -125,9 +125,13 @@ def test_redis_that_never_answers_costs_only_time(tmp_path: Path) -> None:
 
 
 def test_killed_builder_is_started_again_and_the_build_is_tried_again(frail: Service) -> None:
-    code, lines = push_and_at(
-        frail, SLOW_BUILD, "compiling", lambda: os.kill(the_process(frail, "-m builder"), signal.SIGKILL)
-    )
+    script, files = told("echo compiling", "echo compiled")
+    files = shell("echo hello", make=f"\t@sh {script}") | {script: files[script]}
+
+    def kill() -> None:
+        os.kill(the_process(frail, "-m builder"), signal.SIGKILL)
+
+    code, lines = push_and_at(frail, files, "compiling", kill, partial(go_on, script))
     assert code == 0 and "hello" in lines, lines
     assert has(lines, r"hermes  build \d+  the builder that had it was killed; trying again"), lines
     assert has(lines, r"hermes  build \d+  with cpp, attempt 2 of 3"), lines
@@ -136,9 +140,8 @@ def test_killed_builder_is_started_again_and_the_build_is_tried_again(frail: Ser
 
 @pytest.mark.fault(10)
 def test_runner_that_slept_through_its_lease_is_fenced_and_one_attempt_counts(frail: Service) -> None:
-    runner = the_process(frail, "-m runner")
-
-    before = len(frail.log)
+    runner, before = the_process(frail, "-m runner"), len(frail.log)
+    script, files = told("echo begun", "echo finished")
 
     def sleep() -> None:
         os.kill(runner, signal.SIGSTOP)
@@ -147,7 +150,7 @@ def test_runner_that_slept_through_its_lease_is_fenced_and_one_attempt_counts(fr
         finally:
             os.kill(runner, signal.SIGCONT)
 
-    code, lines = push_and_at(frail, shell("echo begun; sleep 15; echo finished"), "begun", sleep)
+    code, lines = push_and_at(frail, files, "begun", sleep, partial(go_on, script))
     assert code == 0
     assert has(lines, r"hermes  run \d+    the runner that had it fell silent; trying again"), lines
     assert lines.count("finished") == 1
@@ -156,7 +159,8 @@ def test_runner_that_slept_through_its_lease_is_fenced_and_one_attempt_counts(fr
 
 
 def test_killed_web_process_comes_back_and_the_run_went_on(frail: Service) -> None:
-    tree = frail.worktree(SLOW)
+    script, files = told("echo begun", "echo finished")
+    tree = frail.worktree(files)
     with begin_push(frail, tree, "web-killed") as client:
         number = 0
         for _, line in arrivals(client):
@@ -166,8 +170,9 @@ def test_killed_web_process_comes_back_and_the_run_went_on(frail: Service) -> No
                 os.kill(the_process(frail, "-m hermes.serve"), signal.SIGKILL)
     assert client.returncode != 0  # the stream broke; the push itself was stored
     wait_for(frail._is_up)
-    assert wait_for(lambda: frail.api(f"/runs/{number}")["state"] == "succeeded")
-    assert frail.api(f"/runs/{number}")["ranks"][0]["attempt"] == 1
+    go_on(script)
+    run = wait_for(lambda: (now := frail.api(f"/runs/{number}"))["ended_at"] and now)
+    assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 1)
 
 
 def test_container_that_somebody_removed_is_told_and_tried_again(frail: Service) -> None:
@@ -177,7 +182,8 @@ def test_container_that_somebody_removed_is_told_and_tried_again(frail: Service)
             api.remove_container(each, force=True)
         api.close()
 
-    code, lines = push_and_at(frail, SLOW, "begun", remove)
+    script, files = told("echo begun", "echo finished")
+    code, lines = push_and_at(frail, files, "begun", remove, partial(go_on, script))
     assert code == 0
     assert has(lines, r"hermes  run \d+    .*container.*; trying again"), lines
     assert has(lines, r"hermes  run \d+    succeeded in .*"), lines
@@ -189,7 +195,8 @@ def test_sigterm_ends_everything_in_order_and_the_run_is_done_after_the_next_sta
         assert frail.process is not None
         frail.process.send_signal(signal.SIGTERM)
 
-    code, lines = push_and_at(frail, shell("echo begun; sleep 6; echo finished"), "begun", stop)
+    script, files = told("echo begun", "echo finished")
+    code, lines = push_and_at(frail, files, "begun", stop)
     assert frail.process is not None
     assert frail.process.wait(PATIENCE_S) == 0 and not frail.was_killed
     assert code == 0, lines  # the push was stored; the words say where it goes on
@@ -197,8 +204,11 @@ def test_sigterm_ends_everything_in_order_and_the_run_is_done_after_the_next_sta
     assert (containers(frail), mounts(frail), processes(frail)) == ([], [], [])
     frail.start()
     number = number_of(lines, "run")
-    run = wait_for(lambda: (r := frail.api(f"/runs/{number}"))["state"] == "succeeded" and r)
-    assert run["ranks"][0]["attempt"] == 2
+    wait_for(lambda: frail.api(f"/runs/{number}")["ranks"][0]["attempt"] == 2)
+    wait_for(lambda: frail.read_log("runs", number) == b"begun\n")
+    go_on(script)
+    run = wait_for(lambda: (now := frail.api(f"/runs/{number}"))["ended_at"] and now)
+    assert (run["state"], run["ranks"][0]["attempt"]) == ("succeeded", 2)
     assert frail.read_log("runs", number) == b"begun\nfinished\n"
 
 
@@ -225,7 +235,7 @@ def complaint(service: Service, module: str = "hermes", *args: str) -> str:
         env=service.environment(),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode != 0

@@ -11,13 +11,15 @@ from tests.programs import command_lines, refs, shell
 from tests.service import Service, wait_for
 from tests.test_webhooks import head, push_of
 
+POLL_S = 1
 PROGRAM = shell("echo hello")
 LONG = shell("sleep 600", "[on]\nsupersede = true\n")
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    env = {"HERMES_TRUST": "all", "HERMES_CALLBACK_NETWORKS": "127.0.0.1/32", "HERMES_UPSTREAM_POLL": "1s"}
+    env = {"HERMES_TRUST": "all", "HERMES_CALLBACK_NETWORKS": "127.0.0.1/32"}
+    env["HERMES_UPSTREAM_POLL"] = f"{POLL_S}s"
     for one in open_house(tmp_path_factory.mktemp("house"), **env, HERMES_PUSH_SIZE="1M", HERMES_POLL="1s"):
         yield one
         at_rest(one)
@@ -49,6 +51,18 @@ def test_what_was_pushed_while_we_were_away_is_found(house: Service, forge: Forg
     polled = one.state["polled_at"]
     wait_for(lambda: one.state["polled_at"] > polled + 2)
     assert len(one.arrivals()) == count  # nothing is new, nothing comes
+
+
+def test_a_slow_forge_is_looked_at_by_one_look_at_a_time(house: Service, forge: Forge) -> None:
+    """Else an older look, which ends later, would take back what a newer one has found."""
+    one = follow(house, forge, "slow", PROGRAM)
+    run_of(one, one.tree.git("rev-parse", "HEAD"))
+    one.settled()
+    forge.slow_s, forge.most = 2.0 * POLL_S, 0
+    polled = one.state["polled_at"]
+    wait_for(lambda: one.state["polled_at"] > polled + 2 * forge.slow_s)
+    assert forge.most == 1
+    forge.slow_s = 0.0
 
 
 def test_a_tag_that_nobody_has_told_is_found_as_if_told(house: Service, forge: Forge) -> None:
@@ -90,16 +104,21 @@ def test_another_repository_there_begins_anew(house: Service, forge: Forge) -> N
     wait_for(lambda: aside in seen_there(one))
     there = [str(forge.folder / "octo" / f"{name}.git") for name in ("first", "second")]
     one.tree.git("clone", "-q", "--bare", "--single-branch", *there)
+    forge.slow_s, asked = 3.0, len(forge.asked)
+    wait_for(lambda: len(forge.asked) > asked)  # a look at the first one, which ends too late
     with house.client() as client:
         answer = client.put(
             f"/api/v1/repos/{one.here}/upstream",
             json={"kind": "github", "url": forge.url, "name": "octo/second", "by_hand": True},
         )
         assert answer.status_code == 200, answer.text
+    forge.slow_s = 0.0
     one.name = "octo/second"
     sha = one.commit("in the second")
     wait_for(lambda: head(one, "refs/heads/main") == sha)
     wait_for(lambda: sha in seen_there(one))
+    polled = one.state["polled_at"]
+    wait_for(lambda: one.state["polled_at"] > polled + 3 * POLL_S)
     one.settled()
     assert head(one, "refs/heads/aside") == aside
 
@@ -190,7 +209,7 @@ def test_a_server_that_is_away_is_tried_again(house: Service, forge: Forge) -> N
     one.deliver("push", push_of(one))
     arrival = wait_for(lambda: next((each for each in one.arrivals() if each["tries"]), None))
     assert arrival["state"] == "waiting" and "connect" in arrival["reason"]
-    assert arrival["reason"] in one.state["error"] or "polling" in one.state["error"]
+    wait_for(lambda: any(words in one.state["error"] for words in (arrival["reason"], "polling")))
     execute(house, "UPDATE upstream SET base_url = ? WHERE name = 'octo/later'", forge.url)
     wait_for(lambda: head(one, "refs/heads/main") == sha)
     wait_for(lambda: one.state["error"] == "")

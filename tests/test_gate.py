@@ -17,7 +17,7 @@ from hermes.executors.container import Ground
 from hermes.executors.docker import DockerExecutor
 from hermes.executors.engine import connect
 from tests.conftest import missing
-from tests.service import wait_for
+from tests.service import PATIENCE_S, wait_for
 from tests.test_executors import LABEL, Bench
 
 BURN = "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
@@ -26,7 +26,7 @@ HOSTILE = r"printf '#!/bin/bash\ntouch /hermes/output/gained; sleep 600' >/new; 
 
 @pytest.fixture
 def api(engine: None) -> Iterator[Any]:
-    with closing(connect(60)) as one:
+    with closing(connect(PATIENCE_S)) as one:
         yield one
 
 
@@ -84,7 +84,7 @@ def executor_like(bench: Bench, ground: Ground | None = None) -> DockerExecutor:
 async def test_the_time_and_the_processors_of_a_call_are_its_own_also_for_who_adopts_it(
     bench: Bench, api: Any
 ) -> None:
-    task = bench.task("echo up; until [ -e end ]; do sleep 0.05; done", checkpoint=bench.folder / "kept")
+    task = bench.task("echo up; until [ -e end ]; do sleep 1; done", checkpoint=bench.folder / "kept")
     await bench.executor.keep_warm([task])
     found = the_one(api, bench)
     api.exec_start(api.exec_create(found["Id"], ["sh", "-c", BURN])["Id"])

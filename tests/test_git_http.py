@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.oracle import Client, Pair, Side, pair, run
-from tests.service import TRUST
+from tests.service import PATIENCE_S, TRUST
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,8 @@ def test_what_git_is_told_first_is_what_its_own_server_says(servers: Pair) -> No
         headers = {"Authorization": side.env.get("GIT_CONFIG_VALUE_0", "").removeprefix("Authorization: ")}
         for program, version in (("receive-pack", "0"), ("upload-pack", "0"), ("upload-pack", "2")):
             asked = headers | {"Git-Protocol": f"version={version}"}
-            answer = httpx.get(f"{url}/info/refs?service=git-{program}", headers=asked, verify=TRUST)
+            address = f"{url}/info/refs?service=git-{program}"
+            answer = httpx.get(address, headers=asked, timeout=PATIENCE_S, verify=TRUST)
             kept = [answer.headers[name] for name in ("content-type", "cache-control")]
             answers.setdefault(side.name, []).append((answer.status_code, *kept, answer.content))
     assert answers["hermes"] == answers["git"]
@@ -250,7 +251,8 @@ def test_public_repository_is_cloned_without_a_question_and_pushed_to_with_one(
     ],
 )
 def test_dumb_protocol_is_refused(servers: Pair, alice: Client, path: str) -> None:
-    answer = httpx.get(f"{alice.url}/{path}", auth=("alice", token(servers)), verify=TRUST)
+    who = ("alice", token(servers))
+    answer = httpx.get(f"{alice.url}/{path}", auth=who, timeout=PATIENCE_S, verify=TRUST)
     assert 400 <= answer.status_code < 500
     if path.startswith("info/refs"):
         assert answer.text == "only git's smart protocol is spoken here\nuse a git of this century\n"

@@ -12,7 +12,7 @@ import pytest
 from dulwich.protocol import pkt_line
 
 from tests.oracle import Client, Pair, Side, ours, pair, refusals
-from tests.service import TRUST
+from tests.service import PATIENCE_S, TRUST
 
 ZEROS = "0" * 40
 
@@ -157,9 +157,8 @@ def send(
     name, _, value = client.side.env.get("GIT_CONFIG_VALUE_0", "X: y").partition(": ")
     head = pkt_line(f"{ZEROS} {sha} refs/heads/x\0 {can} agent=test".encode()) + b"0000"
     headers = {name: value, "Content-Type": "application/x-git-receive-pack-request"}
-    return httpx.post(
-        f"{client.url}/git-receive-pack", content=head + pack, headers=headers, timeout=60, verify=TRUST
-    )
+    url = f"{client.url}/git-receive-pack"
+    return httpx.post(url, content=head + pack, headers=headers, timeout=PATIENCE_S, verify=TRUST)
 
 
 @pytest.mark.parametrize("missing", ["tree", "file", "folder", "parent", "all"])

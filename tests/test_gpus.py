@@ -7,16 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner.modes import changes
+from tests.access_tools import ask as sql
 from tests.gpus import FakeDriver, gpu, instance
-from tests.programs import without_bubblewrap
-from tests.service import PATIENCE_S, Service, wait_for
+from tests.programs import arrivals, begin_push, without_bubblewrap
+from tests.service import PATIENCE_S, Pushed, Service, WorkTree, wait_for
 
 ASK = """
 import json
@@ -151,11 +152,11 @@ def gpu_service(driver: FakeDriver, tmp_path_factory: pytest.TempPathFactory) ->
     assert one.stop() == 0
 
 
-def holder(seconds: str = "0", gpu_table: str = "") -> dict[str, str | bytes]:
-    """A program that says which GPUs it sees, and stays for a while."""
+def holder(gpu_table: str = "") -> dict[str, str | bytes]:
+    """A program that says which GPUs it sees."""
     return {
         "Makefile": "prog:\n\tcp prog.sh prog && chmod +x prog\n",
-        "prog.sh": f"#!/bin/sh\necho sees $CUDA_VISIBLE_DEVICES\nsleep {seconds}\n",
+        "prog.sh": "#!/bin/sh\necho sees $CUDA_VISIBLE_DEVICES\n",
         "hermes.toml": f'handler = "./prog"\n[run]\ncpus = 1\n[gpu]\n{gpu_table or "count = 1"}\n',
     }
 
@@ -174,12 +175,37 @@ def test_two_gpus_can_be_held_at_once(gpu_service: Service) -> None:
     assert "sees GPU-fake-0,GPU-fake-1" in gpu_service.push(holder(gpu_table="count = 2")).lines
 
 
-def test_one_run_owns_its_gpu_and_the_next_waits_with_a_reason(gpu_service: Service) -> None:
-    first = gpu_service.push(holder("4", "count = 2"), "detach", repo="first")
-    wait_for(lambda: gpu_service.commit_page(first)["runs"][0]["state"] == "running")
-    second = gpu_service.push(holder())
-    assert "waiting: GPU 0 (NVIDIA-H200) and GPU 1 (NVIDIA-H200) held by alice/first" in second.output
-    assert "you are 1st" in second.output and "sees GPU-fake-0" in second.lines
+def holding(end: Path, gpu_table: str = "") -> dict[str, str | bytes]:
+    """A program that keeps its GPU until there is a file `end`."""
+    script = f"#!/bin/sh\nuntil test -e {end}; do sleep 0.1; done\n"
+    return holder(gpu_table=gpu_table) | {"prog.sh": script}
+
+
+def push_and_at(service: Service, tree: WorkTree, words: str, then: Callable[[], Any]) -> list[str]:
+    """A push that ends well; what is done when a line with these words comes; its lines."""
+    lines, done = [], False
+    with begin_push(service, tree, tree.folder.name) as client:
+        for _, line in arrivals(client):
+            lines.append(line)
+            if words in line and not done:
+                done = True
+                then()
+    assert done and client.returncode == 0, lines
+    return lines
+
+
+def is_running(service: Service, pushed: Pushed) -> bool:
+    return bool(service.commit_page(pushed)["runs"][0]["state"] == "running")
+
+
+def test_one_run_owns_its_gpu_and_the_next_waits_with_a_reason(gpu_service: Service, tmp_path: Path) -> None:
+    end = tmp_path / "end"
+    first = gpu_service.push(holding(end, "count = 2"), "detach", repo="first")
+    wait_for(lambda: is_running(gpu_service, first))
+    lines = push_and_at(gpu_service, gpu_service.worktree(holder()), "waiting: GPU", end.touch)
+    waits = next(line for line in lines if "waiting: GPU" in line)
+    assert "waiting: GPU 0 (NVIDIA-H200) and GPU 1 (NVIDIA-H200) held by alice/first" in waits
+    assert "you are 1st" in waits and "sees GPU-fake-0" in lines
     assert gpu_service.run_of(first)["state"] == "succeeded"
 
 
@@ -322,26 +348,20 @@ def test_nobody_releases_a_gpu_that_is_not_in_quarantine(gpu_service: Service) -
     assert "no GPU is in quarantine" in admin_gpu(gpu_service, "list")
 
 
-def test_runs_that_agree_share_a_gpu_and_who_wants_it_alone_waits(gpu_service: Service) -> None:
+def test_runs_that_agree_share_a_gpu_and_who_wants_it_alone_waits(
+    gpu_service: Service, tmp_path: Path
+) -> None:
     table = 'count = 1\nmodel = "H200"\nshare = true\nmemory = "100G"'
-    small = table.replace("100G", "30G")
-    pushes = [
-        gpu_service.push(holder("6", each), "detach", repo=f"sharer{number}")
-        for number, each in enumerate((table, small, table))
-    ]
-    runs = wait_for(
-        lambda: all(
-            run["state"] == "running" for run in (gpu_service.commit_page(each)["runs"][0] for each in pushes)
-        )
-    )
-    assert runs
+    small, end = table.replace("100G", "30G"), tmp_path / "end"
+    for number, each in enumerate((table, small, table)):
+        pushed = gpu_service.push(holding(end, each), "detach", repo=f"sharer{number}")
+        wait_for(lambda pushed=pushed: is_running(gpu_service, pushed))  # type: ignore[misc]
     first, second = gpus_of(gpu_service)
     assert [each["gpu_memory_bytes"] >> 30 for each in first["shared_by"]] == [100, 30]
     assert [each["repo"] for each in second["shared_by"]] == ["alice/sharer2"]
     with gpu_service.client() as client:
         assert "shared</span> by 100 GiB" in client.get("/gpus").text
-    alone = gpu_service.push(holder())
-    assert "waiting: GPU" in alone.output and alone.code == 0
+    push_and_at(gpu_service, gpu_service.worktree(holder()), "waiting: GPU", end.touch)
     assert "started on 100 GiB of GPU 0 (NVIDIA-H200)" in "".join(
         gpu_service.push(holder(gpu_table=table)).output
     )
@@ -350,37 +370,48 @@ def test_runs_that_agree_share_a_gpu_and_who_wants_it_alone_waits(gpu_service: S
 def test_pages_and_api_show_how_each_gpu_is_used(gpu_service: Service, driver: FakeDriver) -> None:
     driver.world(gpu(0, used_mib=2048, percent=87), gpu(1))
     try:
-        wait_for(lambda: (gpus_of(gpu_service)[0]["use"] or {}).get("percent") == 87)
         use = {"percent": 87.0, "memory_bytes": 2 << 30, "power_w": 120.0, "celsius": 35, "mhz": 1980}
-        assert gpus_of(gpu_service)[0]["use"] == use
+        wait_for(lambda: gpus_of(gpu_service)[0]["use"] == use)
+        words = "87 % · 2.0 GiB in use · 35 °C · 120 W · 1980 MHz"
         with gpu_service.client() as client:
-            assert "87 % · 2.0 GiB in use · 35 °C · 120 W · 1980 MHz" in client.get("/gpus").text
+            wait_for(lambda: words in client.get("/gpus").text)  # a driver that is slow is left out at times
     finally:
         driver.world(gpu(0), gpu(1))
 
 
-def test_a_share_without_a_size_learns_it_from_earlier_runs(gpu_service: Service, driver: FakeDriver) -> None:
+def test_a_share_without_a_size_learns_it_from_earlier_runs(
+    gpu_service: Service, driver: FakeDriver, tmp_path: Path
+) -> None:
     script = (
         "#!/bin/sh\n"
         f'sed "s/ - 0$/ $$:3000 0/" {driver.folder}/world >{driver.folder}/mine\n'
         f"cp {driver.folder}/world {driver.folder}/before && mv {driver.folder}/mine {driver.folder}/world\n"
-        f"sleep 2.5; mv {driver.folder}/before {driver.folder}/world; sleep 0.3\n"
+        f"echo computing; until test -e {tmp_path}/end; do sleep 0.1; done\n"
+        f"mv {driver.folder}/before {driver.folder}/world; sleep 0.3\n"
     )
     table = "count = 1\nshare = true"
-    tree = gpu_service.worktree(holder(gpu_table=table) | {"prog.sh": script})
-    first = gpu_service.push(tree, repo="learner")
-    assert "gpu.share without gpu.memory: it has a GPU alone until it is known what it uses" in first.output
-    assert "started on GPU 0" in first.output, first.output
-    (run,) = gpu_service.commit_page(first)["runs"]
+    tree = gpu_service.worktree(holder(gpu_table=table) | {"prog.sh": script}, "learner")
+
+    def end() -> None:
+        since = time.time()
+        wait_for(lambda: samples_since(gpu_service, since) > 1)
+        (tmp_path / "end").touch()
+
+    output = "\n".join(push_and_at(gpu_service, tree, "computing", end))
+    assert "gpu.share without gpu.memory: it has a GPU alone until it is known what it uses" in output
+    assert "started on GPU 0" in output, output
+    page = f"/repos/alice/{tree.folder.name}/commits/{tree.git('rev-parse', 'HEAD')}"
+    (run,) = gpu_service.api(page)["runs"]
     assert run["ranks"][0]["summary"]["gpu_peak_memory_bytes"] == 3000 << 20
     tree.write(holder(gpu_table=table))
     tree.commit("again")
-    assert "started on 3.4 GiB of GPU 0" in gpu_service.push(tree, repo="learner").output
+    assert "started on 3.4 GiB of GPU 0" in gpu_service.push(tree, repo=tree.folder.name).output
 
 
-def holding(end: Path) -> dict[str, str | bytes]:
-    """A program that keeps its GPU until there is a file `end`."""
-    return holder() | {"prog.sh": f"#!/bin/sh\nuntil test -e {end}; do sleep 0.1; done\n"}
+def samples_since(service: Service, since: float) -> int:
+    """How often it was looked at what ranks use."""
+    ((count,),) = sql(service, "SELECT count(*) FROM gpu_sample WHERE at > ?", since)
+    return int(count)
 
 
 def test_the_command_shows_who_holds_each_gpu_and_for_how_long(
@@ -420,7 +451,7 @@ def test_the_command_says_to_programs_what_the_api_says_and_more(
     for each in (first, second):
         del each["now"]
     for each in (first, second, *api["runners"][0]["gpus"]):  # a few seconds old, and not always as many
-        assert each.pop("use")["celsius"] == 35
+        assert (each.pop("use") or {"celsius": 35})["celsius"] == 35
     said["runners"][0].pop("seen_at"), api["runners"][0].pop("seen_at")
     assert said == api and first["held_by"]["repo"].startswith("alice/")
     (tmp_path / "end").touch()
@@ -444,7 +475,10 @@ def test_the_command_looks_again_each_second_until_ctrl_c(gpu_service: Service, 
         assert top.stdout is not None and top.stderr is not None
         first = json.loads(top.stdout.readline())
         driver.world(gpu(0, percent=50), gpu(1), "lost")
-        later = [json.loads(top.stdout.readline()) for _ in range(2)][-1]
+        looks = [first]
+        while looks[-1]["driver"]["gpus"][0]["percent"] == 0.0 or len(looks) < 3:
+            looks.append(json.loads(top.stdout.readline()))
+        later = looks[-1]
         assert time.monotonic() - began > 1.5, "it looks once a second"
         top.send_signal(signal.SIGINT)
         assert top.wait(PATIENCE_S) == 0 and top.stderr.read() == ""

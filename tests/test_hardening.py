@@ -17,7 +17,7 @@ from hermes.executors.engine import connect
 from hermes.executors.seccomp import PROFILE
 from hermes.settings import Settings
 from tests.conftest import missing
-from tests.service import Pushed, Service, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, wait_for
 from tests.test_executors import Bench
 
 PROBE = r"""
@@ -57,10 +57,10 @@ async def container(engine: None, tmp_path: Path) -> Any:
     executor = DockerExecutor(tmp_path / "boxes", f"test-{tmp_path.name}")
     await executor.check()
     bench = Bench(executor, tmp_path)
-    box = await bench.start(PROBE + "\nsleep 5")
+    box = await bench.start(PROBE + "\necho all of it; sleep 600")
     follow = asyncio.create_task(bench.follow(box))
-    state = await asyncio.to_thread(connect(30).inspect_container, box.task.name)
-    await asyncio.sleep(0.5)
+    state = await asyncio.to_thread(connect(PATIENCE_S).inspect_container, box.task.name)
+    await bench.hears(b"all of it\n")
     await executor.stop(box, 0)
     await follow
     await executor.remove(box.task.name)
@@ -144,7 +144,7 @@ def test_the_disk_of_a_run_is_bounded_exactly(engine: None, tmp_path: Path) -> N
 
 def test_the_engine_holds_nothing_of_ours_after_a_push(service: Service, push: Callable[..., Pushed]) -> None:
     assert push("pi-montecarlo").code == 0
-    with closing(connect(30)) as client:
+    with closing(connect(PATIENCE_S)) as client:
 
         def ours() -> list[str]:
             there = client.containers(all=True, filters={"label": "hermes.instance"})

@@ -22,7 +22,7 @@ from tests.hostile.wire import CHUNKED, CHUNKS, raw
 from tests.hostile.writer import BLOB, FLUSH, MAIN, ZEROS, command, object_id, request
 from tests.programs import git
 from tests.programs import refs as refs_of
-from tests.service import Service, wait_for
+from tests.service import PATIENCE_S, Service, wait_for
 
 LIMITS = {
     "HERMES_PUSH_SIZE": "64M",
@@ -198,7 +198,7 @@ def test_name_that_no_repository_may_have_makes_nothing(target: Target, name: st
     own = {"Authorization": authorization("alice", target.service.token)}
     with nothing_stored(target.service, target.neighbour.folder):
         for base, ask in product((f"/alice/{name}.git", f"/{name}/x.git"), ASKS):
-            connection = http.client.HTTPConnection("127.0.0.1", target.service.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", target.service.port, timeout=PATIENCE_S)
             with closing(connection):
                 kind = {"Content-Type": f"application/x-{ask[1:]}-request"}
                 connection.request("GET" if "?" in ask else "POST", base + ask, FLUSH, own | kind)

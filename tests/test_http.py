@@ -220,5 +220,5 @@ def test_stop_waits_neither_for_a_stalled_reader_nor_for_half_a_request(tmp_path
         time.sleep(1)  # until the reader's stream is full
         assert git_children(service)
         assert service.stop() == 0 and not service.was_killed
-    assert not git_children(service)
+    wait_for(lambda: not git_children(service))
     assert "Cancel" not in service.log and "Traceback" not in service.log

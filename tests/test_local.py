@@ -8,6 +8,7 @@ import pytest
 from tests.files import paths_below
 from tests.programs import arrivals, begin_push, command_lines, shell
 from tests.service import Service, wait_for
+from tests.test_executors import NAP
 from tests.test_samples import try_sample
 
 SAMPLES = ["pi-montecarlo", "failing-compile", "crash", "time-out", "out-of-memory", "ancestor-config"]
@@ -38,7 +39,7 @@ def test_push_without_a_doorbell_is_found_by_looking(local_service: Service) -> 
 
 
 def test_running_run_can_be_cancelled_without_a_doorbell(local_service: Service) -> None:
-    tree = local_service.worktree(shell("echo begun; sleep 4321"))
+    tree = local_service.worktree(shell(f"echo begun; {NAP}"))
     with begin_push(local_service, tree, "cancel") as client:
         lines = []
         for _, line in arrivals(client):
@@ -48,7 +49,7 @@ def test_running_run_can_be_cancelled_without_a_doorbell(local_service: Service)
                 with local_service.client() as http:
                     assert http.post(f"/api/v1/runs/{number}/cancel").is_success
     assert any("cancelled by alice" in line for line in lines), lines
-    wait_for(lambda: "sleep 4321" not in " ".join(command_lines().values()))
+    wait_for(lambda: NAP not in " ".join(command_lines().values()))
 
 
 def test_program_does_not_see_the_services_own_environment(local_service: Service) -> None:
@@ -71,4 +72,4 @@ def test_ranks_and_artifacts_work_too(local_service: Service) -> None:
 def test_nothing_is_left_in_the_data_directory_of_runs_that_are_over(local_service: Service) -> None:
     boxes = Path(local_service.data / "spool" / "boxes")
     wait_for(lambda: list(boxes.iterdir()) == [])
-    assert [path for path in paths_below(local_service.data / "spool") if path.is_file()] == []
+    wait_for(lambda: not [path for path in paths_below(local_service.data / "spool") if path.is_file()])

@@ -22,8 +22,8 @@ from hermes.states import Event
 from hermes.supervisor import Stop
 from runner.verdict import judge
 from tests.programs import command_lines
-from tests.service import wait_for
-from tests.test_executors import LABEL, LOCAL, MIB, Bench, local
+from tests.service import PATIENCE_S, wait_for
+from tests.test_executors import LABEL, LOCAL, MIB, NAP, Bench, local
 
 FENCED = LOCAL[:2]
 PROBE = r"""
@@ -44,9 +44,9 @@ async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 def traces() -> list[str]:
     """What boxes may leave behind: mounts, control groups, processes."""
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if LABEL in line]
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if f"{LABEL}-" in line]
     groups = [folder for folder, *_ in os.walk("/sys/fs/cgroup") if f"/{LABEL}-" in folder]
-    marked = [line for line in command_lines().values() if LABEL in line]
+    marked = [line for line in command_lines().values() if f"{LABEL}-" in line]
     return mounts + groups + marked
 
 
@@ -91,11 +91,13 @@ async def test_the_variables_of_a_program_do_not_act_on_what_starts_it(bench: Be
 
 @pytest.mark.parametrize("bench", FENCED, indirect=True)
 async def test_there_is_a_network_only_for_who_asks(bench: Bench) -> None:
-    await bench.run("tail -n +3 /proc/net/dev | wc -l", network=True)
-    here = len(Path("/proc/net/dev").read_text().splitlines()) - 2
-    assert int(bench.output) == here
-    await bench.run("tail -n +3 /proc/net/dev | cut -d: -f1")
-    assert bench.output.split() == [b"lo"]
+    which = "readlink /proc/self/ns/net; tail -n +3 /proc/net/dev | cut -d: -f1"
+    here = os.readlink("/proc/self/ns/net").encode()  # what is in it comes and goes with others' containers
+    await bench.run(which, network=True)
+    assert bench.output.split()[0] == here
+    await bench.run(which)
+    own, *devices = bench.output.split()
+    assert own != here and devices == [b"lo"]
 
 
 @pytest.mark.parametrize("bench", LOCAL, indirect=True)
@@ -122,14 +124,15 @@ async def test_a_full_disk_is_the_programs_own_error(bench: Bench) -> None:
 
 @pytest.mark.parametrize("bench", ["local without root", "local with nothing"], indirect=True)
 async def test_who_writes_more_than_a_disk_that_is_only_watched_is_ended(bench: Bench) -> None:
-    fill = "mkdir d; for i in 1 2 3; do head -c 20000000 /dev/zero >d/$i; done; sleep 60"
-    ended = await asyncio.wait_for(bench.run(fill, disk=40 * MIB), 20)
+    fill = "mkdir d; for i in 1 2 3; do head -c 20000000 /dev/zero >d/$i; done; sleep 600"
+    ended = await asyncio.wait_for(bench.run(fill, disk=40 * MIB), PATIENCE_S)
     assert ended.overrun == "wrote more than its disk holds (40 MiB)" and ended.signal_name == "SIGKILL"
 
 
 @pytest.mark.parametrize("bench", ["local without root", "local with nothing"], indirect=True)
 async def test_who_starts_more_processes_than_are_only_watched_is_ended(bench: Bench) -> None:
-    ended = await asyncio.wait_for(bench.run("for i in $(seq 60); do sleep 60 & done; sleep 60", pids=20), 20)
+    many = "for i in $(seq 60); do sleep 600 & done; sleep 600"
+    ended = await asyncio.wait_for(bench.run(many, pids=20), PATIENCE_S)
     assert ended.overrun == "started more than 20 processes" and not ended.out_of_memory
 
 
@@ -152,11 +155,11 @@ async def test_what_another_way_of_keeping_left_is_made_anew(bench: Bench) -> No
 
 @pytest.mark.parametrize("bench", LOCAL, indirect=True)
 async def test_nothing_is_left_of_a_box(bench: Bench) -> None:
-    box = await bench.start("(setsid sleep 4567 &); sleep 60")
+    box = await bench.start(f"(setsid {NAP} &); sleep 600")
     await asyncio.sleep(0.2)
     await bench.executor.remove(box.task.name)
     assert traces() == [] and not list((bench.folder / "boxes").glob("*"))
-    assert [line for line in command_lines().values() if "sleep 4567" in line] == []
+    assert [line for line in command_lines().values() if NAP in line] == []
 
 
 KILLED = """
@@ -166,9 +169,10 @@ from tests.test_executors import Bench, local
 async def main():
     bench = Bench(local(sys.argv[1], Path(sys.argv[2]) / "boxes"), Path(sys.argv[2]))
     bench.label = sys.argv[3]
-    box = await bench.start("(setsid sleep 8765 &); sleep 8765", checkpoint=Path(sys.argv[2]) / "kept")
+    nap = sys.argv[4]
+    box = await bench.start(f"(setsid {nap} &); {nap}", checkpoint=Path(sys.argv[2]) / "kept")
     print("up", flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 asyncio.run(main())
 """
 
@@ -179,7 +183,7 @@ async def test_what_a_killed_process_of_ours_leaves_is_swept_by_the_next(
 ) -> None:
     how = request.node.callspec.params["bench"]
     ours = subprocess.Popen(
-        [sys.executable, "-c", KILLED, how, str(bench.folder), LABEL], stdout=subprocess.PIPE
+        [sys.executable, "-c", KILLED, how, str(bench.folder), LABEL, NAP], stdout=subprocess.PIPE
     )
     assert ours.stdout is not None
     with ours.stdout:
@@ -188,11 +192,11 @@ async def test_what_a_killed_process_of_ours_leaves_is_swept_by_the_next(
     ours.send_signal(signal.SIGKILL)
     ours.wait()
     if how in FENCED:  # with nobody's help
-        wait_for(lambda: not [line for line in command_lines().values() if "sleep 8765" in line])
+        wait_for(lambda: not [line for line in command_lines().values() if NAP in line])
     (name,) = await bench.executor.boxes()
     await bench.executor.remove(name)
     assert traces() == [] and await bench.executor.boxes() == []
-    assert [line for line in command_lines().values() if "sleep 8765" in line] == []
+    assert [line for line in command_lines().values() if NAP in line] == []
 
 
 async def test_a_box_outlives_the_thread_that_asked_for_it(

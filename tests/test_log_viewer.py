@@ -81,9 +81,9 @@ def test_a_click_on_a_number_makes_a_link_and_shift_a_range(
 ) -> None:
     open_log(browser_page, large, "#L5000")
     row(browser_page, 5002).locator(".n").click()
-    assert browser_page.url.endswith("#L5002")
+    expect(browser_page).to_have_url(re.compile("#L5002$"))
     row(browser_page, 5004).locator(".n").click(modifiers=["Shift"])
-    assert browser_page.url.endswith("#L5002-L5004")
+    expect(browser_page).to_have_url(re.compile("#L5002-L5004$"))
     expect(browser_page.locator("[data-picked-words]")).to_have_text("L5002-L5004")
     expect(browser_page.locator(".l.picked")).to_have_count(3)
 
@@ -137,12 +137,15 @@ def test_what_is_live_is_folded_coloured_marked_and_goes_on_after_a_lost_connect
     assert browser_page.get_by_text("orange").evaluate("part => part.style.color") == "rgb(255, 135, 0)"
     expect(browser_page.locator(".l.err")).to_contain_text("to stderr")
     expected = [line for line in service.read_log("runs", run["id"]).decode().splitlines() if "more" in line]
-    shown = [line for line in log.inner_text().splitlines() if line.startswith("more")]
-    assert shown == expected, "each line once, in order"
+
+    def shown() -> list[str]:
+        return [line for line in log.inner_text().splitlines() if line.startswith("more")]
+
+    wait_for(lambda: shown() == expected)  # each line once, in order
 
 
 def test_two_people_see_that_they_are_two(service: Service, browser_page: Page, browser: Browser) -> None:
-    pushed = service.push(shell("echo begun; sleep 30"), "detach")
+    pushed = service.push(shell("echo begun; sleep 600"), "detach")
     run = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
     log = open_log(browser_page, run)
     expect(log).to_contain_text("begun")
@@ -152,6 +155,7 @@ def test_two_people_see_that_they_are_two(service: Service, browser_page: Page, 
     expect(browser_page.locator("[data-note]")).to_contain_text("silent for")
     other.close()
     browser_page.get_by_role("button", name="Cancel").click()
+    expect(browser_page.locator(".verdict .status")).to_have_text("cancelled")
 
 
 def test_wrap_times_and_help(large: dict[str, Any], browser_page: Page) -> None:

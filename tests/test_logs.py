@@ -12,6 +12,7 @@ from inotify_simple import INotify
 from hermes.followed import LogWatch
 from hermes.logs import END, LogWriter, end_offset, index_path, read
 from hermes.queue import Bell
+from tests.service import PATIENCE_S
 
 
 async def whole(path: Path, offset: int = 0) -> bytes:
@@ -43,7 +44,7 @@ async def test_a_reader_that_was_there_first_sees_all_and_ends_with_the_log(tmp_
         await asyncio.sleep(0.001)
     assert not reader.done() and end_offset(path) is None
     writer.close()
-    assert (await asyncio.wait_for(reader, 5)).count(b"\n") == 100
+    assert (await asyncio.wait_for(reader, PATIENCE_S)).count(b"\n") == 100
 
 
 async def test_who_is_at_the_same_place_gets_the_same_piece_and_who_is_behind_comes_there(
@@ -56,7 +57,7 @@ async def test_who_is_at_the_same_place_gets_the_same_piece_and_who_is_behind_co
         pieces = [log.piece(0)]
         for words in (b"second ", b"third "):
             writer.write(words)
-            assert await bell.wait(5)
+            assert await bell.wait(PATIENCE_S)
             pieces.append(log.piece(log.size_bytes - len(words)))
         assert [piece and piece.data for piece in pieces] == [b"first ", b"second ", b"third "]
         behind = log.piece(2)
@@ -64,7 +65,7 @@ async def test_who_is_at_the_same_place_gets_the_same_piece_and_who_is_behind_co
         assert log.piece(6) is pieces[1] and log.piece(13) is pieces[2]
         assert log.piece(log.size_bytes) is None and not log.has_ended
         writer.close()
-        assert await bell.wait(5) and log.has_ended
+        assert await bell.wait(PATIENCE_S) and log.has_ended
 
 
 async def test_where_the_kernel_tells_nothing_a_reader_looks_by_itself(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ async def test_where_the_kernel_tells_nothing_a_reader_looks_by_itself(tmp_path:
             writer.write(f"line {number}\n".encode())
             await asyncio.sleep(0.001)
         writer.close()
-        assert (await asyncio.wait_for(reader, 5)).count(b"\n") == 20
+        assert (await asyncio.wait_for(reader, PATIENCE_S)).count(b"\n") == 20
 
 
 async def test_a_flood_keeps_its_head_and_its_tail_and_says_what_is_missing(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,11 +160,16 @@ def test_who_is_slow_holds_up_nobody_else_and_gets_one_at_a_time(house: Service,
     slow.add("webhook", listener.url("/slow"), events="all")
     slow.add("webhook", listener.url("/swift"), events="all")
     runs = [slow.push(program) for program in (GOOD, BAD)]  # neither waits for who is told
-    wait_for(lambda: len(listener.at("/swift")) == 2)
-    assert len(listener.at("/slow")) == 1
+    wait_for(lambda: len(listener.at("/swift")) == 2 and listener.at("/slow"))
+    assert _told_of(listener, "/slow") == [runs[0]["id"]]
     listener.released.set()
-    wait_for(lambda: len(listener.at("/slow")) == 2)
-    assert [json.loads(each.body)["id"] for each in listener.at("/slow")] == [run["id"] for run in runs]
+    wait_for(lambda: len(_told_of(listener, "/slow")) == 2)
+    assert _told_of(listener, "/slow") == [run["id"] for run in runs]
+
+
+def _told_of(listener: Listener, path: str) -> list[int]:
+    """Of which runs, in this order; who is held for long is told once more."""
+    return list(dict.fromkeys(json.loads(each.body)["id"] for each in listener.at(path)))
 
 
 def test_who_is_gone_is_paused_until_somebody_resumes_it(repo: Repo, listener: Listener) -> None:
@@ -382,9 +389,10 @@ def test_by_the_command_line(house: Service, repo: Repo, listener: Listener, tmp
 
 def test_the_log_is_bounded_and_no_address_lies_open(house: Service, repo: Repo, listener: Listener) -> None:
     number = repo.add("webhook", listener.url("/path-that-is-secret"))["id"]
-    with house.client() as client:
-        tests = [client.post(f"{repo.base}/{number}/test").status_code for _ in range(31)]
-    assert tests[0] == 200 and tests[-1] == 429
+    with house.client() as client, ThreadPoolExecutor(31) as at_once:  # all of them within a minute
+        ask = partial(client.post, f"{repo.base}/{number}/test")
+        tests = [each.result().status_code for each in [at_once.submit(ask) for _ in range(31)]]
+    assert set(tests) == {200, 429}
     row = "(notification_id, event, error, duration_s, at) VALUES (?, 'test', '', 0, 0)"
     for _ in range(60):
         execute(house, f"INSERT INTO notice_attempt {row}", number)

@@ -17,7 +17,7 @@ from hermes.executors.engine import engine_url
 from hermes.executors.installed import Installed
 from hermes.images import load_images
 from hermes.packages import check_package, check_packages, parse_allowed
-from tests.service import Pushed, Service, living, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 
 MARK = f"hermes.test={os.getpid()}"  # others may test on the same machine
 BASE = f"hermes-test/packages-{os.getpid()}:1"
@@ -62,7 +62,11 @@ MAKEFILE = "app: main.cpp\n\tg++ main.cpp -o app\nrun:\n\t@./app; good-day\n"
 def docker(*words: str) -> str:
     """What the engine's own command line prints."""
     done = subprocess.run(
-        ["docker", "-H", engine_url(), *words], capture_output=True, text=True, check=False, timeout=60
+        ["docker", "-H", engine_url(), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -84,8 +88,8 @@ def base(engine: None) -> Iterator[None]:
     finally:
         docker("rm", "-f", container)
     yield
-    left = docker("ps", "-aq", "--filter", f"label={MARK}")
-    assert left == "", "also what was being made when the service ended is gone"
+    # also what was being made when the service ended: nobody takes it away later
+    wait_for(lambda: docker("ps", "-aq", "--filter", f"label={MARK}") == "")
     docker("rmi", "-f", *layers(), BASE)
 
 

@@ -17,7 +17,7 @@ import pytest
 from hermes.settings import Settings, variable
 from tests.programs import arrivals, begin_push, end_of, git, refs, shell, without_bubblewrap
 from tests.proxies import DOCUMENTED, IDLE_S, Caddy, Fronted, Nginx
-from tests.service import living, wait_for
+from tests.service import PATIENCE_S, living, wait_for
 from tests.strace import straced
 from tests.test_sse import events_of
 
@@ -28,7 +28,7 @@ STRICT = {"HERMES_LOGIN_FAILURES": "3"}
 def patient(seen: Path) -> dict[str, str | bytes]:
     """A program that goes on only when its first line was seen: it comes live, or the run times out."""
     wait = f"until [ -e {seen} ]; do sleep 0.1; done"
-    return shell(f"echo first; {wait}; echo last", '[run]\ntimeout = "20s"')
+    return shell(f"echo first; {wait}; echo last", '[run]\ntimeout = "2m"')
 
 
 @pytest.fixture(scope="module", params=[Nginx, Caddy], ids=["nginx", "caddy"])
@@ -136,7 +136,7 @@ def test_a_browser_signs_in_and_stays_on_https(front: Fronted) -> None:
         assert here.status_code == 303, here.text
         assert "secure" in here.headers["set-cookie"].lower()
         assert client.get("/").status_code == 200
-    plain = httpx.get(f"http://localhost:{front.plain_port}/alice", follow_redirects=False, trust_env=False)
+    plain = httpx.get(f"http://localhost:{front.plain_port}/alice", timeout=PATIENCE_S, trust_env=False)
     assert plain.status_code in (301, 308) and plain.headers["location"].startswith("https://localhost")
 
 
@@ -156,7 +156,7 @@ def test_addresses_are_those_of_people_and_only_the_proxy_is_believed(front: Fro
         assert knocks(one, 1, **{"X-Forwarded-For": "10.1.1.1"}) == [429], "an address that was claimed"
     way = httpx.HTTPTransport(local_address="127.0.0.4")
     claims = [{"X-Forwarded-For": f"10.2.2.{n}", "X-Forwarded-Proto": "https"} for n in range(4)]
-    with httpx.Client(base_url=front.url, transport=way) as past:
+    with httpx.Client(base_url=front.url, timeout=PATIENCE_S, transport=way) as past:
         assert [knocks(past, 1, **claim)[0] for claim in claims] == [401, 401, 429, 429]
         assert past.get("/gpus/", headers=claims[0]).headers["location"].startswith("http://")
 

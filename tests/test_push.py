@@ -79,11 +79,13 @@ def test_failing_compile_shows_the_compilers_words_and_no_run(service: Service) 
 
 
 def test_ctrl_c_detaches_and_the_run_goes_on(service: Service) -> None:
-    tree = service.worktree(PATIENT)
+    script, files = told("echo begun", "echo finished")
+    tree = service.worktree(files)
     with begin_push(service, tree, "detached") as client:
         next(line for _, line in arrivals(client) if line == "begun")
         os.killpg(client.pid, signal.SIGINT)
     assert client.returncode != 0
+    go_on(script)
     pushed = Pushed(0, "", tree.git("rev-parse", "HEAD"), "alice", "detached", tree)
     run = service.run_of(pushed)
     assert run["state"] == "succeeded"

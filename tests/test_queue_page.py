@@ -44,7 +44,7 @@ async def crowd(world: World) -> tuple[User, User]:  # noqa: F811
         await queue_run(session, build, PLAN, Sender(world.user.id, "api"))
         gpu = {"uuid": "GPU-1", "index": 0, "model": "H200", "memory_bytes": 1 << 40, "capability": "9.0"}
         session.add(
-            Runner(name="vm", executor="local", cpus=1, memory_bytes=1, gpus=[gpu], seen_at=time.time())
+            Runner(name="vm", executor="local", cpus=1, memory_bytes=1, gpus=[gpu], seen_at=time.time() + 600)
         )
     return world.user, bob
 
@@ -123,7 +123,7 @@ async def test_the_dashboard_and_the_figures_read_both_databases(world: World) -
 
 def test_a_person_sees_why_they_wait_and_strangers_nothing(service: Service, bob: str) -> None:
     limits = '[run]\ncpus = 8\nmemory = "64M"\n[gpu]\ncount = 0\n'
-    first = service.push(shell("sleep 120\n", limits), "detach", repo="queue-first")
+    first = service.push(shell("sleep 600\n", limits), "detach", repo="queue-first")
     wait_for(lambda: service.commit_page(first)["runs"][0]["state"] == "running")
     second = service.push(shell("true\n", limits), "detach", repo="queue-second")
     run = wait_for(lambda: service.commit_page(second)["runs"])[0]

@@ -12,6 +12,8 @@ from random import Random
 
 import pytest
 
+from hermes.hold import keep_all
+from hermes.paths import Paths
 from tests.leftovers import the_process
 from tests.oracle import Side, ours, run
 from tests.programs import command_lines
@@ -169,7 +171,7 @@ def test_pushes_and_clones_during_maintenance_lose_nothing(
     at_once(crowd, tree, "swing", [f"HEAD:{MAIN}"])
     side, made = ours(crowd), children(tree, 30, size=20_000)
     forced, more = children(tree, 10, size=20_000), list[str]()
-    with Upkeep(side.bare("swing")) as upkeep:
+    with keep_all(Paths(crowd.data), lambda: None), Upkeep(side.bare("swing")) as upkeep:  # not two at a time
         for at in range(0, 30, 10):
             wave = [f"{sha}:refs/heads/topic/{at + n}" for n, sha in enumerate(made[at : at + 10])]
             at_once(crowd, tree, "swing", wave)
@@ -202,7 +204,7 @@ def test_push_does_not_wait_for_maintenance(crowd: Service, tree: WorkTree) -> N
     for n, sha in enumerate(children(tree, 5, size=200_000)):
         at_once(crowd, tree, "busy", [f"{sha}:refs/heads/b{n}"])
     bare = ours(crowd).bare("busy")
-    with Upkeep(bare) as upkeep:
+    with keep_all(Paths(crowd.data), lambda: None), Upkeep(bare) as upkeep:
         held = wait_for(lambda: hold_repack(bare))
         try:
             for sha in children(tree, 5, size=1000):
@@ -279,42 +281,51 @@ def test_clients_that_are_killed_leave_rows_and_refs_that_agree(crowd: Service, 
     is_clean(side, "killed")
 
 
-def push_on(service: Service, tree: WorkTree, ref: str, stop: threading.Event) -> list[Racer]:
+def push_on(service: Service, tree: WorkTree, ref: str, stop: threading.Event, racers: list[Racer]) -> None:
     """One commit after the other, each on the newest that was acknowledged, whatever else is there."""
-    parent, racers = "HEAD", list[Racer]()
+    parent = "HEAD"
     while not stop.is_set():
-        racers.append(begin(service, tree, "mortal", f"+{children(tree, 1, parent)[0]}:{ref}").end())
-        if racers[-1].won:
-            parent = racers[-1].sha
+        racer = begin(service, tree, "mortal", f"+{children(tree, 1, parent)[0]}:{ref}").end()
+        racers.append(racer)
+        if racer.won:
+            parent = racer.sha
         else:
             stop.wait(0.5)
-    return racers
 
 
 def kill_amid_pushes(mortal: Service, tree: WorkTree, chance: Random) -> list[Racer]:
-    """Five times; all pushes, those that failed as well."""
-    stop = threading.Event()
+    """Five times, each after somebody was told yes; all pushes, those that failed as well."""
+    stop, racers = threading.Event(), list[Racer]()
     with ThreadPoolExecutor() as threads:
-        people = [threads.submit(push_on, mortal, tree, f"refs/heads/b{n}", stop) for n in range(2)]
+        refs = [f"refs/heads/b{n}" for n in range(2)]
+        people = [threads.submit(push_on, mortal, tree, ref, stop, racers) for ref in refs]
         try:
             for _ in range(5):
+                before = won(racers)
+                wait_for(lambda before=before: won(racers) > before)  # type: ignore[misc]
                 time.sleep(chance.random())
                 os.kill(the_process(mortal, "-m hermes.serve"), signal.SIGKILL)
                 wait_for(mortal.answers)
             time.sleep(chance.random())
         finally:
             stop.set()
-        return [racer for each in people for racer in each.result()]
+        for each in people:
+            each.result()
+    return racers
+
+
+def won(racers: list[Racer]) -> int:
+    return sum(racer.won for racer in racers)
 
 
 def kill_and_compare(data: Path, tree: WorkTree, chance: Random) -> None:
     with crowded(data, HERMES_MAINTENANCE="1s") as mortal:
         racers = kill_amid_pushes(mortal, tree, chance)
-        rows, won = settled(mortal, "mortal"), [(racer.ref, racer.sha) for racer in racers if racer.won]
+        rows, kept = settled(mortal, "mortal"), [(racer.ref, racer.sha) for racer in racers if racer.won]
         side = ours(mortal)
-        assert len(won) >= 5
-        assert [each for each in won if each not in rows] == []
-        assert [each for each in won if not reaches(side, "mortal", *each)] == []
+        assert len(kept) >= 5
+        assert [each for each in kept if each not in rows] == []
+        assert [each for each in kept if not reaches(side, "mortal", *each)] == []
         assert set(side.refs("mortal").items()) <= rows
         is_clean(side, "mortal")
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.access_tools import browsing, execute, open_house
 from tests.arrivals import Origin
-from tests.programs import shell
+from tests.programs import go_on, shell, told
 from tests.service import Service, wait_for
 from tests.stand_in_forge import Forge, There, forging, retry_after, used_up
 from tests.test_faultpoints import strike
@@ -110,7 +110,11 @@ def in_order(there: There, sha: str, end: str = "success") -> None:
 def test_a_commit_that_came_is_told_of_as_it_goes(
     house: Service, origins: dict[str, Origin], pi: There, forge: Forge
 ) -> None:
-    sha = origins["pi"].commit({"main.sh": WORKS + "; sleep 1 # as it goes"})
+    script, files = told("echo begun", WORKS)
+    sha = origins["pi"].commit({"main.sh": f"exec sh {script}", script: files[script]})
+    run = wait_for(lambda: house.api(f"/repos/alice/pi/commits/{sha}")["runs"])[0]["id"]
+    wait_for(lambda: PENDING in pi.states(sha) and house.read_log("runs", run) == b"begun\n")
+    go_on(script)
     last = ended(pi, sha)
     all_sent(house)
     in_order(pi, sha)
@@ -186,9 +190,10 @@ def test_a_limit_is_kept_and_the_newest_state_wins(
 def test_a_forge_that_fails_is_asked_again(
     house: Service, origins: dict[str, Origin], pi: There, forge: Forge
 ) -> None:
-    forge.fails, forge.delay_s = [500, 502], 0.2
+    forge.fails = [500, 502] * 500
     sha = origins["pi"].commit({"main.sh": "true # fails"})
     wait_for(lambda: house.api("/repos/alice/pi/upstream")["report_error"] != "")
+    forge.fails = []
     assert ended(pi, sha)["state"] == "success"
     all_sent(house)
     in_order(pi, sha)
@@ -245,6 +250,7 @@ def test_a_commit_that_is_gone_there_holds_nothing_up(
     pi.shas = None
     sha = origins["pi"].commit({"main.sh": "true # there"})
     assert ended(pi, sha)["state"] == "success"
+    all_sent(house)
     assert house.api("/repos/alice/pi/upstream")["report_error"] == ""
     has_run(house, gone)
 

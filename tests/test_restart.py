@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.leftovers import containers, mounts
-from tests.service import Service
+from tests.programs import go_on, told
+from tests.service import Service, wait_for
 from tests.test_adoption import COUNTER, begin, check_whole, rank_of, wait_until_printed
 
-ENV = {"HERMES_STOP": "leave", "HERMES_CPUS": "8", "HERMES_POLL": "1s", "HERMES_LEASE": "3s"}
+ENV = {"HERMES_STOP": "leave", "HERMES_CPUS": "8", "HERMES_POLL": "1s", "HERMES_LEASE": "30s"}
 #: Without an end in its first attempt only, which it has noted when it says so.
 ONCE = "[ -e $HERMES_CHECKPOINT_DIR/x ] || { touch $HERMES_CHECKPOINT_DIR/x; echo begun; sleep 600; }"
 
@@ -42,12 +43,17 @@ def row_of(house: Service, rank_id: int) -> dict[str, Any]:
 
 @pytest.mark.fault(40)
 def test_a_program_goes_on_across_a_restart_and_its_log_is_whole(house: Service) -> None:
-    pushed, rank_id = begin(house, COUNTER.format(count=12_000, code=3), '[run]\ntimeout = "10m"')
+    loop, _, end = COUNTER.format(count=12_000, code=3).partition("echo kept")
+    script, files = told(loop.replace("12000", "11000"), loop.replace("i=0", "") + "echo kept" + end)
+    files["hermes.toml"] = f'handler = "sh {script}"\n[run]\ntimeout = "10m"\n'
+    pushed = house.push(files, "detach")
+    rank_id = wait_for(lambda: house.commit_page(pushed)["runs"])[0]["id"]
     wait_until_printed(house, rank_id, 20_000)
-    assert house.stop() == 0
+    assert house.stop() == 0  # while it prints
     assert len(containers(house)) == 1
     row = row_of(house, rank_id)
     assert row["state"] == "running" and row["lease_until"] - row["started_at"] > 600
+    go_on(script)
     house.start()
     check_whole(house, pushed, rank_id)
 

@@ -129,7 +129,7 @@ def test_age_takes_what_is_not_the_newest_and_says_so_everywhere(house: House) -
     }
     for each in run["artifacts"]:
         assert each["removed_at"] and each["sha256"] == artifacts[each["path"]]["sha256"]
-    today = time.strftime("%Y-%m-%d", time.gmtime())
+    today = time.strftime("%Y-%m-%d", time.gmtime(run["artifacts"][0]["removed_at"]))
     words = f"the artifacts of run {old_run} were removed on {today} after 90 d (HERMES_KEEP_ARTIFACTS)"
     own = artifacts["own.txt"]["url"].removeprefix(house.url)
     with house.client() as client:
@@ -258,7 +258,7 @@ def test_a_removed_image_is_built_again_by_a_push_by_a_run_again_and_by_an_invoc
         assert house.api(f"/builds/{build}")["removed"] == []
         house.make_run_old(again["id"])
         remove()
-        name = f"/api/v1/functions/alice/images@{first.sha[:12]}/runs?wait=60"
+        name = f"/api/v1/functions/alice/images@{first.sha[:12]}/runs?wait=600"
         invoked = client.post(name, content=b"").json()
         assert (invoked["state"], invoked["ranks"][0]["exit_code"]) == ("succeeded", 0)
         house.make_run_old(invoked["id"])
@@ -306,7 +306,7 @@ def test_versions_branches_and_what_waits_last(house: House) -> None:
 def test_inputs_and_results_go_and_a_run_again_says_what_it_lacks(house: House) -> None:
     house.pushed("invoked", "one")
     with house.client() as client:
-        name = "/api/v1/functions/alice/invoked/runs?wait=60"
+        name = "/api/v1/functions/alice/invoked/runs?wait=600"
         runs = [client.post(name, content=each).json()["id"] for each in (b"a", b"b")]
         shared = client.post(f"/api/v1/runs/{runs[0]}/again", json={}).json()["id"]
         assert wait_for(lambda: house.api(f"/runs/{shared}")["state"] == "succeeded")

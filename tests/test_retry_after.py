@@ -62,7 +62,7 @@ def test_a_notification_waits_as_its_receiver_says(house: Service, listener: Lis
         rows = ask(house, FIRST_TRY, number)
         if wait_s > WAITS_S[0]:
             ((error, waits_s),) = rows
-            assert wait_s - 1 <= waits_s < wait_s + HOUR_S / 2, said
+            assert wait_s - HOUR_S / 2 < waits_s < wait_s + HOUR_S / 2, said
             assert "and not to ask again for" in error
         else:  # it is asked again as ever
             tried(repo, number, 2)
@@ -96,7 +96,7 @@ def test_after_the_rest_it_is_asked_again(house: Service, listener: Listener) ->
     number = repo.add("webhook", listener.url("/soon"), events="all")["id"]
     repo.push(GOOD)
     wait_for(lambda: [each["status"] for each in repo.attempts(number)] == [204, 429])
-    later, first = (each["at"] for each in repo.attempts(number))
+    first, later = (each.at for each in listener.at("/soon"))
     assert later - first >= 4
 
 

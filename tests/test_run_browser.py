@@ -26,8 +26,9 @@ def ranks(service: Service) -> dict[str, Any]:
 
 
 def test_charts_renew_themselves_and_move_nothing(service: Service, browser_page: Page) -> None:
-    pushed = service.push(shell("sleep 120\n", LIMITS), "detach", repo="charted")
+    pushed = service.push(shell("sleep 600\n", LIMITS), "detach", repo="charted")
     run: dict[str, Any] = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
+    wait_for(lambda: service.api(f"/runs/{run['id']}")["state"] == "running")  # that moves the page
     browser_page.goto(f"/runs/{run['id']}")
     first = browser_page.locator("#charts polyline").first
     expect(first).to_be_attached()

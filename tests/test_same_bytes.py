@@ -12,7 +12,7 @@ from dulwich.protocol import pkt_line
 
 from tests.programs import shell
 from tests.proxies import Nginx
-from tests.service import Pushed, Service, living, wait_for
+from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
 from tests.test_sse import events_of, text_of
 
 NOISE = random.Random(5).randbytes(300_000)
@@ -27,7 +27,7 @@ EMPTY_PACK = b"PACK" + bytes([0, 0, 0, 2, 0, 0, 0, 0])
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
     """An instance that keeps long logs, with nginx before it."""
     env = {"HERMES_EXECUTOR": "local", "HERMES_CPUS": "2", "HERMES_LOG_SIZE": "80M"}
-    with living(Nginx(tmp_path_factory.mktemp("bytes") / "hermes", env)) as one:
+    with living(Nginx(tmp_path_factory.mktemp("bytes") / "hermes", env, idle_s=600)) as one:
         one.start_proxy()
         yield one
         one.stop_proxy()
@@ -75,7 +75,7 @@ def shown_by_git(service: Service, pushed: Pushed, run: int) -> bytes:
         content=body,
         headers={"Content-Type": "application/x-git-receive-pack-request"},
         auth=(service.user, service.token),
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert answer.status_code == 200, answer.text
     rest, bands = answer.content, b""
@@ -114,7 +114,7 @@ def seen(data: bytes) -> bytes:
 
 
 def test_one_line_of_64_mebibytes_arrives_whole(front: Nginx) -> None:
-    files = shell(f"head -c {LINE_BYTES} /dev/zero | tr '\\0' x", "[run]\ntimeout = '100s'\n")
+    files = shell(f"head -c {LINE_BYTES} /dev/zero | tr '\\0' x", "[run]\ntimeout = '10m'\n")
     pushed, run = begun(front, files)
     whole = b"x" * LINE_BYTES
     with ThreadPoolExecutor(2) as pool:

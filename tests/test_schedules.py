@@ -32,6 +32,7 @@ from hermes.tables import Build, Push, Rank, Removal, Repo, Run, User
 from hermes.throttle import Throttle
 from hermes.timetable import ScheduleWant
 from hooks.schedules import Firing, WallClock, keep_firing
+from tests.service import PATIENCE_S
 from tests.test_storage import PLAN, SHA
 
 NOWHERE = Path("/nowhere/at/all")
@@ -394,7 +395,7 @@ async def test_it_goes_on_for_ever_and_reads_nothing_while_nothing_is_due(house:
     await house.push(want("0 * * * *"))
     await house.plan_at(at("2026-11-27T00:30+00:00"))
     going = asyncio.create_task(keep_firing(house.context, house.hands))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE_S):
         while len(await house.whys()) < 3:
             await asyncio.sleep(0.01)
     going.cancel()

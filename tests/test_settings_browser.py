@@ -41,9 +41,10 @@ def at(house: Service, browser: Browser, **how: Any) -> Iterator[Page]:
     context.close()
 
 
-def in_days(days: int) -> re.Pattern[str]:
-    """A moment so many days from now."""
-    return re.compile(time.strftime("%Y-%m-%d", time.gmtime(time.time() + days * 86400)))
+def in_days(days: int, since: float) -> re.Pattern[str]:
+    """A moment so many days from one between then and now."""
+    moments = (time.gmtime(at + days * 86400) for at in (since, time.time()))
+    return re.compile("|".join(time.strftime("%Y-%m-%d", each) for each in moments))
 
 
 def tab_to(page: Page, target: Locator) -> None:
@@ -58,6 +59,7 @@ def tab_to(page: Page, target: Locator) -> None:
 
 def test_a_token_by_keyboard_alone(house: Service, browser: Browser) -> None:
     stored(house, "alice/keyboard")
+    began = time.time()
     with at(house, browser) as page:
         tab_to(page, page.get_by_role("link", name="alice: your settings"))
         page.keyboard.press("Enter")
@@ -75,7 +77,7 @@ def test_a_token_by_keyboard_alone(house: Service, browser: Browser) -> None:
         secret = page.locator(".fresh code").inner_text()
         row = page.get_by_role("row", name="notebook")
         expect(row).to_contain_text("fetch by git")
-        expect(row.locator("time").last).to_have_attribute("datetime", in_days(90))
+        expect(row.locator("time").last).to_have_attribute("datetime", in_days(90, began))
         assert may_fetch(house, "alice/keyboard", secret, "alice")
         tab_to(page, page.get_by_role("button", name="Revoke notebook"))
         page.keyboard.press("Enter")
@@ -139,6 +141,7 @@ def test_a_repository_is_settled_by_keyboard(house: Service, browser: Browser) -
         page.keyboard.type("write")
         tab_to(page, page.get_by_role("button", name="Change what bob may"))
         page.keyboard.press("Enter")
+        expect(page.locator("#collaborators").get_by_role("status")).to_be_focused()
         expect(page.get_by_role("combobox", name="What bob may")).to_have_value("write")
         assert push_again(house, tree, "alice/settled", bob, "bob").code == 0
         tab_to(page, page.get_by_role("button", name="Remove bob"))

@@ -23,7 +23,7 @@ from tests.gpus import FakeDriver, gpu
 from tests.leftovers import the_process
 from tests.programs import shell
 from tests.reach import TABLE
-from tests.service import TRUST, Service, living, wait_for
+from tests.service import PATIENCE_S, TRUST, Service, living, wait_for
 from tests.test_engine_away import cable as cable
 from tests.test_engine_away import cabled as cabled
 
@@ -50,7 +50,7 @@ def seen(driver: FakeDriver, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 def scraped(service: Service) -> Samples:
     """All samples, as Prometheus reads them: {name: {labels: value}}."""
-    answer = httpx.get(f"{service.url}/metrics", timeout=30, verify=TRUST)
+    answer = httpx.get(f"{service.url}/metrics", timeout=PATIENCE_S, verify=TRUST)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     found: Samples = {}
@@ -82,12 +82,12 @@ def rows(service: Service, query: str) -> list[tuple[Any, ...]]:
 
 
 def test_counters_and_durations_say_what_the_rows_say(seen: Service) -> None:
-    before = now(seen)
+    before, began = now(seen), time.monotonic()
     assert seen.push(shell("echo well"), repo="well").code == 0
     seen.run_of(seen.push(shell("exit 3"), repo="ill"))
     assert seen.push(shell("echo never", make="\t@exit 2"), repo="broken").code == 0
     with seen.client() as client:
-        call = client.post("/api/v1/functions/alice/well/runs?wait=30")
+        call = client.post("/api/v1/functions/alice/well/runs?wait=600")
     assert call.status_code == 200, call.text
     after = now(seen)
 
@@ -109,7 +109,7 @@ def test_counters_and_durations_say_what_the_rows_say(seen: Service) -> None:
         ("rank_run", 3),
     ):
         assert more(f"hermes_{name}_seconds_count") == count, name
-        assert 0 < more(f"hermes_{name}_seconds_sum") < 60
+        assert 0 < more(f"hermes_{name}_seconds_sum") < 3 * (time.monotonic() - began)
     for (state, count), name in zip(
         rows(seen, "SELECT state, count(*) FROM run GROUP BY state"), "ab", strict=False
     ):
@@ -124,19 +124,20 @@ def test_counters_outlive_a_killed_service(seen: Service) -> None:
     found = now(seen)
     before = {name: found[name] for name in names}
     os.kill(the_process(seen, "-m hermes.serve"), signal.SIGKILL)
-    wait_for(seen.answers, 30)
-    wait_for(lambda: (found := scraped(seen)) and {name: found[name] for name in names} == before, 30)
+    wait_for(seen.answers)
+    wait_for(lambda: (found := scraped(seen)) and {name: found[name] for name in names} == before)
 
 
 def test_what_waits_and_what_runs_is_there_with_its_gpu(seen: Service, driver: FakeDriver) -> None:
-    long = shell("sleep 30", "[gpu]\ncount = 2\n")
+    long, began = shell("sleep 600", "[gpu]\ncount = 2\n"), time.monotonic()
     holder, waiter = (seen.push(long, "detach", repo=name) for name in ("holder", "waiter"))
     wait_for(lambda: seen.commit_page(holder)["runs"][0]["state"] == "running")
     wait_for(lambda: seen.commit_page(waiter)["builds"][0]["state"] == "built")
     samples = now(seen)
     assert value(samples, "hermes_ranks_under_way", state="running") == 1
     assert value(samples, "hermes_ranks_under_way", state="queued") == 1
-    assert FRESH_S - 1 < value(samples, "hermes_oldest_waiting_seconds", kind="rank") < 60
+    waits_s = value(samples, "hermes_oldest_waiting_seconds", kind="rank")
+    assert FRESH_S - 1 < waits_s < time.monotonic() - began
     assert [value(samples, "hermes_gpus", state=state) for state in ("free", "held")] == [0, 2]
     for pushed in (waiter, holder):
         with seen.client() as client:
@@ -152,7 +153,7 @@ def test_what_waits_and_what_runs_is_there_with_its_gpu(seen: Service, driver: F
 
 
 def test_streams_that_are_open_are_counted(seen: Service) -> None:
-    pushed = seen.push(shell("echo begun; sleep 20"), "detach", repo="streamed")
+    pushed = seen.push(shell("echo begun; sleep 600"), "detach", repo="streamed")
     run = wait_for(
         lambda: next((r for r in seen.commit_page(pushed)["runs"] if r["state"] == "running"), None)
     )
@@ -172,11 +173,14 @@ def test_processes_show_themselves_and_folders_are_measured(seen: Service) -> No
     assert 0 < value(samples, "hermes_disk_free_bytes") < value(samples, "hermes_disk_bytes")
     shown = samples["hermes_process_last_seen_timestamp_seconds"]
     assert {dict(labels)["process"] for labels in shown} == {"builder", "runner"}
-    assert all(time.time() - at < 25 for at in shown.values())
+    name = "hermes_process_last_seen_timestamp_seconds"  # they show themselves every 15 s
+    wait_for(lambda: all(time.time() - at < 25 for at in scraped(seen)[name].values()))
     assert set(samples["hermes_executor_answers"].values()) == {1.0}
     assert all(1 << 20 < size < 1 << 30 for size in samples["hermes_process_memory_bytes"].values())
     assert value(samples, "hermes_doorbell_up") == value(samples, "hermes_database_up") == 1
-    assert set(samples["hermes_doorbell_missed_total"].values()) == {0.0}
+    missed = samples["hermes_doorbell_missed_total"]  # who looks just before the bell rings counts as one
+    ((work,),) = rows(seen, "SELECT (SELECT count(*) FROM build) + (SELECT count(*) FROM rank)")
+    assert missed and sum(missed.values()) < work / 4
 
 
 def test_labels_are_few_whatever_people_ask_for(seen: Service) -> None:
@@ -195,7 +199,7 @@ def test_labels_are_few_whatever_people_ask_for(seen: Service) -> None:
     extra = {"other", "/static/{path}", "/api/{path}", "/metrics", "/readyz"}
     assert {route for route, _, _ in found} <= known | extra
     assert value(scraped(seen), "hermes_http_requests_total", route="/runs/{run}", method="GET", status="4xx")
-    text = httpx.get(f"{seen.url}/metrics").text
+    text = httpx.get(f"{seen.url}/metrics", timeout=PATIENCE_S).text
     for secret in ("alice", "well", "made-up", seen.token):
         assert secret not in text
 
@@ -208,7 +212,7 @@ def test_work_that_nobody_has_rung_for_is_a_miss(local_service: Service) -> None
         found = scraped(local_service)
         return all(found.get("hermes_doorbell_missed_total", {"": 0}).values())
 
-    wait_for(missed, 40)  # they tell every 15 s
+    wait_for(missed)  # they tell every 15 s
     assert "hermes_doorbell_up" not in scraped(local_service)
 
 
@@ -235,7 +239,7 @@ def test_metrics_are_for_near_networks_and_for_admins(
         for header, status in statuses.items():
             name, _, value = header.partition(": ")
             headers = {name: value} if header else {}
-            answer = httpx.get(f"{one.url}/metrics", headers=headers)
+            answer = httpx.get(f"{one.url}/metrics", headers=headers, timeout=PATIENCE_S)
             assert answer.status_code == status, header
             if status == 401:
                 assert answer.json()["error"]["code"] == "unauthorized"
@@ -249,7 +253,7 @@ def test_metrics_are_for_near_networks_and_for_admins(
 
 def ready(service: Service) -> tuple[int, dict[str, str]]:
     """The status, and what is found by its name."""
-    answer = httpx.get(f"{service.url}/readyz", timeout=30, verify=TRUST)
+    answer = httpx.get(f"{service.url}/readyz", timeout=PATIENCE_S, verify=TRUST)
     reasons = answer.json().get("reasons", [])
     assert all(each["step"] for each in reasons)
     assert (answer.status_code == 503) == bool(reasons) == ("retry-after" in answer.headers)
@@ -263,47 +267,57 @@ def test_ready_when_all_is_there(seen: Service) -> None:
 @pytest.mark.parametrize("name", ["builder", "runner"])
 def test_not_ready_while_a_process_hangs_and_ready_when_it_goes_on(seen: Service, name: str) -> None:
     pid = the_process(seen, f"-m {name}")
-    os.kill(pid, signal.SIGSTOP)
+    kind = {"builder": "build", "runner": "rank"}[name]
+
+    def hangs() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            rows(seen, f"UPDATE process SET seen_at = seen_at - 100 WHERE kind = '{kind}'")
+        except sqlite3.OperationalError:  # it was stopped amid writing: with the lock in its hand
+            os.kill(pid, signal.SIGCONT)
+            return False
+        return True
+
+    wait_for(hangs)
     try:
-        kind = {"builder": "build", "runner": "rank"}[name]
-        rows(seen, f"UPDATE process SET seen_at = seen_at - 100 WHERE kind = '{kind}'")
-        words = wait_for(lambda: ready(seen)[1].get(name), 10)
-        assert re.fullmatch(rf"the {name} last showed itself 1 m \d\d s ago", words)
-        assert seen.answers()  # pushes are taken all the same
+        words = wait_for(lambda: ready(seen)[1].get(name))
+        assert re.fullmatch(rf"the {name} last showed itself \d m \d\d s ago", words)
+        wait_for(seen.answers)  # pushes are taken all the same
     finally:
         os.kill(pid, signal.SIGCONT)
-    wait_for(lambda: ready(seen) == (200, {}), 40)
+    wait_for(lambda: ready(seen) == (200, {}))
 
 
 def test_not_ready_while_the_database_takes_nothing(seen: Service) -> None:
-    with closing(sqlite3.connect(seen.data / "hermes.db", isolation_level=None)) as other:
+    file = seen.data / "hermes.db"
+    with closing(sqlite3.connect(file, timeout=PATIENCE_S, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        found = wait_for(lambda: ready(seen)[1].get("database"), 15)
+        found = wait_for(lambda: ready(seen)[1].get("database"))
         assert "has not taken a row within 5 s" in found
         assert value(now(seen), "hermes_database_up") == 1  # it is read from
         other.execute("ROLLBACK")
-    wait_for(lambda: ready(seen) == (200, {}), 15)
+    wait_for(lambda: ready(seen) == (200, {}))
 
 
 def test_not_ready_with_the_schema_of_another_program(seen: Service) -> None:
     ((version,),) = rows(seen, "SELECT version_num FROM alembic_version")
     rows(seen, "UPDATE alembic_version SET version_num = '9999'")
     try:
-        found = wait_for(lambda: ready(seen)[1].get("schema"), 10)
+        found = wait_for(lambda: ready(seen)[1].get("schema"))
         assert found == f"it has schema 9999, and this program knows {version}"
     finally:
         rows(seen, f"UPDATE alembic_version SET version_num = '{version}'")
-    wait_for(lambda: ready(seen) == (200, {}), 10)
+    wait_for(lambda: ready(seen) == (200, {}))
 
 
 def test_not_ready_while_the_engine_is_away(cabled: Service, cable: Cable) -> None:
-    wait_for(lambda: ready(cabled) == (200, {}), 20)
+    wait_for(lambda: ready(cabled) == (200, {}))
     cable.pull_out()
-    found = wait_for(lambda: ready(cabled)[1].get("executor"), 40)
+    found = wait_for(lambda: ready(cabled)[1].get("executor"))
     assert found.startswith("the docker executor does not answer the ")
-    assert 0.0 in scraped(cabled)["hermes_executor_answers"].values()
+    wait_for(lambda: 0.0 in scraped(cabled)["hermes_executor_answers"].values())
     cable.plug_in()
-    wait_for(lambda: ready(cabled) == (200, {}), 40)
+    wait_for(lambda: ready(cabled) == (200, {}))
 
 
 # ---- what is made of it
@@ -318,7 +332,7 @@ def names_of(expression: str) -> set[str]:
 @pytest.fixture(scope="module")
 def exported(seen: Service) -> set[str]:
     """The names of all metrics, with and without samples."""
-    text = httpx.get(f"{seen.url}/metrics").text
+    text = httpx.get(f"{seen.url}/metrics", timeout=PATIENCE_S).text
     families = {family.name: family for family in text_string_to_metric_families(text)}
     names = {sample.name for family in families.values() for sample in family.samples}
     names |= {f"{name}_total" if family.type == "counter" else name for name, family in families.items()}

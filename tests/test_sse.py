@@ -1,6 +1,7 @@
 """Live logs by real HTTP: byte-exact from any offset, whatever id a viewer sends, to the end."""
 
 import json
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,14 @@ WIDE = "größe → π 🚀 "
 PRINTS = shell(
     "i=0\nwhile [ $i -lt 40 ]; do printf '%s line %s\\r\\n' '" + WIDE + "' $i; i=$((i+1)); sleep 0.02; done\n"
     "printf '\\360\\237'\n"  # half a character, and the end
+)
+
+#: The first byte of a character comes with what stands before it, the second one when the viewer has that.
+HALVES = (
+    "trap told=1 USR1; i=0\nwhile [ $i -lt 4 ]; do\n"
+    "  printf '%s line %s\\r\\n\\317' '" + WIDE + "' $i; i=$((i+1))\n"
+    '  until [ "$told" ]; do sleep 0.05; done; told=\n'
+    "  printf '\\200 is here\\r\\n'\ndone\n"
 )
 
 
@@ -131,13 +140,20 @@ def test_a_build_has_a_stream_too(service: Service, run: dict[str, Any]) -> None
 
 
 def test_ids_never_cut_a_character_while_it_runs(service: Service) -> None:
-    pushed = service.push(PRINTS, "detach")
+    script, files = told(HALVES, "")
+    files[script] = HALVES
+    pushed = service.push(files, "detach")
     run = wait_for(lambda: service.commit_page(pushed)["runs"])[0]
-    events = watch(service, f"/runs/{run['id']}/events")
+    events: list[Event] = []
+    with service.client() as client, client.stream("GET", f"/runs/{run['id']}/events") as answer:
+        for event in events_of(answer):
+            events.append(event)
+            if event.name == "log" and event.data and re.search(r"line \d\r\n$", text_of(events)):
+                go_on(script)  # it has come while its program runs
     log = service.read_log("runs", run["id"])
-    assert text_of(events) == log.decode(errors="replace")
+    assert text_of(events) == log.decode()
     printed = [event for event in events if event.name == "log"]
-    assert len(printed) > 2, "it came in one piece, not live"
+    assert len(printed) >= 4, "it came in one piece, not live"
     for event in printed[:-1]:
         offset = int(event.id.partition(".")[2])
         log[offset:].decode(errors="replace")
@@ -196,12 +212,18 @@ def test_streams_end_when_the_service_stops(tmp_path_factory: pytest.TempPathFac
     one = Service(tmp_path_factory.mktemp("stops"), env)
     one.token = one.add_user(one.user)
     one.start()
-    pushed = one.push(shell("echo begun\nsleep 60\n"), "detach")
+    pushed = one.push(shell("echo begun\nsleep 600\n"), "detach")
     run = wait_for(lambda: one.commit_page(pushed)["runs"])[0]
     seen: list[Event] = []
-    watching = threading.Thread(target=lambda: seen.extend(watch(one, f"/runs/{run['id']}/events")))
+
+    def see() -> None:
+        with one.client() as client, client.stream("GET", f"/runs/{run['id']}/events") as answer:
+            for event in events_of(answer):
+                seen.append(event)
+
+    watching = threading.Thread(target=see)
     watching.start()
-    wait_for(lambda: one.api(f"/runs/{run['id']}")["state"] == "running")
+    wait_for(lambda: "begun" in text_of([*seen]))
     assert one.process is not None
     one.process.send_signal(signal.SIGTERM)
     assert one.process.wait(PATIENCE_S) == 0 and not one.was_killed

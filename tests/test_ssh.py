@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hermes.repos import find_repo, set_collaborator
 from tests.conftest import missing
 from tests.programs import arrivals, end_of, go_on, run_number, shell, told
-from tests.service import Pushed, Service, WorkTree
+from tests.service import Pushed, Service, WorkTree, wait_for
 from tests.ssh import QUIET, Person, in_database, person, run
 
 TICKS = shell("for n in 1 2 3 4 5; do echo tick $n; sleep 0.4; done")
@@ -46,6 +47,18 @@ def clone(who: Person, repo: str, folder: Path, *options: str) -> WorkTree:
     done = who.git("clone", "-q", *options, who.url(repo), str(folder))
     assert done.returncode == 0, done.stderr
     return WorkTree(folder)
+
+
+def one_is_quick(pushes: list[Pushed], again: Callable[[], Pushed]) -> None:
+    """Nobody waits for 5 s of silence. That some took longer says something of the machine only."""
+
+    def is_so() -> bool:
+        if min(each.seconds for each in pushes) < 5:
+            return True
+        pushes.append(again())
+        return False
+
+    wait_for(is_so)
 
 
 # ---- the stream
@@ -122,7 +135,12 @@ def test_pushes_that_send_no_pack(alice: Person) -> None:
     gone = [alice.push(tree, "ssh-refs", refs=(f":{ref}",)) for ref in ("a", "c", "d")]
     assert gone[0].code == 0 and "hermes  a deleted; its runs and logs stay" in gone[0].lines
     assert set(alice.refs("ssh-refs")) == {"refs/heads/main", "refs/heads/b"}
-    assert min(each.seconds for each in gone) < 5, "nobody waits for 5 s of silence"
+
+    def once_more() -> Pushed:
+        assert alice.push(tree, "ssh-refs", refs=("HEAD:again",)).code == 0
+        return alice.push(tree, "ssh-refs", refs=(":again",))
+
+    one_is_quick(gone, once_more)
 
 
 def test_thirty_megabytes_are_pushed_with_keys_that_change_meanwhile(alice: Person, tmp_path: Path) -> None:
@@ -154,8 +172,7 @@ def test_a_push_is_refused_in_the_same_words(
     assert f"hermes  refused  {words}" in pushed.lines, pushed.output
     assert f" ! [remote rejected] HEAD -> {ref} ({words})" in pushed.lines
     assert alice.refs(f"ssh-no-{name}") == {}
-    again = (alice.push(tree, f"ssh-no-{name}", *options, refs=(f"HEAD:{ref}",)) for _ in range(2))
-    assert pushed.seconds < 5 or min(each.seconds for each in again) < 5, "nobody waits for 5 s of silence"
+    one_is_quick([pushed], lambda: alice.push(tree, f"ssh-no-{name}", *options, refs=(f"HEAD:{ref}",)))
 
 
 def test_of_twenty_pushes_at_once_to_one_branch_one_wins(alice: Person) -> None:

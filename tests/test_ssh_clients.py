@@ -17,7 +17,7 @@ from pygit2.enums import CredentialType, Feature
 
 from tests.conftest import missing
 from tests.programs import shell
-from tests.service import Service, WorkTree
+from tests.service import PATIENCE_S, Service, WorkTree
 from tests.ssh import QUIET, Person, command, packets, person, run
 
 MIB = 1 << 20
@@ -172,15 +172,15 @@ async def talk(who: Person, repo: str, *sent: bytes) -> tuple[bytes, int | None]
         _ = [each async for each in packets(process)]
         for each in sent:
             process.stdin.write(each)
-        said = await asyncio.wait_for(process.stdout.readuntil(b"0000"), 10)
-        rest = await asyncio.wait_for(process.stdout.read(), 15)
+        said = await asyncio.wait_for(process.stdout.readuntil(b"0000"), PATIENCE_S)
+        rest = await asyncio.wait_for(process.stdout.read(), PATIENCE_S)
         await process.wait_closed()
         return said + rest, process.exit_status
 
 
 async def test_a_push_is_taken_when_its_pack_is_whole(alice: Person) -> None:
     tree = alice.service.worktree(QUIET)
-    said, code = await asyncio.wait_for(talk(alice, "open-side", *make_push(tree, MAIN)), 8)
+    said, code = await asyncio.wait_for(talk(alice, "open-side", *make_push(tree, MAIN)), PATIENCE_S)
     assert code == 0 and b"unpack ok" in said and b"ok refs/heads/main" in said, said
     refs = await asyncio.to_thread(alice.refs, "open-side")
     assert refs == {MAIN: tree.git("rev-parse", "HEAD")}
@@ -198,7 +198,7 @@ async def test_a_refused_push_is_answered_at_once_in_the_middle_of_its_pack(alic
         assert b"ng refs/bad 'refs/bad' is not a branch or a tag" in said
         process.stdin.write(pack[MIB:])  # and still it may go on
         process.stdin.write_eof()
-        await asyncio.wait_for(process.wait_closed(), 5)
+        await asyncio.wait_for(process.wait_closed(), PATIENCE_S)
         assert process.exit_status == 0
 
 

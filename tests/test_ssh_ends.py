@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from random import Random
 
-import httpx
 import pytest
 
 from tests.programs import arrivals, command_lines, go_on, shell, told
@@ -162,4 +161,4 @@ def test_no_port_no_ssh(alice: Person) -> None:
     assert "git over ssh" not in service.log.rpartition("serving")[0].rpartition("SIGTERM received")[2]
     done = alice.ssh("id")
     assert done.returncode == 255 and "Connection refused" in done.stderr
-    assert httpx.get(f"{service.url}/healthz").status_code == 200
+    wait_for(service.answers)

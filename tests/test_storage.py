@@ -30,6 +30,7 @@ from hermes.tables import Build, Push, Rank, Repo, Run, Token, User
 from hermes.tables import Event as EventRow
 from hermes.transitions import move
 from hermes.trust import distrust
+from tests.service import PATIENCE_S
 
 SHA = "1" * 40
 PLAN = Plan(
@@ -385,5 +386,5 @@ async def test_cancelled_writers_keep_nobody_out(world: World) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        async with asyncio.timeout(5), world.database.write() as session:
+        async with asyncio.timeout(PATIENCE_S), world.database.write() as session:
             await session.execute(update(User).values(is_admin=False))

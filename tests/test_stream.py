@@ -5,13 +5,17 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
-from tests.programs import arrivals, begin_push, refs, run_number, shell
-from tests.service import Pushed, Service, wait_for
+from tests.access_tools import execute
+from tests.programs import arrivals, begin_push, go_on, refs, run_number, shell, told
+from tests.service import PATIENCE_S, Pushed, Service, wait_for
 
 STORED = "[on]\npush = []"
+SILENT, SAYS_NOTHING = told("echo first", "echo last")
+SAYS_NOTHING["hermes.toml"] = f'handler = "sh {SILENT}"\n[run]\ncpus = 0.5\ntimeout = "1h"\n'
 COLOURS = "printf '\\033[31mred\\033[0m words\\n'"
 
 
@@ -25,7 +29,7 @@ def at_terminal(service: Service, pushed: Pushed, *options: str, ref: str = "HEA
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     return done.stdout
@@ -33,9 +37,8 @@ def at_terminal(service: Service, pushed: Pushed, *options: str, ref: str = "HEA
 
 @pytest.fixture(scope="module")
 def silent(service: Service) -> "Iterator[subprocess.Popen[str]]":
-    """A push whose program says nothing for longer than half a minute; it goes on while other tests run."""
-    tree = service.worktree(shell("echo first; sleep 33; echo last"), "silent")
-    client = begin_push(service, tree, "silent")
+    """A push whose program says nothing until it is told to; it goes on while other tests run."""
+    client = begin_push(service, service.worktree(SAYS_NOTHING, "silent"), "silent")
     with client:
         yield client
         client.kill()
@@ -155,14 +158,23 @@ def test_anothers_hidden_run_cannot_be_followed(service: Service, bob: str) -> N
 
 
 def test_waiting_says_who_holds_the_place_and_for_about_how_long(service: Service) -> None:
-    holding = shell("sleep 4", "[run]\ncpus = 8")
-    service.push(holding, repo="steady")  # the next one takes about as long
-    tree = service.worktree(holding, "steady")
-    holder = service.push(tree, "detach", repo="steady", refs=("+HEAD:main",))
+    steady = service.push(shell("true", "[run]\ncpus = 7"), repo="steady")
+    run = run_number(steady)  # as if it had taken half an hour: the next one takes about as long
+    execute(service, "UPDATE run SET started_at = ended_at - 1800 WHERE id = ?", run)
+    script, files = told("echo begun", "")
+    files["hermes.toml"] = f'handler = "sh {script}"\n[run]\ncpus = 7\ntimeout = "1h"\n'
+    steady.tree.write(files).commit("holds all CPUs")
+    holder = service.push(steady.tree, "detach", repo="steady")
     wait_for(lambda: service.commit_page(holder)["runs"][0]["state"] == "running")
-    waiting = service.push(holding, repo="patient")
-    words = r"waiting: the CPUs held by alice/steady \(run \d+\), about \d\.\d+ s left, you are 1st"
-    assert re.search(words, waiting.output), waiting.output
+    words = r"waiting: the CPUs held by alice/steady \(run \d+\), about \d\d m \d\d s left, you are 1st"
+    lines = []
+    tree = service.worktree(shell("true", "[run]\ncpus = 7"), "patient")
+    with begin_push(service, tree, "patient") as client:
+        for _, line in arrivals(client):
+            lines.append(line)
+            if "waiting: " in line:
+                go_on(script)
+    assert any(re.search(words, line) for line in lines), lines
 
 
 def test_a_slow_reader_loses_nothing(service: Service) -> None:
@@ -176,8 +188,21 @@ def test_a_slow_reader_loses_nothing(service: Service) -> None:
 
 
 def test_silence_is_broken_by_a_line_now_and_then(service: Service, silent: "subprocess.Popen[str]") -> None:
-    lines = [(at, line.rstrip("\n")) for at, line in arrivals(silent)]
-    still = [(at, line) for at, line in lines if "still running, no output" in line]
-    assert len(still) == 1, lines
-    assert re.fullmatch(r"hermes  run \d+    still running, no output, 3\d\.\d s", still[0][1])
-    assert "last" in [line for _, line in lines]
+    lines, still = [], []
+    for _, line in arrivals(silent):
+        lines.append(line)
+        if found := re.fullmatch(
+            r"hermes  run \d+    still running, no output, (\d+\.\d s|\d m \d\d s)", line
+        ):
+            still.append(found[1])
+            go_on(SILENT)
+    assert still and lines[-1] != still[-1], lines
+    passed_s = [seconds(each) for each in still]
+    assert passed_s[0] >= 30 and all(after - before >= 29 for before, after in pairwise(passed_s)), still
+    assert "last" in lines
+
+
+def seconds(words: str) -> float:
+    """Of `31.5 s`, `1 m 02 s`."""
+    numbers = [float(each) for each in re.findall(r"[\d.]+", words)]
+    return numbers[-1] + (60 * numbers[0] if len(numbers) > 1 else 0)

@@ -12,7 +12,7 @@ import pytest
 
 from hermes.scaffold import BRANCH
 from hermes.template import OURS, find_templates
-from tests.service import GIT_ENV, Service, WorkTree
+from tests.service import GIT_ENV, PATIENCE_S, Service, WorkTree
 
 WITHOUT_GPU = {
     "cpp": r"^pi = 3\.1415926536 with 1000000 steps$",
@@ -40,7 +40,7 @@ def hermes(folder: Path, *words: str, **env: str) -> "subprocess.CompletedProces
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 
@@ -139,7 +139,7 @@ def test_init_asks_at_a_terminal(tmp_path: Path) -> None:
                 shown += piece
         except OSError:  # the other end is closed
             pass
-        assert child.wait(30) == 0, shown
+        assert child.wait(PATIENCE_S) == 0, shown
     os.close(ours)
     assert b"template [cpp]: " in shown
     assert "-fopenmp" in (tmp_path / "asked" / "Makefile").read_text()

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from tests.access_tools import execute, open_house
+from tests.files import sizes_below
 from tests.programs import shell
 from tests.service import Service, wait_for
 
@@ -99,7 +100,7 @@ def test_parts_make_one_file_and_one_run(house: Service, alice: httpx.Client) ->
 
 def test_it_goes_on_after_a_cut_connection_and_a_restart(house: Service, alice: httpx.Client) -> None:
     place = place_of(begin(alice, "cut.bin", len(DATA)))
-    file = next(path for path in (house.data / "inputs").glob("*/*") if not path.stat().st_size)
+    file = next(path for path, size in sizes_below(house.data / "inputs").items() if not size)
     silent = break_off(house, place, 0, DATA[:3_000_000])
     wait_for(lambda: file.stat().st_size >= 2_000_000)
     here = offset(alice, place)  # whoever asks takes over: nobody waits for the end of a dead line
@@ -119,8 +120,7 @@ def test_it_goes_on_after_a_cut_connection_and_a_restart(house: Service, alice: 
     assert send(alice, place, offset(alice, place), DATA[5_000_000:]).status_code == 204
     assert log_of(house, alice.get(place).json()) == hashlib.sha256(DATA).hexdigest()
     wait_for(lambda: alice.get(left).status_code == 404)  # that was too long ago
-    inputs = house.data / "inputs"
-    wait_for(lambda: all(each.stat().st_size != len(b"12345") for each in inputs.glob("*/*")))
+    wait_for(lambda: len(b"12345") not in sizes_below(house.data / "inputs").values())
 
 
 def let_a_day_pass(house: Service, number: int) -> None:

@@ -16,7 +16,7 @@ FREEZER = Path("/sys/fs/cgroup/freezer")
 STUCK = {
     "Makefile": "prog:\n\tcp prog.sh prog && chmod +x prog\n",
     "prog.sh": "#!/bin/sh\necho begun\nsleep 4242\n",
-    "hermes.toml": 'handler = "./prog"\n[run]\ncpus = 1\ntimeout = "3s"\n[gpu]\ncount = 1\n',
+    "hermes.toml": 'handler = "./prog"\n[run]\ncpus = 1\ntimeout = "15s"\n[gpu]\ncount = 1\n',
 }
 NEXT = STUCK | {"prog.sh": "#!/bin/sh\necho sees $CUDA_VISIBLE_DEVICES\n"}
 
@@ -78,7 +78,7 @@ def test_a_program_that_cannot_be_killed_ends_its_run_and_keeps_nobody_waiting(
     shell = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     driver.world(gpu(0, used_mib=900, pids=str(pid)), gpu(1))
     with frozen([shell, pid]):
-        run = house.run_of(stuck, 90)
+        run = house.run_of(stuck)
         assert run["state"] == "timed_out" and run["ranks"][0]["attempt"] == 1
         assert Path(f"/proc/{pid}").exists()
         beside = [house.push(dict(NEXT), repo=f"beside-{number}") for number in range(2)]

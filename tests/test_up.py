@@ -57,10 +57,10 @@ def test_words_that_find_no_room_end_nothing(tmp_path: Path) -> None:
         )
     try:
         with one.client("") as client:
-            wait_for(lambda: answers(client), 60)
+            wait_for(lambda: answers(client))
     finally:
         assert one.stop() == 0
-    wait_for(lambda: not processes_of(one), 5)
+    wait_for(lambda: not processes_of(one))
 
 
 def answers(client: httpx.Client) -> bool:
@@ -89,7 +89,9 @@ def test_the_journal_is_one_json_line_for_each_transition_with_its_ids(tmp_path:
     assert one.stop() == 0
     journal = [json.loads(line.partition("| ")[2]) for line in one.log.splitlines() if "| {" in line]
     steps = [line for line in journal if line.get("id") == run["id"] and line["event"].startswith("run ")]
-    assert [line["event"] for line in steps] == ["run queued", "run starting", "run running", "run succeeded"]
+    events = [line["event"] for line in steps]
+    events.remove("run queued")  # what another process says stands anywhere among them
+    assert events == ["run starting", "run running", "run succeeded"]
     assert all(line["timestamp"] and line["level"] == "info" and line["process"] for line in steps)
 
 

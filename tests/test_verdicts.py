@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.artifacts import clean_name
-from tests.programs import arrivals, begin_push, run_number, shell
+from tests.programs import arrivals, begin_push, go_on, run_number, shell, told
 from tests.service import Pushed, Service
 
 HEAD_AND_TAIL_BYTES = 17 << 20  # what is kept of a log
@@ -119,7 +119,7 @@ def test_program_that_ignores_sigterm_is_killed(service: Service) -> None:
 
 def test_program_may_tidy_up_when_its_time_is_over(service: Service) -> None:
     program = "trap 'echo tidied; exit 0' TERM; echo begun; while :; do sleep 0.1; done"
-    pushed = service.push(shell(program, '[run]\ntimeout = "1s"'))
+    pushed = service.push(shell(program, '[run]\ntimeout = "10s"'))  # by then it can hear the signal
     assert verdict(service, pushed)["state"] == "timed_out"
     assert "tidied" in pushed.lines
 
@@ -189,15 +189,19 @@ def test_closed_output_is_no_end_of_the_program(service: Service) -> None:
 
 
 def test_runs_wait_for_their_place_and_the_push_says_for_whom(service: Service) -> None:
-    big = shell('echo "begun"; sleep 3', "[run]\ncpus = 8")
+    script, big = told("echo begun", "")
+    big["hermes.toml"] = f'handler = "sh {script}"\n[run]\ncpus = 8\ntimeout = "2m"\n'
+    words = r"waiting: the CPUs held by alice/holder \(run \d+\), at most .* left, you are 1st"
+    lines = []
     with begin_push(service, service.worktree(big), "holder") as client:
         next(line for _, line in arrivals(client) if line == "begun")
-        waiting = service.push(shell("echo at last", "[run]\ncpus = 8"), repo="waiter")
-        client.wait(30)
-    assert re.search(
-        r"waiting: the CPUs held by alice/holder \(run \d+\), at most .* left, you are 1st", waiting.output
-    )
-    assert "at last" in waiting.lines
+        tree = service.worktree(shell("echo at last", "[run]\ncpus = 8"))
+        with begin_push(service, tree, "waiter") as waiting:
+            for _, line in arrivals(waiting):
+                lines.append(line)
+                if re.search(words, line):
+                    go_on(script)
+    assert any(re.search(words, line) for line in lines) and "at last" in lines, lines
 
 
 # ---- artifacts and disks

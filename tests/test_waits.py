@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from hermes.states import State
 from hermes.tables import Rank, Run, User
-from tests.access_tools import browsing, open_house
-from tests.programs import shell
+from tests.access_tools import ask, browsing, open_house
+from tests.programs import go_on, shell, told
 from tests.service import Service, wait_for
 from tests.test_queue_page import GPU_PLAN, crowd
 from tests.test_settings_browser import at
@@ -26,7 +26,7 @@ def hold(run_id: int, began_at: float, ended_at: float, user: str = "bob", name:
     return Hold(run_id, user, user, f"{user}/{name}" if name else "", "GPU 0", began_at, ended_at)
 
 
-def told(*holds: Hold, wait: Wait = WAIT) -> list[tuple[str, float, int]]:
+def story(*holds: Hold, wait: Wait = WAIT) -> list[tuple[str, float, int]]:
     found = stretches(wait, holds)
     assert [each.began_at for each in found] == [wait.began_at, *(each.ended_at for each in found[:-1])]
     assert found[-1].ended_at == wait.ended_at
@@ -34,17 +34,17 @@ def told(*holds: Hold, wait: Wait = WAIT) -> list[tuple[str, float, int]]:
 
 
 def test_a_wait_is_told_by_who_held_the_place() -> None:
-    assert told() == [("", 60.0, 0)]
-    assert told(hold(5, 50, 112)) == [("GPU 0 held by bob/nbody (run 5)", 12.0, 5), ("", 48.0, 0)]
-    assert told(hold(5, 50, 500)) == [("GPU 0 held by bob/nbody (run 5)", 60.0, 5)]
-    assert told(hold(5, 50, 112, name="")) == [("GPU 0 held by a run of bob", 12.0, 0), ("", 48.0, 0)]
-    assert told(hold(9, 50, 159.5)) == [("other ranks of this run went first", 60.0, 0)]
+    assert story() == [("", 60.0, 0)]
+    assert story(hold(5, 50, 112)) == [("GPU 0 held by bob/nbody (run 5)", 12.0, 5), ("", 48.0, 0)]
+    assert story(hold(5, 50, 500)) == [("GPU 0 held by bob/nbody (run 5)", 60.0, 5)]
+    assert story(hold(5, 50, 112, name="")) == [("GPU 0 held by a run of bob", 12.0, 0), ("", 48.0, 0)]
+    assert story(hold(9, 50, 159.5)) == [("other ranks of this run went first", 60.0, 0)]
 
 
 def test_who_came_meanwhile_is_counted_by_user() -> None:
     first = hold(5, 50, 112)
     carol = [hold(6 + n, 112.2 + 10 * n, 122 + 10 * n, "carol") for n in range(3)]
-    assert told(first, *carol, hold(20, 142.5, 159.9, "dave")) == [
+    assert story(first, *carol, hold(20, 142.5, 159.9, "dave")) == [
         ("GPU 0 held by bob/nbody (run 5)", 12.2, 5),
         ("3 runs of carol went first", 30.3, 0),
         ("dave/nbody (run 20) went first", 17.5, 20),
@@ -52,7 +52,7 @@ def test_who_came_meanwhile_is_counted_by_user() -> None:
 
 
 def test_of_several_that_hold_at_once_the_first_to_end_counts() -> None:
-    assert told(hold(1, 0, 200), hold(2, 0, 130, "carol"), hold(3, 0, 120, "dave")) == [
+    assert story(hold(1, 0, 200), hold(2, 0, 130, "carol"), hold(3, 0, 120, "dave")) == [
         ("GPU 0 held by dave/nbody (run 3)", 20.0, 3),
         ("GPU 0 held by carol/nbody (run 2)", 10.0, 2),
         ("GPU 0 held by bob/nbody (run 1)", 30.0, 1),
@@ -61,9 +61,9 @@ def test_of_several_that_hold_at_once_the_first_to_end_counts() -> None:
 
 def test_a_long_story_is_short_and_its_unknown_beginning_is_said() -> None:
     many = [hold(10 + n, 100 + 3 * n, 103 + 3 * n, f"user{n}") for n in range(20)]
-    found = told(*many)
+    found = story(*many)
     assert len(found) == 8 and found[-1] == ("13 other runs went first", 39.0, 0)
-    cut = told(hold(5, 150, 159.9), wait=Wait(9, 100.0, 160.0, known_from=150.0))
+    cut = story(hold(5, 150, 159.9), wait=Wait(9, 100.0, 160.0, known_from=150.0))
     assert cut == [
         ("more than 500 other ranks went first", 50.0, 0),
         ("bob/nbody (run 5) went first", 10.0, 5),
@@ -121,12 +121,17 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def waited(house: Service) -> dict[str, Any]:
     """A run that has waited for alice's own and for bob's."""
     bob = house.add_user("bob")
-    first = house.push(shell("sleep 2.5"), "detach", repo="alice/first")
-    wait_for(lambda: [run for run in house.commit_page(first)["runs"] if run["state"] == "running"])
+    script, files = told("echo begun", "")
+    first = house.push(files, "detach", repo="alice/first")
+    run = house.commit_page(first)["runs"][0]
+    wait_for(lambda: house.read_log("runs", run["id"]) == b"begun\n")
     house.push(shell("sleep 1.5"), "detach", repo="bob/second", token=bob, user="bob")
-    third = house.push(shell("true"), repo="alice/third")
-    assert "succeeded" in third.output, third.output
-    return house.run_of(third)
+    third = house.push(shell("true"), "detach", repo="alice/third")
+    wait_for(lambda: ask(house, "SELECT count(*) FROM build WHERE state = 'built'") == [(3,)])
+    go_on(script)  # both have waited for it
+    run = house.run_of(third)
+    assert run["state"] == "succeeded", run
+    return run
 
 
 def test_the_page_of_a_run_says_what_it_has_waited_for(house: Service, waited: dict[str, Any]) -> None:

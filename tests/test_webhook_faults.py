@@ -60,4 +60,4 @@ def test_who_is_killed_at_any_step_of_a_delivery_loses_nothing(
     assert len(page["runs"]) == 1 and len(page["builds"]) == 1
     pushes = ask(frail, "SELECT state FROM push WHERE new_sha = ?", sha)
     assert [state for (state,) in pushes].count("applied") == 1
-    assert not list((frail.data / "spool" / "fetches").glob("*"))
+    wait_for(lambda: not list((frail.data / "spool" / "fetches").glob("*")))

@@ -5,7 +5,7 @@ import socket
 from contextlib import closing
 
 from tests.hostile.case import REPO, authorization
-from tests.service import Service
+from tests.service import PATIENCE_S, Service
 
 
 def raw(service: Service, *parts: bytes, path: str = f"/alice/{REPO}.git/git-receive-pack") -> bytes:
@@ -15,7 +15,7 @@ def raw(service: Service, *parts: bytes, path: str = f"/alice/{REPO}.git/git-rec
         f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization('alice', service.token)}\r\n"
         f"Content-Type: application/x-{kind}-request\r\n"
     )
-    with socket.create_connection(("127.0.0.1", service.port), 30) as connection:
+    with socket.create_connection(("127.0.0.1", service.port), PATIENCE_S) as connection:
         connection.sendall(head.encode())
         for part in parts:
             try:
