@@ -126,6 +126,11 @@ def release(arrival: Arrival, by: str) -> None:
     arrival.state, arrival.reason, arrival.next_at = "waiting", f"let run by {by}"[:100], time.time()
 
 
+def note(arrival: Arrival, reason: str) -> None:
+    """What is known of why it waits."""
+    arrival.reason = reason[:_MOST_REASON]
+
+
 def end(arrival: Arrival, state: str, reason: str = "", push_id: int | None = None) -> None:
     """It is over."""
     arrival.state, arrival.reason, arrival.ended_at = state, reason[:_MOST_REASON], time.time()

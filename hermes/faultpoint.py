@@ -58,6 +58,8 @@ POINTS = {
     "status.sent": "it is there; the outbox does not say so",
     "comment.sending": "a comment on a pull request is taken from the outbox, not sent",
     "comment.sent": "it is there; the outbox does not say so",
+    "permission.sending": "that somebody's rights are to be asked for is taken from the outbox, not asked",
+    "permission.sent": "the forge has answered; neither the outbox nor the arrival says so",
     "notice.sending": "a message about a run is taken from the outbox, not sent",
     "notice.sent": "its receiver has it; the outbox does not say so",
 }

@@ -62,7 +62,8 @@ def make_app(door: Door, closing: asyncio.Event) -> Starlette:
     context = door.context
     git = GitServer(door, closing)
     invoker = Invoker(context, door.outlook)
-    pages, hooks = Pages(invoker, closing), Hooks(invoker, Taker(door).take)
+    pages = Pages(invoker, closing)
+    hooks = Hooks(invoker, Taker(door).take, pages.site.gates)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from hermes import arrivals
 from hermes.columns import Base
 from hermes.errors import UserError
-from hermes.sealed import forget, seal, unseal
+from hermes.sealed import Sealed, forget, seal, unseal
 
 #: What can be sealed for each; the name is `upstream <repo id> <what>`.
 HOOK_SECRET, TOKEN, DEPLOY_KEY = SEALED = ("hook secret", "token", "deploy key")
@@ -122,6 +122,11 @@ def sealed_name(repo_id: int, what: str) -> str:
 async def sealed_of(session: AsyncSession, key: Path, repo_id: int, what: str) -> str:
     """One of its secrets, "" if there is none; `key` as in `connect`. Raises Unavailable."""
     return await unseal(session, key, sealed_name(repo_id, what))
+
+
+async def has_sealed(session: AsyncSession, repo_id: int, what: str) -> bool:
+    """Whether it has this secret, which is not read for that."""
+    return await session.get(Sealed, sealed_name(repo_id, what)) is not None
 
 
 async def upstream_of(session: AsyncSession, repo_id: int) -> Upstream | None:

@@ -14,11 +14,14 @@ from hermes.audit import Actor, write_down
 from hermes.cause import Cause
 from hermes.database import Database
 from hermes.errors import Conflict
+from hermes.forges.base import Author
+from hermes.forges.open import NAMES
 from hermes.refs import NOTHING
 from hermes.reports import tell_words
 from hermes.tables import Repo, User, WebhookDelivery
-from hermes.upstreams import Upstream
-from hooks.events import Approval, Ignored, Outcome, Wish
+from hermes.upstreams import TOKEN, Upstream, has_sealed
+from hooks.collaborators import Question, ask, let_run
+from hooks.events import LABEL, Approval, Ignored, Outcome, Wish
 
 _MOST_OF_ONE = 20  # repositories here that follow the same one there
 
@@ -131,18 +134,32 @@ async def _approve(
     session: AsyncSession, delivery: Delivery, upstream: Upstream, approval: Approval
 ) -> Recorded:
     """Exactly the commit that was looked at may run: named, labelled, or the last one before the comment."""
-    number = approval.pull_request
+    number, author = approval.pull_request, approval.author
     found = await arrivals.held(session, upstream.repo_id, number)
     newest = found[0] if found else None
     if newest is None:
         return Recorded(200, f"ignored: no commit of pull request {number} waits here")
     if not newest.sha.startswith(approval.sha):
         return Recorded(200, f"ignored: the commit that waits is {newest.sha[:12]}, not {approval.sha[:12]}")
-    if not approval.sha and (approval.told_at or 0.0) < (newest.told_at or 0.0):
+    if approval.told_at is not None and approval.told_at < (newest.told_at or 0.0):
         return Recorded(
             200, f"ignored: {newest.sha[:12]} came after the comment: look at it, and comment again"
         )
-    arrivals.release(newest, approval.sender)
-    what = f"pull request {number} at {newest.sha[:12]}, by {approval.sender}"
-    write_down(session, Actor("", delivery.address), "commit let run", upstream.name, what)
+    if author is not None and await has_sealed(session, upstream.repo_id, TOKEN):
+        question = Question(upstream.repo_id, newest.id, *author, upstream.url, delivery.address)
+        await ask(session, upstream, question)
+        may = f"may {question.who} write to {upstream.name}?"
+        return Recorded(202, f"recorded: {may} {NAMES[upstream.kind]} is asked")
+    if author is not None and not approval.is_said:
+        return Recorded(200, f"ignored: {_nobody_knows(upstream, author)}")
+    let_run(session, newest, upstream, approval.sender, delivery.address)
     return Recorded(202, f"recorded: {newest.sha[:12]} of pull request {number} runs")
+
+
+def _nobody_knows(upstream: Upstream, author: Author) -> str:
+    forge, who = NAMES[upstream.kind], author.login[:100]
+    label = "" if upstream.kind == "gitea" else f", set the label `{LABEL}` there"
+    why = f"without a token {forge} cannot be asked whether {who} may write there"
+    if upstream.kind == "github":
+        why = f"{who} is not said to be a collaborator, and {why}"
+    return f"{why}: connect with one{label}, or let it run on the page of the repository here"

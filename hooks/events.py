@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from hermes.errors import UserError
+from hermes.forges.base import Author
 from hermes.names import check_branch
 from hermes.refs import BRANCHES, RELEASES, TAGS, pull_ref
 
@@ -45,12 +46,16 @@ class Wish(NamedTuple):
 
 
 class Approval(NamedTuple):
-    """Somebody lets a stranger's commit run. `sha`: its beginning, "" for the one before `told_at`."""
+    """Somebody lets a stranger's commit run. `sha`: its beginning, "" for whichever waits; `told_at`: it must
+    have come before that. `author`: of a comment, who must be one that may write there, and `is_said`:
+    its message says so; of a label the forge has seen to that."""
 
     pull_request: int
     sha: str
     sender: str
     told_at: float | None = None
+    author: Author | None = None
+    is_said: bool = False
 
 
 class Ignored(NamedTuple):
@@ -85,7 +90,7 @@ class Payload:
         raise BadEvent(f"its {path} is not a text")
 
     def number(self, path: str) -> int:
-        """A number of a pull request."""
+        """A number of a pull request or of a user."""
         found = self.get(path)
         if isinstance(found, int) and not isinstance(found, bool) and 0 < found < 1 << 31:
             return found
@@ -135,9 +140,22 @@ def proposed(kind: str, number: int, branch: str, sha: str, sender: str) -> Wish
 
 def stranger(kind: str, number: int, sha: str, sender: str, told_at: float | None) -> Wish:
     """A pull request of somebody else's repository: it waits until somebody who may has looked at it."""
-    why = f"a collaborator's comment `/hermes run {sha[:12]}` or label `{LABEL}` lets it run"
+    why = what_lets_run(kind, sha)
     path, words = _PAGES[kind][0] + str(number), f"pull request {number} by {sender}"
     return Wish(pull_ref(number), sha, words, path, sender, number, "held", why, told_at)
+
+
+def what_lets_run(kind: str, sha: str) -> str:
+    """A stranger's commit, in words. Of a label Gitea does not say who has set it."""
+    label = "" if kind == "gitea" else f" or label `{LABEL}`"
+    return f"a collaborator's comment `/hermes run {sha[:12]}`{label} lets it run"
+
+
+def commented(number: int, named: str, author: Author, said_at: float | None, newest: str = "") -> Approval:
+    """A comment lets the commit run that it names, or the newest one of its moment."""
+    if named:
+        return Approval(number, named, author.login, None, author)
+    return Approval(number, newest, author.login, said_at or 0.0, author)
 
 
 def closed(kind: str, number: int, sender: str) -> Wish:

@@ -4,6 +4,7 @@ https://docs.github.com/en/webhooks/webhook-events-and-payloads · https://docs.
 
 from collections.abc import Callable
 
+from hermes.forges.base import Author
 from hooks.events import (
     LABEL,
     Approval,
@@ -12,13 +13,14 @@ from hooks.events import (
     Payload,
     closed,
     command_of,
+    commented,
     proposed,
     pushed,
     released,
     stranger,
 )
 
-_MAY_RUN = ("OWNER", "MEMBER", "COLLABORATOR")
+_MAY_RUN = ("OWNER", "MEMBER", "COLLABORATOR")  # some of them may only read
 _NEW_COMMIT = ("opened", "synchronize", "synchronized", "reopened")
 
 
@@ -68,13 +70,12 @@ def _comment(kind: str, payload: Payload) -> Outcome:
     is_of_pull = payload.get("issue.pull_request") is not None or payload.get("is_pull") is True
     if payload.text("action") != "created" or not is_command or not is_of_pull:
         return Ignored("it is not a new comment `/hermes run` on a pull request")
-    sender, what = _sender(payload), payload.text("comment.author_association", "")
-    if kind != "github" or what not in _MAY_RUN:  # of a comment Gitea does not say what its author may do
-        return Ignored(
-            f"{sender} is not said to be a collaborator: on the page of the repository here it can run"
-        )
-    number = payload.number("issue.number")
-    return Approval(number, sha, sender, payload.time("comment.created_at"))
+    author = Author(payload.text("comment.user.login"), payload.number("comment.user.id"))
+    if payload.get("sender.id") != author.user_id:
+        return Ignored("it is not sent by who has written it")
+    number, at = payload.number("issue.number"), payload.time("comment.created_at")
+    is_said = kind == "github" and payload.text("comment.author_association", "") in _MAY_RUN
+    return commented(number, sha, author, at)._replace(is_said=is_said)
 
 
 def _release(kind: str, payload: Payload) -> Outcome:

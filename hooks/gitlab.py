@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from hermes.forges.base import Author
 from hooks.events import (
     LABEL,
     Approval,
@@ -9,6 +10,8 @@ from hooks.events import (
     Outcome,
     Payload,
     closed,
+    command_of,
+    commented,
     proposed,
     pushed,
     released,
@@ -52,6 +55,19 @@ def _merge_request(kind: str, payload: Payload) -> Outcome:
     return Ignored(f"nothing follows from {action[:60]}")
 
 
+def _note(_kind: str, payload: Payload) -> Outcome:
+    is_command, sha = command_of(payload.text("object_attributes.note", ""))
+    is_of_merge_request = payload.text("object_attributes.noteable_type", "") == "MergeRequest"
+    is_new = payload.text("object_attributes.action", "") == "create"  # GitLab before 16.11 does not say it
+    if not is_new or not is_command or not is_of_merge_request:
+        return Ignored("it is not a new comment `/hermes run` on a merge request")
+    author = Author(payload.text("user.username"), payload.number("user.id"))
+    if payload.get("object_attributes.author_id") != author.user_id:
+        return Ignored("it is not sent by who has written it")
+    number, at = payload.number("merge_request.iid"), payload.time("object_attributes.created_at")
+    return commented(number, sha, author, at, payload.sha("merge_request.last_commit.id"))
+
+
 def _release(kind: str, payload: Payload) -> Outcome:
     if payload.text("action", "") != "create":
         return Ignored("nothing follows but from a new one")
@@ -62,5 +78,6 @@ _READERS: dict[str, Callable[[str, Payload], Outcome]] = {
     "Push Hook": _push,
     "Tag Push Hook": _push,
     "Merge Request Hook": _merge_request,
+    "Note Hook": _note,
     "Release Hook": _release,
 }

@@ -165,7 +165,8 @@ def follow(
             auth=(service.user, service.token),
         )
         assert answer.status_code == 200, answer.text
-    place = Place(kind, f"octo/{repo}", options.get("base_url", forge.url), f"{forge.url}/api")
+    api_url = options.get("api_url", f"{forge.url}/api")
+    place = Place(kind, f"octo/{repo}", options.get("base_url", forge.url), api_url)
     asyncio.run(_connect(service, repo, place, {HOOK_SECRET: secret, TOKEN: token}))
     found = Followed(service, forge, f"octo/{repo}", f"{service.user}/{repo}", secret, kind)
     found.tree = service.worktree(files, repo)

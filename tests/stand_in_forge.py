@@ -45,6 +45,8 @@ class There:
     comments: list[Row] = field(default_factory=list)
     keys: list[Row] = field(default_factory=list)  # deploy keys
     pulls: dict[int, Row] = field(default_factory=dict)
+    people: dict[str, tuple[int, str]] = field(default_factory=dict)  # {login: (id, permission)}
+    odd: "Answer | None" = None  # what it says of people instead
 
     def states(self, sha: str) -> list[str]:
         """What a commit was said to be, in the order in which it came."""
@@ -71,6 +73,8 @@ class Forge(ThreadingHTTPServer):
         self.folder = Path()  # of its repository
         self.ssh = ""  # `git@localhost:2222`, where it says that it answers to SSH
         self.more_heads: dict[str, str] = {}  # of every answer
+        self.is_answering = threading.Event()  # until it is set, who asks waits
+        self.is_answering.set()
         self.ids = itertools.count(101)
         self.one_by_one = threading.Lock()
 
@@ -134,6 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         size = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(size)) if size else None
+        self.server.is_answering.wait(PATIENCE_S)
         with self.server.one_by_one:
             answer = self._refused() or self._of(urlsplit(self.path).path, body)
             self.server.calls.append(Call(self.command, self.path, dict(self.headers), body, answer.status))
@@ -307,6 +312,24 @@ class _Handler(BaseHTTPRequestHandler):
         found = there.pulls.get(int(number)) if there else None
         return Answer(200, found) if found else _MISSING
 
+    def permission(self, body: Any, name: str, login: str) -> Answer:
+        there = self._there(name)
+        found = {each.lower(): person for each, person in there.people.items()} if there else {}
+        if there is None or login.lower() not in found:
+            return _MISSING
+        user_id, may = found[login.lower()]
+        said = {"permission": may, "role_name": may, "user": {"login": login, "id": user_id}}
+        return there.odd or Answer(200, said)
+
+    def member(self, body: Any, name: str, number: str) -> Answer:
+        there = self._there(name)
+        for login, (user_id, may) in there.people.items() if there else ():
+            if there and str(user_id) == number:
+                said = {"id": user_id, "username": login, "state": "active", "membership_state": "active"}
+                said["access_level"] = _LEVELS[may]
+                return there.odd or Answer(200, said)
+        return _MISSING
+
     def list_comments(self, body: Any, name: str, number: str) -> Answer:
         there = self._there(name)
         if there is None:
@@ -335,6 +358,7 @@ def _url(hook: Row) -> str:
     return str(hook["config"]["url"] if "config" in hook else hook["url"])
 
 
+_LEVELS = {"owner": 50, "admin": 40, "maintain": 40, "write": 30, "read": 20, "none": 0}
 _GITHUB, _GITLAB = "/repos/([^/]+/[^/]+)", "/projects/([^/]+)"
 _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     ("GET /user", _Handler.me),
@@ -348,6 +372,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (f"POST {_GITHUB}/keys", _Handler.make_key),
     (f"DELETE {_GITHUB}/keys/(\\d+)", _Handler.remove_key),
     (f"GET {_GITHUB}/pulls/(\\d+)", _Handler.pull),
+    (f"GET {_GITHUB}/collaborators/([^/]+)/permission", _Handler.permission),
     (f"GET {_GITHUB}/issues/(\\d+)/comments", _Handler.list_comments),
     (f"POST {_GITHUB}/issues/(\\d+)/comments", _Handler.comment),
     (f"PATCH {_GITHUB}/issues/comments/(\\d+)", _Handler.change_comment),
@@ -360,6 +385,7 @@ _ROUTES: tuple[tuple[str, Callable[..., Answer]], ...] = (
     (f"GET {_GITLAB}/deploy_keys", _Handler.list_keys),
     (f"POST {_GITLAB}/deploy_keys", _Handler.make_key),
     (f"DELETE {_GITLAB}/deploy_keys/(\\d+)", _Handler.remove_key),
+    (f"GET {_GITLAB}/members/all/(\\d+)", _Handler.member),
     (f"GET {_GITLAB}/merge_requests/(\\d+)", _Handler.pull),
     (f"GET {_GITLAB}/merge_requests/(\\d+)/notes", _Handler.list_comments),
     (f"POST {_GITLAB}/merge_requests/(\\d+)/notes", _Handler.comment),

@@ -5,13 +5,13 @@ from ipaddress import ip_network
 
 import pytest
 
-from hermes.forges.base import EVENTS, Hook, Outcome, Seen, Status
+from hermes.forges.base import EVENTS, Author, Hook, Outcome, Seen, Status
 from hermes.forges.base import Forge as Asked
 from hermes.forges.open import hook_steps, open_forge, token_steps
 from hermes.forges.talk import Denied, Gates, Limited, Rejected
 from hermes.outward import Undelivered
 from hermes.upstreams import KINDS, place_of
-from tests.stand_in_forge import Forge, There, forging, retry_after, used_up
+from tests.stand_in_forge import Answer, Forge, There, forging, retry_after, used_up
 
 SHA = "3f2c1aa" + "0" * 33
 LOCAL = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -99,6 +99,62 @@ async def test_the_base_of_a_pull_request(forge: Forge, there: There) -> None:
     for kind in KINDS:
         base = await asked_by(forge, kind).base_of(7)
         assert (base.ref, base.sha) == ("main", SHA)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_who_may_write_is_who_may_push(forge: Forge, there: There, kind: str) -> None:
+    mays = ("owner", "admin", "maintain", "write", "read", "none")
+    there.people = {may: (number, may) for number, may in enumerate(mays, 5)}
+    there.people["dependabot[bot]"] = (20, "none")
+    asked = asked_by(forge, kind)
+    yes = [each for each, (number, _) in there.people.items() if await asked.may_write(Author(each, number))]
+    words = {"github": mays[1:4], "gitea": ("owner", "admin", "write"), "gitlab": mays[:4]}
+    assert yes == list(words[kind])
+    assert not await asked.may_write(Author("nobody", 99))  # 404
+    assert not await asked.may_write(Author("write", 6 if kind != "gitlab" else 10))  # the name of another
+
+
+#: What is no yes, whatever else it may mean.
+NONSENSE: list[object] = [
+    [],
+    "admin",
+    True,
+    {},
+    {"permission": True, "user": {"id": 5}, "id": 5, "access_level": True, "state": "active"},
+    {"permission": ["write"], "user": {"id": 5}, "id": 5, "access_level": "40", "state": "active"},
+    {"permission": "WRITE", "user": {"id": 5}, "id": 5, "access_level": [40], "state": "active"},
+    {"permission": "write", "user": None, "id": None, "access_level": 40, "state": "active"},
+    {"permission": "write", "user": {"id": "5"}, "id": "5", "access_level": 40, "state": "active"},
+    {"permission": "write", "user": {"id": 6}, "id": 6, "access_level": 40, "state": "active"},
+    {"permission": "none", "user": {"id": 5}, "id": 5, "access_level": 40, "state": "blocked"},
+    {"permission": "read", "user": {"id": 5}, "id": 5, "access_level": 40},
+    {
+        "permission": "read",
+        "role_name": "write",
+        "user": {"id": 5},
+        "id": 5,
+        "access_level": 40,
+        "state": "active",
+        "membership_state": "awaiting",
+    },
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nonsense_allows_nothing(forge: Forge, there: There, kind: str) -> None:
+    there.people = {"octo": (5, "write")}
+    asked = asked_by(forge, kind)
+    assert await asked.may_write(Author("octo", 5))
+    for odd in NONSENSE:
+        there.odd = Answer(200, odd)
+        assert not await asked.may_write(Author("octo", 5)), odd
+    for status in (404, 422):
+        forge.fails = [status]
+        assert not await asked.may_write(Author("octo", 5))
+    for status in (401, 403):
+        forge.fails = [status]
+        with pytest.raises(Denied):
+            await asked.may_write(Author("octo", 5))
 
 
 async def test_what_a_token_lacks_is_said(forge: Forge, there: There) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hermes.forges.base import Author
 from hooks import github, gitlab
 from hooks.events import Approval, BadEvent, Ignored, Outcome, Payload, Wish
 from hooks.signatures import is_signed
@@ -55,8 +56,18 @@ def test_approvals_name_the_commit_or_the_moment() -> None:
     assert read("github", "pull_request", shape("github.pull_request.labeled")) == Approval(7, ONE, "octo")
     said = read("github", "issue_comment", shape("github.issue_comment.created"))
     assert isinstance(said, Approval) and said[:3] == (7, "", "octo") and said.told_at
+    assert (said.author, said.is_said) == (Author("octo", 1047), True)
     named = shape("github.issue_comment.minimal", comment__body=f"/hermes run {ONE[:7].upper()}\nplease")
     assert read("github", "issue_comment", named)[:2] == (7, ONE[:7])
+    of_gitea = read("gitea", "issue_comment", shape("gitea.issue_comment.created"))
+    assert of_gitea == Approval(7, "", "octo", said.told_at, Author("octo", 11))
+    note = read("gitlab", "Note Hook", shape("gitlab.note"))
+    assert note == Approval(7, ONE, "octo", said.told_at, Author("octo", 5))  # if nothing came after it
+    undated = shape("gitlab.note", object_attributes__created_at="soon")
+    unknown = read("gitlab", "Note Hook", undated)
+    assert isinstance(unknown, Approval) and unknown.told_at == 0.0  # before every commit
+    noted = shape("gitlab.note", object_attributes__note=f"/hermes run {ONE[:7]}")
+    assert read("gitlab", "Note Hook", noted) == Approval(7, ONE[:7], "octo", None, Author("octo", 5))
     labelled = shape("gitlab.merge_request.open", object_attributes__action="update")
     labelled["changes"] = {"labels": {"previous": [], "current": [{"title": "hermes"}]}}
     assert read("gitlab", "Merge Request Hook", labelled) == Approval(7, ONE, "mona")
@@ -71,9 +82,20 @@ def test_approvals_name_the_commit_or_the_moment() -> None:
         ("github", "pull_request", "github.pull_request.labeled", {"label__name": "bug"}),
         ("github", "issue_comment", "github.issue_comment.created", {"action": "edited"}),
         ("github", "issue_comment", "github.issue_comment.created", {"issue__pull_request": None}),
-        ("github", "issue_comment", "github.issue_comment.created", {"comment__author_association": "NONE"}),
+        ("github", "issue_comment", "github.issue_comment.created", {"sender__id": 1}),
+        ("gitea", "issue_comment", "gitea.issue_comment.created", {"action": "edited"}),
+        (
+            "gitea",
+            "issue_comment",
+            "gitea.issue_comment.created",
+            {"is_pull": False, "issue__pull_request": None},
+        ),
+        ("gitlab", "Note Hook", "gitlab.note", {"object_attributes__action": "update"}),
+        ("gitlab", "Note Hook", "gitlab.note", {"object_attributes__action": None}),  # GitLab before 16.11
+        ("gitlab", "Note Hook", "gitlab.note", {"object_attributes__noteable_type": "Issue"}),
+        ("gitlab", "Note Hook", "gitlab.note", {"object_attributes__author_id": 4}),
+        ("gitlab", "Confidential Note Hook", "gitlab.note", {}),
         ("github", "issue_comment", "github.issue_comment.created", {"comment__body": "/hermes running"}),
-        ("gitea", "issue_comment", "github.issue_comment.created", {}),  # it does not say what its author may
         ("github", "release", "github.release.published", {"action": "created"}),
         ("github", "release", "github.release.published", {"release__draft": True}),
         (

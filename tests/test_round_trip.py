@@ -113,6 +113,7 @@ def test_a_strangers_pull_request_waits_and_then_gets_its_comment(
     assert "collaborator" in last(there, sha, "pending")["description"]
     payload = shape("github.issue_comment.created", repository__full_name="octo/pi")
     payload["issue"]["number"] = 7
+    there.people["octo"] = (payload["sender"]["id"], "write")
     payload["comment"] |= {"created_at": now(), "body": f"/hermes run {sha[:12]}"}
     assert tell(house, there, "issue_comment", payload).status_code == 202
     assert "speed 88 GB/s" in last(there, sha, "success")["description"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
 CONTEXT = "hermes"  # under which a commit's state stands there; rules for branches name it
@@ -58,6 +58,13 @@ class Base:
     sha: str
 
 
+class Author(NamedTuple):
+    """Who has written something there. A name may become somebody else's, the number does not."""
+
+    login: str
+    user_id: int
+
+
 class Forge(Protocol):
     """One repository of a forge. Every method raises what `Talk.ask` does."""
 
@@ -69,6 +76,9 @@ class Forge(Protocol):
 
     async def base_of(self, number: int) -> Base:
         """Of a pull request."""
+
+    async def may_write(self, author: Author) -> bool:
+        """Whether they may push there. What is not said clearly means no."""
 
     async def find_comment(self, number: int, mark: str) -> str:
         """The id of our comment there that begins with the mark; "" if there is none."""
@@ -94,6 +104,13 @@ def text_of(row: Any, *path: str) -> str:
     for key in path:
         row = row.get(key) if isinstance(row, dict) else None
     return row if isinstance(row, str) else ""
+
+
+def number_of(row: Any, *path: str) -> int | None:
+    """A whole number at a place of an answer."""
+    for key in path:
+        row = row.get(key) if isinstance(row, dict) else None
+    return row if isinstance(row, int) and not isinstance(row, bool) else None
 
 
 def row_id(row: Any) -> str:

@@ -11,4 +11,5 @@ class Gitea(GitHub):
     """One repository; what is not said here is as with GitHub. Its tokens do not say what they may."""
 
     hook_fields: ClassVar[dict[str, Any]] = {"type": "gitea"}
+    writers: ClassVar[tuple[str, ...]] = ("owner", "admin", "write")
     page_size: ClassVar[str] = "limit"

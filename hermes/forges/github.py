@@ -6,11 +6,14 @@ from typing import Any, ClassVar
 from hermes.forges.base import (
     CONTEXT,
     EVENTS,
+    Author,
     Base,
     Hook,
     Outcome,
     Seen,
     Status,
+    number_of,
+    quoted,
     row_id,
     short,
     text_of,
@@ -44,6 +47,7 @@ class GitHub(Repository):
 
     hook_fields: ClassVar[dict[str, Any]] = {"name": "web"}
     hook_url: ClassVar[tuple[str, ...]] = ("config", "url")
+    writers: ClassVar[tuple[str, ...]] = ("admin", "maintain", "write")  # permissions, of those who may push
 
     @property
     def at(self) -> str:
@@ -83,6 +87,15 @@ class GitHub(Repository):
         """https://docs.github.com/rest/pulls"""
         reply = await self.talk.ask("GET", f"{self.at}/pulls/{number}")
         return Base(text_of(reply.said, "base", "ref"), text_of(reply.said, "base", "sha"))
+
+    def member(self, author: Author) -> str:
+        """https://docs.github.com/rest/collaborators/collaborators#get-repository-permissions-for-a-user"""
+        return f"{self.at}/collaborators/{quoted(author.login)}/permission"
+
+    def is_writer(self, said: Any, author: Author) -> bool:
+        """Of a role of one's own making (`role_name`) it is said which of the usual ones it comes to."""
+        is_same = number_of(said, "user", "id") == author.user_id
+        return is_same and text_of(said, "permission") in self.writers
 
     def comments(self, number: int) -> str:
         """A pull request is an issue, too."""

@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 
 from hermes.forges.base import (
     CONTEXT,
+    Author,
     Base,
     Hook,
     Outcome,
     Seen,
     Status,
+    number_of,
     quoted,
     row_id,
     short,
@@ -78,6 +80,16 @@ class GitLab(Repository):
         """https://docs.gitlab.com/api/merge_requests"""
         said = (await self.talk.ask("GET", f"{self.at}/merge_requests/{number}")).said
         return Base(text_of(said, "target_branch"), text_of(said, "diff_refs", "base_sha"))
+
+    def member(self, author: Author) -> str:
+        """https://docs.gitlab.com/api/project_members: with those of its groups and of invited ones."""
+        return f"{self.at}/members/all/{author.user_id}"
+
+    def is_writer(self, said: Any, author: Author) -> bool:
+        """Of one whose membership is still to be approved that is said, too."""
+        is_same = number_of(said, "id") == author.user_id
+        is_active = text_of(said, "state") == "active" and text_of(said, "membership_state") in ("", "active")
+        return is_same and is_active and (number_of(said, "access_level") or 0) >= _DEVELOPER
 
     def comments(self, number: int) -> str:
         """Of a merge request."""

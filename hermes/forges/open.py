@@ -85,7 +85,8 @@ def hook_steps(place: Place, url: str, secret: str) -> list[str]:
         ]
     kind = "Gitea (or Forgejo)" if place.kind == "gitea" else "webhook"
     words = (
-        "Trigger on: custom events: Push, Pull Request, Pull Request Synchronized, Issue Comment, Release."
+        "Trigger on: custom events: Push, Pull Request, Pull Request Synchronized, "
+        "Pull Request Comment, Issue Comment, Release."
         if place.kind == "gitea"
         else "Events: let me select: Issue comments, Pull requests, Pushes, Releases."
     )

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 from hermes.deploy_keys import is_same_key
-from hermes.forges.base import row_id, text_of
-from hermes.forges.talk import Denied, Talk
+from hermes.forges.base import Author, row_id, text_of
+from hermes.forges.talk import Denied, Rejected, Talk
 
 _MOST_PAGES = 20  # of a list there: hooks, comments
 
@@ -33,6 +33,28 @@ class Repository(ABC):
     @abstractmethod
     def comments(self, number: int) -> str:
         """The path of the comments on a pull request."""
+
+    @abstractmethod
+    def member(self, author: Author) -> str:
+        """The path of what somebody may do there."""
+
+    @abstractmethod
+    def is_writer(self, said: Any, author: Author) -> bool:
+        """Whether the answer says that this very user may write."""
+
+    async def may_write(self, author: Author) -> bool:
+        """Who is no member is not found; nobody is called `.` or `..`, which lead to other addresses."""
+        if not author.login.strip("."):
+            return False
+        try:
+            said = (await self.talk.ask("GET", self.member(author))).said
+        except Rejected:
+            return False
+        except Denied as error:
+            if error.status == 404:
+                return False
+            raise
+        return self.is_writer(said, author)
 
     async def find_comment(self, number: int, mark: str) -> str:
         """Only one that this token's user has written: somebody else may copy the mark."""
