@@ -333,17 +333,17 @@ class Service:
 
     def settled(self, pushed: Pushed, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """What the API says of the pushed commit when nothing of it goes on any more."""
+        return wait_for(lambda: self._settled(pushed), timeout_s)
 
-        def ask() -> dict[str, Any] | None:
-            page = self.commit_page(pushed)
-            states = {each["state"] for each in (*page["builds"], *page["runs"])}
-            return None if states & BUSY else page
-
-        return wait_for(ask, timeout_s)
+    def _settled(self, pushed: Pushed) -> dict[str, Any] | None:
+        page = self.commit_page(pushed)
+        states = {each["state"] for each in (*page["builds"], *page["runs"])}
+        return None if states & BUSY else page
 
     def run_of(self, pushed: Pushed, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
-        """The newest run of a pushed commit, ended."""
-        run: dict[str, Any] = self.settled(pushed, timeout_s)["runs"][0]
+        """The newest run of a pushed commit, ended; of a push left half done it comes in a minute."""
+        runs = wait_for(lambda: (page := self._settled(pushed)) and page["runs"], timeout_s)
+        run: dict[str, Any] = runs[0]
         return run
 
     def read_log(self, kind: str, row_id: int) -> bytes:
