@@ -1,6 +1,7 @@
 """The pipes between git's pre-receive hook and the server: it says where the quarantine is, and waits."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -61,4 +62,6 @@ class Gate:
             if not part or len(line) > _MAX_LINE_BYTES:
                 return  # git refused the push before it asked
         quarantine = Path(line[:-1].decode()) if line != b"\n" else None
-        os.write(self._verdict_write, b"ok\n" if await judge.decide(quarantine) else b"no\n")
+        verdict = b"ok\n" if await judge.decide(quarantine) else b"no\n"
+        with suppress(BrokenPipeError):  # git has ended meanwhile; its own end says so
+            os.write(self._verdict_write, verdict)

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,12 @@ from hermes.threads import in_thread
 _NAME = re.compile(r"hermes-[0-9a-f]+-(build|rank)-(\d+)\.(\d+)")  # spooled files have more behind it
 _WAITING = re.compile(rf"hermes-[0-9a-f]+-{WARM}-[0-9a-f]+")  # for a rank, and for nobody that is known here
 _SWEEP_S = 60.0
+Held = Callable[[], set[tuple[int, int]]]  # what this process is at: {(row id, attempt)}
 _MOST_CHECKPOINTS = 500  # that one sweep looks at
+
+
+def _nothing() -> set[tuple[int, int]]:
+    return set()
 
 
 def box_name(context: Context, row: Build | Rank) -> str:
@@ -32,27 +37,35 @@ def box_name(context: Context, row: Build | Rank) -> str:
     return f"hermes-{instance_label(context.settings)}-{row.__tablename__}-{row.id}.{row.attempt}"
 
 
-async def keep_sweeping(context: Context, executor: Executor, table: type[Build] | type[Rank]) -> None:
-    """Sweep once a minute."""
-    while True:
-        await asyncio.sleep(_SWEEP_S)
-        await sweep_once(context, executor, table)
-
-
-async def sweep_once(context: Context, executor: Executor, table: type[Build] | type[Rank]) -> None:
+async def sweep_once(
+    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held = _nothing
+) -> None:
     """End the leases of dead processes of this machine and remove boxes without a lease; never raises."""
     try:
         async with context.database.write() as session:
             ended = await expire_dead(session, table)
         if ended:
             await context.doorbell.ring(table.__tablename__, CHANGED)
-        await sweep(context, executor, table)
+        await sweep(context, executor, table, held)
     except Unavailable as error:
         log.warning("sweep failed", error=str(error))
 
 
-async def sweep(context: Context, executor: Executor, table: type[Build] | type[Rank]) -> int:
-    """Remove the boxes and temporary files of builds (or ranks) whose attempt is over; returns how many."""
+async def keep_sweeping(
+    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held = _nothing
+) -> None:
+    """Sweep once a minute."""
+    while True:
+        await asyncio.sleep(_SWEEP_S)
+        await sweep_once(context, executor, table, held)
+
+
+async def sweep(
+    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held = _nothing
+) -> int:
+    """Remove the boxes and temporary files of builds (or ranks) whose attempt is over; returns how many. Not
+    of those that this process still is at: it may have slept through its lease, and would begin a program
+    whose files are gone."""
     if table is Rank:
         await sweep_checkpoints(context)
     there = await executor.boxes()
@@ -63,6 +76,7 @@ async def sweep(context: Context, executor: Executor, table: type[Build] | type[
     live = select(table.id, table.attempt).where(table.state.in_(LIVE))
     async with context.database.read() as session:
         alive = {(row_id, attempt) for row_id, attempt in (await session.execute(live)).all()}
+    alive |= held()
     gone = [name for name, owner in boxes.items() if owner not in alive]
     gone += [name for name in there if table is Rank and _WAITING.fullmatch(name)]
     for name in gone:

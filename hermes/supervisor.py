@@ -88,17 +88,20 @@ class Supervisor(Generic[W]):
         """What is at work now."""
         return list(self._jobs)
 
+    def _held(self) -> set[tuple[int, int]]:
+        return {(job.row.id, job.row.attempt) for job in self.jobs}
+
     async def run(self, stop: StopEvent) -> None:
         """Work until `stop`; then go on with what is at work to its end, let go of it, or end it and give it
         back (HERMES_STOP)."""
         if self._adopt is not None:
             self._begin(await self._adopt())
-        await sweep_once(self.context, self.executor, self.table)
+        await sweep_once(self.context, self.executor, self.table, self._held)
         side = (
             self._keep_leases(),
             self._signs().keep(),
             keep_reconciling(self.context),
-            keep_sweeping(self.context, self.executor, self.table),
+            keep_sweeping(self.context, self.executor, self.table, self._held),
             _ring_when(stop, self._bell.ring),
             _ring_when(stop.again, self._bell.ring),
         )
@@ -157,7 +160,7 @@ class Supervisor(Generic[W]):
         if self._engine_is_suspect:  # an engine that is away must not use up everybody's attempts
             await self.executor.check()
             self._engine_is_suspect = False
-            await sweep_once(self.context, self.executor, self.table)
+            await sweep_once(self.context, self.executor, self.table, self._held)
         claimed = [] if self._is_short() else await self._claim(self.jobs)
         if claimed:
             faultpoint(f"{self.topic}.claimed")

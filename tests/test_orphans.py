@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from docker.errors import NotFound
 
-from hermes.executors import instance_label
+from hermes.boxes import sweep
+from hermes.executors import choose_executor, instance_label
 from hermes.executors.engine import connect
+from hermes.process import open_context
 from hermes.settings import Settings
+from hermes.tables import Rank
 from tests.programs import shell
 from tests.promises import all_is_kept
 from tests.service import Service, wait_for
@@ -87,3 +90,16 @@ def test_what_crashes_have_left_is_gone_after_a_start_and_nothing_else(house: Se
                 api.remove_container(name, force=True)
             with suppress(NotFound):
                 api.remove_volume(f"{name}.app")
+
+
+async def test_what_its_process_still_is_at_is_not_swept(tmp_path: Path) -> None:
+    """It has slept through its lease: its attempt is over, and it will see that by itself."""
+    settings = Settings(data=tmp_path / "var", redis_url="none", executor="local", trust="all")
+    async with open_context(settings) as context:
+        executor, _ = await choose_executor(settings)
+        names = [f"hermes-{instance_label(settings)}-rank-{each}.1.tar" for each in (5, 6)]
+        at_work, over = files(context.paths.spool, names)
+        await sweep(context, executor, Rank, lambda: {(5, 1)})
+        assert at_work.exists() and not over.exists()
+        await sweep(context, executor, Rank)
+        assert not at_work.exists()

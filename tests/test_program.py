@@ -5,14 +5,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
+from gitserver.gate import Gate
 from gitserver.program import Program, start
 from hermes.git import git_env
 from tests.conftest import missing
+from tests.service import PATIENCE_S
 
 NETWORK = "/proc/self/ns/net"
 
@@ -92,3 +94,24 @@ async def test_start_that_is_cancelled_leaves_no_process() -> None:
         await starting
     while not pids or Path(f"/proc/{pids[0]}").exists():
         await asyncio.sleep(0.01)
+
+
+class _Late:
+    """A judge who decides when git has gone."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def expect(self) -> None:
+        """Git asks soon."""
+
+    async def decide(self, quarantine: Path | None) -> bool:
+        """It was killed meanwhile."""
+        self._gate.close_far_side()
+        return True
+
+
+async def test_a_verdict_that_nobody_waits_for_breaks_nothing() -> None:
+    with closing(Gate()) as gate:
+        os.write(gate.fds[0], b"/quarantine\n")
+        await asyncio.wait_for(gate.keep(_Late(gate)), PATIENCE_S)
