@@ -153,7 +153,8 @@ class Followed:
 def follow(
     service: Service, forge: Forge, repo: str, files: dict[str, str | bytes], **options: Any
 ) -> Followed:
-    """A repository `octo/REPO` there with one commit, and `alice/REPO` here that follows it."""
+    """A repository `octo/REPO` there with one commit, and `alice/REPO` here that follows it. `older`: a
+    branch that is there before."""
     kind, token = options.get("kind", "github"), options.get("token", "")
     bare = forge.folder / "octo" / f"{repo}.git"
     bare.parent.mkdir(parents=True, exist_ok=True)
@@ -167,9 +168,11 @@ def follow(
         assert answer.status_code == 200, answer.text
     api_url = options.get("api_url", f"{forge.url}/api")
     place = Place(kind, f"octo/{repo}", options.get("base_url", forge.url), api_url)
-    asyncio.run(_connect(service, repo, place, {HOOK_SECRET: secret, TOKEN: token}))
     found = Followed(service, forge, f"octo/{repo}", f"{service.user}/{repo}", secret, kind)
     found.tree = service.worktree(files, repo)
+    if older := options.get("older"):
+        found.push(f"HEAD:refs/heads/{older}")
+    asyncio.run(_connect(service, repo, place, {HOOK_SECRET: secret, TOKEN: token}))
     found.push()
     return found
 

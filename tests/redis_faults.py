@@ -24,11 +24,12 @@ def kill_redis(data: Path) -> bool:
 
 
 def plague_redis(data: Path, ended: threading.Event) -> None:
-    """Until then, in a thread of its own."""
+    """Until then, in a thread of its own, with dice of its own: those of the module are Hypothesis's."""
+    dice = random.Random()
 
     def strike() -> None:
-        while not ended.wait(random.uniform(0.2, _PAUSE_S)):
-            (kill_redis if random.random() < _KILLS else empty_redis)(data)
+        while not ended.wait(dice.uniform(0.2, _PAUSE_S)):
+            (kill_redis if dice.random() < _KILLS else empty_redis)(data)
 
     threading.Thread(target=strike, name="redis faults", daemon=True).start()
 

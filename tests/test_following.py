@@ -33,9 +33,8 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 
 @pytest.mark.fault(45)
 def test_what_was_pushed_while_we_were_away_is_found(house: Service, forge: Forge) -> None:
-    one = follow(house, forge, "away", PROGRAM)
+    one = follow(house, forge, "away", PROGRAM, older="old")  # only the default branch is taken
     first = one.tree.git("rev-parse", "HEAD")
-    one.push("HEAD:refs/heads/old")  # there before it was first looked at: only the default branch is taken
     wait_for(lambda: runs_of_known(one, first))
     assert house.stop() == 0
     second = one.commit("meanwhile")

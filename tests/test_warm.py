@@ -39,7 +39,7 @@ ENV = ('ONE=x\'y "z"\n$HOME `id`', "OPTIND=none", "PWD=/else", "IFS=x")
 def house(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if os.geteuid() != 0:
         missing("root, which bounded disks need,")
-    env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1s", "HERMES_WARM": "1", "HERMES_WARM_TIME": "20s"}
+    env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1s", "HERMES_WARM": "1", "HERMES_WARM_TIME": "45s"}
     with living(Service(tmp_path_factory.mktemp("warm"), env)) as one:
         assert one.push(shell(SEEN), repo="seen").code == 0
         yield one
