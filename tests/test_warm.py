@@ -39,7 +39,7 @@ ENV = ('ONE=x\'y "z"\n$HOME `id`', "OPTIND=none", "PWD=/else", "IFS=x")
 def house(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if os.geteuid() != 0:
         missing("root, which bounded disks need,")
-    env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1s", "HERMES_WARM": "1", "HERMES_WARM_TIME": "45s"}
+    env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1s", "HERMES_WARM": "1", "HERMES_WARM_TIME": "20s"}
     with living(Service(tmp_path_factory.mktemp("warm"), env)) as one:
         assert one.push(shell(SEEN), repo="seen").code == 0
         yield one
@@ -129,8 +129,9 @@ def test_a_secret_of_a_call_is_on_no_command_line_and_on_no_disk(house: Service)
     script, files = told("echo begun; [ $# = 0 ] && told=1", "echo $TOKEN")  # it waits with an argument
     assert house.push(files, repo="slow").code == 0
     keep_secret(house, "slow")
+    before = waiting(house)  # of another kind: it goes, and one for this function comes
     call(house, name="slow")
-    the_one(house)
+    wait_for(lambda: {*waiting(house)} - {*before})
     with house.client() as client:
         answer = client.post("/api/v1/functions/alice/slow/runs?arg=wait").json()
         wait_for(lambda: "begun" in house.read_log("runs", answer["id"]).decode())
