@@ -55,7 +55,7 @@ class Follower:
             self._doing, self._since = what, time.monotonic()
 
     async def build(self, build_id: int) -> AsyncGenerator[bytes]:
-        """From queued to its end. An empty chunk is a sign of life."""
+        """From queued to its end."""
         build = await self._get(Build, build_id)
         name = f"build {build_id}"
         if build.state is State.BUILT:
@@ -72,8 +72,8 @@ class Follower:
                 yield self.say(f"{name}  with {build.plan['image']}{_try(attempt)}")
                 async for data in self._log("build", build):
                     yield data
-            elif not await self._bell.wait(_LOOK_S):
-                yield b""
+            else:
+                await self._bell.wait(_LOOK_S)
             build = await self._get(Build, build_id)
             if told < attempt and (reason := await self._why_again(build, attempt)):
                 told = attempt
@@ -97,7 +97,6 @@ class Follower:
                 yield data
         run = await self._get(Run, run_id)
         while run.state not in TERMINAL:
-            yield b""
             await self._bell.wait(_LOOK_S)
             run = await self._get(Run, run_id)
         yield self.say(f"run {run_id}    {words.run_end(run, await self._ranks(run_id))}")
@@ -112,8 +111,7 @@ class Follower:
                 if why != said and (now - said_at > _SAY_AGAIN_S or said_at < 0):
                     said, said_at = why, now
                     yield self.say(f"run {run_id}    waiting: {why}")
-            if not await self._bell.wait(_LOOK_S if said else _PATIENCE_S):
-                yield b""
+            await self._bell.wait(_LOOK_S if said else _PATIENCE_S)
 
     async def _follow_rank(self, rank_id: int, run_id: int) -> AsyncGenerator[bytes]:
         attempt = told = 0
@@ -127,8 +125,8 @@ class Follower:
                     yield data
             elif rank.state in TERMINAL:
                 return
-            elif not await self._bell.wait(_LOOK_S):
-                yield b""
+            else:
+                await self._bell.wait(_LOOK_S)
             rank = await self._get(Rank, rank_id)
             if told < attempt and (reason := await self._why_again(rank, attempt)):
                 told = attempt
@@ -165,10 +163,7 @@ class Follower:
         try:
             left = len(pumps)
             while left:
-                try:
-                    line = await asyncio.wait_for(lines.get(), _LOOK_S)
-                except TimeoutError:
-                    line = b""
+                line = await lines.get()
                 left -= line is None
                 yield self._voice.pass_on(line or b"")
         finally:

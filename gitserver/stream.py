@@ -33,6 +33,7 @@ _KEEP_ALIVE_S = (
     2.5  # an empty packet, which git does not show: for proxies, and node, which hangs up after 5 s
 )
 _STILL_S = 30.0  # a line, for people
+_LOOK_S = 1.0  # whether it is time for one of them, and whether the service stops
 
 
 class _Pulse:
@@ -85,7 +86,7 @@ async def answer(
         pulse = _Pulse()
         async with (
             aclosing(_words(context, follower, received, where)) as words,
-            aclosing(with_signs(words, _KEEP_ALIVE_S)) as chunks,
+            aclosing(with_signs(words, _LOOK_S)) as chunks,
         ):
             async for data in chunks:
                 if data:

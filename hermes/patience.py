@@ -48,23 +48,21 @@ async def get_patiently(database: Database, table: type[R], row_id: int) -> R:
 
 async def with_signs(chunks: AsyncIterator[bytes], every_s: float) -> AsyncGenerator[bytes]:
     """The same, and an empty one whenever none has come for so long. Closing it ends what it waits for."""
-    coming: asyncio.Task[bytes] | None = None
+    coming: asyncio.Task[bytes | None] | None = None
     try:
         while True:
             coming = coming or asyncio.ensure_future(_next(chunks))
             if not (await asyncio.wait({coming}, timeout=every_s))[0]:
                 yield b""
                 continue
-            try:
-                data = coming.result()
-            except StopAsyncIteration:
+            data, coming = coming.result(), None
+            if data is None:
                 return
-            coming = None
             yield data
     finally:
         if coming is not None:
             await end(coming)
 
 
-async def _next(chunks: AsyncIterator[bytes]) -> bytes:
-    return await anext(chunks)
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)
