@@ -28,17 +28,13 @@ Held = Callable[[], set[tuple[int, int]]]  # what this process is at: {(row id, 
 _MOST_CHECKPOINTS = 500  # that one sweep looks at
 
 
-def _nothing() -> set[tuple[int, int]]:
-    return set()
-
-
 def box_name(context: Context, row: Build | Rank) -> str:
     """One idempotent name for one attempt."""
     return f"hermes-{instance_label(context.settings)}-{row.__tablename__}-{row.id}.{row.attempt}"
 
 
 async def sweep_once(
-    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held = _nothing
+    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held
 ) -> None:
     """End the leases of dead processes of this machine and remove boxes without a lease; never raises."""
     try:
@@ -52,7 +48,7 @@ async def sweep_once(
 
 
 async def keep_sweeping(
-    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held = _nothing
+    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held
 ) -> None:
     """Sweep once a minute."""
     while True:
@@ -60,9 +56,7 @@ async def keep_sweeping(
         await sweep_once(context, executor, table, held)
 
 
-async def sweep(
-    context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held = _nothing
-) -> int:
+async def sweep(context: Context, executor: Executor, table: type[Build] | type[Rank], held: Held) -> int:
     """Remove the boxes and temporary files of builds (or ranks) whose attempt is over; returns how many. Not
     of those that this process still is at: it may have slept through its lease, and would begin a program
     whose files are gone."""

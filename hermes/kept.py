@@ -78,7 +78,8 @@ class Kept:
 
     def hear(self) -> bool:
         """Say some of what it has said; False: nothing will come any more. Raises BlockingIOError."""
-        data = os.read(self.output or 0, _READ_BYTES)
+        assert self.output is not None
+        data = os.read(self.output, _READ_BYTES)
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _MOST_LINE_BYTES:
             lines, self._rest = [*lines, self._rest], b""

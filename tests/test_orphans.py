@@ -101,5 +101,5 @@ async def test_what_its_process_still_is_at_is_not_swept(tmp_path: Path) -> None
         at_work, over = files(context.paths.spool, names)
         await sweep(context, executor, Rank, lambda: {(5, 1)})
         assert at_work.exists() and not over.exists()
-        await sweep(context, executor, Rank)
+        await sweep(context, executor, Rank, set)
         assert not at_work.exists()

@@ -28,7 +28,7 @@ async def _end() -> int:
             async with context.database.write() as session:
                 left = await orphans(session, Rank)
                 ended = sum([await give_back(session, rank) for rank in left])
-            await sweep(context, executor, Rank)
+            await sweep(context, executor, Rank, set)
         finally:
             await executor.close()
     return ended
