@@ -170,8 +170,9 @@ async def write_attempt(session: AsyncSession, row: Notification, attempt: Notic
     oldest = min((await session.scalars(kept)).all())
     await session.execute(delete(NoticeAttempt).where(mine, NoticeAttempt.id < oldest))
     known = select(func.min(NoticeAttempt.outbox_id)).where(mine).scalar_subquery()
-    is_done = Outbox.sent_at.is_not(None) | (Outbox.tries > len(outbox.WAITS_S))
-    await session.execute(delete(Outbox).where(Outbox.lane == lane_of(row.id), is_done, Outbox.id < known))
+    await session.execute(
+        delete(Outbox).where(Outbox.lane == lane_of(row.id), outbox.IS_OVER, Outbox.id < known)
+    )
 
 
 async def send_again(session: AsyncSession, row: Notification, attempt_id: int) -> None:

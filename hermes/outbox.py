@@ -27,6 +27,9 @@ _MOST_ERROR = 300
 _FORGET_AT_ONCE = 1000
 _PATIENCE_S = 7 * 86400.0  # with receivers that say how long to wait: their waits count as no tries
 _TABLE = Outbox.__table__
+#: Of a message: another try follows, or none does. `is_given_up` asks a row.
+WAITING = (Outbox.sent_at.is_(None), Outbox.tries <= len(WAITS_S))
+IS_OVER = or_(Outbox.sent_at.is_not(None), Outbox.tries > len(WAITS_S))
 _WAITS = (_TABLE.c.topic == bindparam("topic"), _TABLE.c.sent_at.is_(None), _TABLE.c.tries <= len(WAITS_S))
 _DUE = (
     select(_TABLE.c.id)
@@ -49,6 +52,11 @@ class Hopeless(Undelivered):
     is_final = True
 
 
+def is_given_up(row: Outbox) -> bool:
+    """It was not taken, and no other try follows."""
+    return row.sent_at is None and row.tries > len(WAITS_S)
+
+
 def put(session: AsyncSession, topic: str, key: str, payload: dict[str, Any], lane: str = "") -> None:
     """With what else this transaction writes."""
     now = time.time()
@@ -60,7 +68,7 @@ async def resume(database: Database, topic: str) -> None:
     What is to wait longer than a try may take goes on waiting: a restart takes away no receiver's limit."""
     now = time.time()
     async with database.write() as session:
-        waiting = (Outbox.topic == topic, Outbox.sent_at.is_(None), Outbox.tries <= len(WAITS_S))
+        waiting = (Outbox.topic == topic, *WAITING)
         soon = Outbox.next_at <= now + _LEASE_S
         await session.execute(update(Outbox).where(*waiting, soon).values(next_at=now))
 
@@ -108,9 +116,8 @@ async def forget_old(database: Database, before: float) -> int:
 
 def _is_old(before: float) -> tuple[ColumnElement[bool], ...]:
     shown = select(NoticeAttempt.outbox_id).where(NoticeAttempt.outbox_id.is_not(None))
-    is_over = or_(Outbox.sent_at.is_not(None), Outbox.tries > len(WAITS_S))
     ended_before = Outbox.next_at < before  # of what is over: when that was
-    return is_over, ended_before, Outbox.id.not_in(shown)
+    return IS_OVER, ended_before, Outbox.id.not_in(shown)
 
 
 async def _take(database: Database, ids: Sequence[int], now: float) -> list[Outbox]:

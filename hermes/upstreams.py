@@ -63,6 +63,11 @@ class Upstream(Base):
         """What is fetched from."""
         return f"{self.base_url}/{self.name}.git"
 
+    @property
+    def place(self) -> "Place":
+        """Where it is."""
+        return Place(self.kind, self.name, self.base_url, self.api_url)
+
 
 class Place(NamedTuple):
     """A repository elsewhere, as people name it; checked by `place_of`."""

@@ -25,7 +25,7 @@ from hermes.secret_keys import key_file
 from hermes.sending import keep_sending
 from hermes.tables import Outbox
 from hermes.tasks import end
-from hermes.upstreams import TOKEN, Place, Upstream, sealed_of, upstream_of
+from hermes.upstreams import TOKEN, Upstream, sealed_of, upstream_of
 from hooks.events import what_lets_run
 
 PERMISSION = "permission"  # a topic of the outbox
@@ -59,8 +59,8 @@ class Question(NamedTuple):
 async def ask(session: AsyncSession, upstream: Upstream, question: Question) -> None:
     """With what else this transaction writes; not while the same is asked already."""
     lane = f"{PERMISSION} {question.repo}"
-    waits = (Outbox.lane == lane, Outbox.sent_at.is_(None), Outbox.tries <= len(outbox.WAITS_S))
-    waiting = (await session.scalars(select(Outbox.payload).where(*waits))).all()
+    same_lane = select(Outbox.payload).where(Outbox.lane == lane, *outbox.WAITING)
+    waiting = (await session.scalars(same_lane)).all()
     payload = question._asdict()
     if any({**each, "address": ""} == {**payload, "address": ""} for each in waiting):
         return
@@ -115,8 +115,8 @@ class Collaborators:
         if not token:
             self._answers[row.id] = "its token is gone; connect with one, then comment again"
             return
-        place = Place(upstream.kind, upstream.name, upstream.base_url, upstream.api_url)
-        forge = open_forge(place, token, parse_networks(settings.callback_networks), self._gates)
+        allowed = parse_networks(settings.callback_networks)
+        forge = open_forge(upstream.place, token, allowed, self._gates)
         try:
             self._answers[row.id] = await forge.may_write(question.author)
         except Denied as error:
@@ -130,7 +130,7 @@ class Collaborators:
         if found is None:
             return
         upstream, arrival = found
-        whether, is_over = _whether(upstream, question), tried.tries > len(outbox.WAITS_S)
+        whether, is_over = _whether(upstream, question), outbox.is_given_up(tried)
         if tried.sent_at is None:
             how = "nobody knows" if is_over else "waits"
             arrivals.note(arrival, f"{whether}? {how}: {tried.error}")

@@ -74,8 +74,3 @@ class Left(NamedTuple):
     def words(self) -> str:
         """Of both."""
         return "; ".join(each for each in self if each)
-
-
-def found_place(upstream: Upstream) -> Place:
-    """Of one that is followed."""
-    return Place(upstream.kind, upstream.name, upstream.base_url, upstream.api_url)

@@ -41,7 +41,7 @@ from hermes.upstreams import (
     sealed_of,
     upstream_of,
 )
-from web.connected import Connected, Found, Left, Ours, Wish, found_place
+from web.connected import Connected, Found, Left, Ours, Wish
 from web.registering import BY_HAND, Made, Registering
 from web.site import Site
 from web.ssh_access import SshAccess, agree, is_wanted
@@ -126,9 +126,9 @@ class Connecting:
         await self.may(user, ours)
         check_url(wish.place.api_url, self._allowed)
         was = await self._now(ours)
-        same = was if was is not None and _is_same(found_place(was), wish.place) else None
+        same = was if was is not None and _is_same(was.place, wish.place) else None
         if same is not None:
-            wish = replace(wish, place=found_place(same))
+            wish = replace(wish, place=same.place)
         token = wish.token or ""
         if wish.token is None and same is not None:
             token = await self._sealed(same.repo_id, TOKEN)
@@ -161,7 +161,7 @@ class Connecting:
     async def disconnect(self, user: User, by: Actor, ours: Ours) -> Left:
         """What was done there. Raises NotFound, Refused."""
         found = await self.find(user, ours)
-        place = found_place(found.upstream)
+        place = found.upstream.place
         left = await self._leave(found.upstream, ours)
         async with self._database.write() as session:
             await disconnect(session, found.upstream.repo_id)
@@ -209,7 +209,7 @@ class Connecting:
 
     async def _leave(self, upstream: Upstream, ours: Ours) -> Left:
         """What is ours is taken away there, if that can be."""
-        place, token = found_place(upstream), await self._sealed(upstream.repo_id, TOKEN)
+        place, token = upstream.place, await self._sealed(upstream.repo_id, TOKEN)
         at = self._at(place, token)
         webhook = await at.remove_hook(self._hook_url(place.kind, ours))
         return Left(webhook, await at.remove_key(upstream.public_key))

@@ -134,7 +134,7 @@ class Notices:
         attempt = _attempt(notification, row.payload["event"], tried, row.error)
         attempt.run_id, attempt.outbox_id = row.payload["run"], row.id
         await write_attempt(session, notification, attempt)
-        is_given_up = row.tries > len(outbox.WAITS_S) and row.sent_at is None and not tried.is_hopeless
+        is_given_up = outbox.is_given_up(row) and not tried.is_hopeless
         if is_given_up and (notification.taken_at or 0.0) < row.created_at:
             tried.pauses = f"in {row.tries} tries nothing was taken: {row.error}"
         if tried.pauses:

@@ -24,7 +24,6 @@ from hermes.sending import keep_sending
 from hermes.tables import Outbox, Repo, Run, User
 from hermes.tasks import end
 from hermes.upstreams import TOKEN, Upstream, sealed_of
-from hermes.upstreams import Place as There
 from web.lookup import Place
 from web.report_comment import Pull, comment_on, mark_of
 from web.report_words import standing_of
@@ -111,9 +110,8 @@ class Reports:
             owner = (await session.get_one(User, repo.owner_id)).name
         if not token:
             return None
-        there = There(upstream.kind, upstream.name, upstream.base_url, upstream.api_url)
         allowed = parse_networks(context.settings.callback_networks)
-        forge = open_forge(there, token, allowed, self.site.gates)
+        forge = open_forge(upstream.place, token, allowed, self.site.gates)
         return _To(upstream, Place(repo, owner), forge)
 
     async def _send_status(self, to: _To, row: Outbox) -> None:
