@@ -67,7 +67,7 @@ def measure_runner(service: Service, runs: int, figures: Figures) -> None:
         pushed, run_id = _begin(service, _LONG, "runs")
         rank = _rank_of(service, run_id)
         owner = _row(service, "rank", rank)["lease_owner"]
-        began = _kill(service, "-m runner")
+        began = _kill(service, "hermes runner")
         adopted.append(_until(service, began, "rank", rank, partial(_has_another, owner)))
         run = service.run_of(pushed, _PATIENCE_S)
         assert run["state"] == "succeeded", run
@@ -83,7 +83,7 @@ def measure_builder(service: Service, runs: int, figures: Figures) -> None:
     again, built = [], []
     for _ in range(runs):
         pushed, build_id = _begin(service, _BUILD, "builds")
-        began = _kill(service, "-m builder")
+        began = _kill(service, "hermes builder")
         again.append(_until(service, began, "build", build_id, lambda row: row["attempt"] == 2))
         built.append(_until(service, began, "build", build_id, lambda row: row["state"] == "built"))
         service.run_of(pushed, _PATIENCE_S)
@@ -96,7 +96,7 @@ def measure_web(service: Service, runs: int, figures: Figures) -> None:
     answers = []
     for _ in range(runs):
         pushed, _ = _begin(service, _LONG, "runs")
-        began = _kill(service, "-m hermes.serve")
+        began = _kill(service, "hermes web")
         answers.append(_since(began, service.answers))
         assert service.run_of(pushed, _PATIENCE_S)["state"] == "succeeded"
     figures.median("web_killed_until_it_answers", answers)
@@ -127,8 +127,8 @@ def measure_lease(service: Service, runs: int, figures: Figures) -> None:
     for _ in range(runs):
         pushed, run_id = _begin(service, shell("echo begun; sleep 5"), "runs")
         rank = _rank_of(service, run_id)
-        pid = the_process(service, "-m runner")
-        began = _kill(service, "-m runner", signal.SIGSTOP)
+        pid = the_process(service, "hermes runner")
+        began = _kill(service, "hermes runner", signal.SIGSTOP)
         queued.append(_until(service, began, "rank", rank, lambda row: row["faults"] == 1))
         os.kill(pid, signal.SIGKILL)
         assert service.run_of(pushed, _PATIENCE_S)["state"] == "succeeded"

@@ -24,8 +24,8 @@ def _memory_mib(service: Service) -> dict[str, float]:
     found = {}
     for pid in descendants(service.process.pid):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        for name, word in (("web", "-m hermes.serve"), ("builder", "-m builder"), ("runner", "-m runner")):
-            if word in words and "sh -c" not in words:
+        for name, word in (("web", "hermes web"), ("builder", "hermes builder"), ("runner", "hermes runner")):
+            if word in words:
                 pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
                 found[name] = pages * _PAGE_KIB / 1024
     return found

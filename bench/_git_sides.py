@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx
 
-from bench._tools import descendants, say
+from bench._tools import say
+from hermes.title import title
+from tests.leftovers import the_process
 from tests.service import GIT_ENV, Service, free_port, wait_for
 
 #: What decides about time is the same for both, as gitserver/child.py has it. With git's own defaults a
@@ -91,12 +93,11 @@ def ours(folder: Path) -> Iterator[Side]:
     service = Service(folder / "hermes", _INSTANCE)
     say(f"starting hermes up in {service.data}")
     try:
-        service.start()
+        service.start(executed=True)
         service.token = service.add_user(service.user)
         basic = base64.b64encode(f"{service.user}:{service.token}".encode()).decode()
         env = client_env({"http.extraHeader": f"Authorization: Basic {basic}"})
-        assert service.process is not None
-        pid = _find(service.process.pid, "hermes.serve")
+        pid = the_process(service, title("web", service.data))
         yield Side("hermes", f"{service.url}/{service.user}", pid, service.data, env, service)
     finally:
         if service.process is not None and service.process.poll() is None:
@@ -122,12 +123,3 @@ def _answers(port: int) -> bool:
         return httpx.get(f"http://127.0.0.1:{port}/", timeout=5).status_code == 404
     except httpx.TransportError:
         return False
-
-
-def _find(root: int, module: str) -> int:
-    """The process below `root` that runs `python -m module`."""
-    for pid in descendants(root):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        if b"-m" in words[:3] and module.encode() in words[:4]:
-            return pid
-    raise AssertionError(f"no process runs {module}")

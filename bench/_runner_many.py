@@ -19,7 +19,7 @@ _MIB = 1024.0
 def measure_ranks(runs: Runs, ranks: int, figures: Figures) -> None:
     """Ranks that do nothing, through one slot: ten runs, and a piece of the loop before each."""
     each = max(ranks // _BATCHES, 1)
-    pid, ours, bare = runs.process("runner"), [], []
+    pid, ours, bare = runs.process("hermes runner"), [], []
     before, run_id = cost(pid), 0
     for number in range(_BATCHES):
         bare.append(loop(max(each // 5, 1)))
@@ -44,9 +44,9 @@ def _pace(runs: Runs, run_id: int) -> float:
 
 def measure_crowd(runs: Runs, ranks: int, figures: Figures) -> None:
     """Ranks that sleep, all at once."""
-    pid = runs.process("runner")
+    pid = runs.process("hermes runner")
     runs.finish(runs.push("true", 1), 60)  # everything that is loaded late is loaded
-    keeper = runs.process("hermes.keeper")  # of what they print: the runner's, and outlives it
+    keeper = runs.process("-m hermes.keeper")  # of what they print: the runner's, and outlives it
     idle = cost(pid)
     began = time.monotonic()
     run_id = runs.push("exec sleep 3600", ranks, '[run]\ncpus = 1\nmemory = "64M"\n')

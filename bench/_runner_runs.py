@@ -2,11 +2,11 @@
 
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from bench._tools import read_only
-from tests.programs import command_lines, shell
+from tests.leftovers import the_process
+from tests.programs import shell
 from tests.service import Service, wait_for
 
 _ENDED = "SELECT count(*), sum(ended_at IS NOT NULL), sum(state = 'succeeded') FROM rank WHERE run_id = ?"
@@ -81,10 +81,6 @@ class Runs:
         with closing(read_only(self.service.data)) as rows:
             return [reason for (reason,) in rows.execute(_FAULTS, (run_id,)).fetchall()]
 
-    def process(self, module: str) -> int:
-        """The process of the instance that runs a module (`runner`, `hermes.keeper`)."""
-        mark = f"HERMES_DATA={self.service.data}\0".encode()
-        for pid, line in command_lines().items():  # not by descent: the keeper is nobody's child
-            if f"-m {module} " in line + " " and mark in Path(f"/proc/{pid}/environ").read_bytes():
-                return pid
-        raise AssertionError(f"{module} is not there")
+    def process(self, words: str) -> int:
+        """The process of the instance with these words (`hermes runner`, `-m hermes.keeper`)."""
+        return the_process(self.service, words)

@@ -24,6 +24,7 @@ import httpx
 from hermes.errors import HermesError
 from hermes.executors import choose_executor
 from hermes.settings import load_settings
+from tests.forked import Forked
 from tests.service import TRUST, Service, wait_for
 
 IMAGE = "hermes/cpp:2"
@@ -101,7 +102,7 @@ def instance(executor: str, settings: Mapping[str, str] | None = None) -> Iterat
         service = Service(folder / "data", {"HERMES_EXECUTOR": executor, **(settings or {})})
         try:
             say(f"starting hermes up ({executor}) in {service.data}")
-            service.start()
+            service.start(executed=True)
             service.token = service.add_user(service.user)
             yield service
         finally:
@@ -150,7 +151,7 @@ def _stats() -> Iterator[tuple[int, list[str]]]:
                 yield int(entry.name), (entry / "stat").read_text().rpartition(")")[2].split()
 
 
-def _end(service: Service, up: "subprocess.Popen[bytes]") -> None:
+def _end(service: Service, up: "Forked | subprocess.Popen[bytes]") -> None:
     """End the service; with force if it does not listen, since nothing may be left behind."""
     family = descendants(up.pid)
     try:

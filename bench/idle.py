@@ -40,12 +40,9 @@ def cost(pid: int) -> Cost:
 
 
 def _label(pid: int) -> str:
-    """What a process is: the module that it runs."""
+    """What a process is: as it calls itself, `hermes NAME …`, or its program."""
     words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().replace("\0", " ").split()
-    if "redis-server" in words[0]:
-        return "redis"
-    module = words[words.index("-m") + 1] if "-m" in words else words[0]
-    return {"hermes": "up", "hermes.serve": "serve"}.get(module, module.rpartition("/")[2])
+    return words[1] if words[0] == "hermes" else Path(words[0]).name
 
 
 def _measure(root: int, seconds: float) -> Figures:

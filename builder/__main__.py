@@ -4,6 +4,13 @@ from hermes.importing import uncollected
 
 with uncollected():
     from builder.app import serve
-    from hermes.process import main
+    from hermes import process
 
-main("builder", serve)
+
+def main() -> None:
+    """Until it is told to end."""
+    process.main("builder", serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""What can be found wrong before anything starts. Imports little: `hermes up` holds it all its life."""
+"""What can be found wrong before anything starts. Imports little: it is told at once."""
 
 import os
 import re

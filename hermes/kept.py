@@ -1,12 +1,17 @@
-"""One command that is run again whenever it ends, until it is told to end for good."""
+"""One process of an instance that is started again whenever it ends, until it is told to end for good.
+
+It is forked from this one, which has imported all that it needs: to start, and to start again, costs
+milliseconds instead of the second that Python imports for, and all processes share that memory."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
-import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +19,9 @@ _AGAIN_AFTER_S = 1.0  # for one that has died soon after its start; others start
 _SOON_S = 5.0
 _READ_BYTES = _MOST_LINE_BYTES = 65536
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _LIBC = ctypes.CDLL(None)
+_FORK = multiprocessing.get_context("fork")
 
 
 class Say(Protocol):
@@ -25,12 +32,16 @@ class Say(Protocol):
 
 
 class Kept:
-    """A process in a session of its own; `hear` reads what it says, `look` sees that it has died."""
+    """A process in a session of its own, whose life is `live`; `hear` reads what it says, `look` sees that it
+    has died."""
 
-    def __init__(self, name: str, command: str, env: Mapping[str, str], folder: Path, say: Say) -> None:
+    def __init__(
+        self, name: str, live: Callable[[], None], env: Mapping[str, str], folder: Path, say: Say
+    ) -> None:
         self.name = name
-        self._command, self._env, self._folder, self._say = command, env, folder, say
-        self._child: subprocess.Popen[bytes] | None = None
+        self._live, self._env, self._folder, self._say = live, env, folder, say
+        self._child: BaseProcess | None = None
+        self.output: int | None = None  # the descriptor of what it says, while it runs
         self._rest = b""
         self.start_at: float | None = time.monotonic()  # None: it runs, or is over
         self._started_at = 0.0
@@ -41,40 +52,52 @@ class Kept:
         """Whether it was told to end, and has."""
         return self.ends and self._child is None
 
-    @property
-    def output(self) -> int | None:
-        """The descriptor of what it says, while it runs."""
-        return None if self._child is None or self._child.stdout is None else self._child.stdout.fileno()
-
     def start(self) -> None:
         """Its turn has come."""
-        self.start_at, self._started_at, parent = None, time.monotonic(), os.getpid()
-
-        def follow_parent() -> None:
-            """A killed `hermes up` takes it along: an orphan would hold the port for ever."""
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:
-                os._exit(1)
-
+        self.start_at, self._started_at = None, time.monotonic()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # our handlers are not for it
         try:
-            self._child = subprocess.Popen(
-                self._command,
-                shell=True,
-                env=self._env,
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=follow_parent,  # there is one thread in this process
-            )
+            self.output, writes = os.pipe()
+            try:
+                child = _FORK.Process(target=self._become, args=(os.getpid(), writes))
+                child.start()
+            finally:
+                os.close(writes)
         except OSError as error:  # too many processes, too little memory
+            self._close()
             self._say("system", f"{self.name} could not be started: {error}".encode())
             self.start_at = time.monotonic() + _AGAIN_AFTER_S
             return
-        assert self._child.stdout is not None
-        os.set_blocking(self._child.stdout.fileno(), False)
-        self._say("system", f"{self.name} started (pid={self._child.pid})".encode())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        os.set_blocking(self.output, False)
+        self._child = child
+        self._say("system", f"{self.name} started (pid={child.pid})".encode())
+
+    def _become(self, parent: int, output: int) -> None:
+        """In the child: as if it had been executed, with nothing of its parent but what that has imported."""
+        os.setsid()
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # an orphan would hold the port for ever
+        if os.getppid() != parent:
+            os._exit(1)
+        for stream, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
+            os.dup2(source, stream)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        signal.set_wakeup_fd(-1)
+        for number in _HANDLED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        os.chdir(self._folder)
+        os.environ.clear()
+        os.environ.update(self._env)
+        self._live()
+
+    def _close(self) -> None:
+        if self.output is not None:
+            os.close(self.output)
+            self.output = None
 
     def hear(self) -> bool:
         """Say some of what it has said; False: nothing will come any more. Raises BlockingIOError."""
@@ -89,16 +112,16 @@ class Kept:
 
     def look(self) -> bool:
         """Whether it has just died; then it starts again, if it was not told to end."""
-        if self._child is None or self._child.poll() is None:
+        if self._child is None or (code := self._child.exitcode) is None:
             return False
         with suppress(BlockingIOError):  # somebody whom it has left has its output still
             while self.hear():
                 pass
         if self._rest:
             self._say(self.name, self._rest)
-        assert self._child.stdout is not None
-        self._child.stdout.close()
-        code, self._child, self._rest = self._child.returncode, None, b""
+        self._close()
+        self._child.close()
+        self._child, self._rest = None, b""
         if self.ends:
             self._say("system", f"{self.name} stopped (rc={code})".encode())
         else:
@@ -110,7 +133,9 @@ class Kept:
     def end(self, number: signal.Signals) -> None:
         """For good: it, and whom it has started and not left to themselves."""
         self.ends, self.start_at = True, None
-        if self._child is not None:
+        if self._child is not None and self._child.pid is not None:
             self._say("system", f"sending {number.name} to {self.name} (pid {self._child.pid})".encode())
-            with suppress(ProcessLookupError):
+            try:
                 os.killpg(self._child.pid, number)
+            except ProcessLookupError:  # it has just been forked, and has no group yet
+                os.kill(self._child.pid, number)

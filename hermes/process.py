@@ -23,6 +23,7 @@ from hermes.room import Room
 from hermes.schema import migrate
 from hermes.settings import Settings, load_settings
 from hermes.throttle import Throttle
+from hermes.title import set_title
 
 _FAILURES_WINDOW_S = 300.0
 
@@ -113,6 +114,7 @@ def main(process: str, body: Callable[[Context, StopEvent], Awaitable[None]]) ->
 
     try:
         settings = load_settings()
+        set_title(process, settings.data)
         journal.configure(settings.log, process)
         faultpoint.arm(os.environ, settings.data)
         with contextlib.suppress(KeyboardInterrupt):

@@ -36,6 +36,7 @@ with uncollected():
     from hermes.settings import Settings, load_settings
     from hermes.tasks import beside
     from hermes.throttle import Throttle
+    from hermes.title import set_title
     from hooks.app import Hooks
     from web.app import Pages
 
@@ -126,6 +127,7 @@ def main() -> None:
     """`python -m hermes.serve`"""
     try:
         settings = load_settings()
+        set_title("web", settings.data)
         _allow_open_files()
         journal.configure(settings.log, "serve")
         faultpoint.arm(os.environ, settings.data)

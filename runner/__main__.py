@@ -3,7 +3,14 @@
 from hermes.importing import uncollected
 
 with uncollected():
-    from hermes.process import main
+    from hermes import process
     from runner.app import serve
 
-main("runner", serve)
+
+def main() -> None:
+    """Until it is told to end."""
+    process.main("runner", serve)
+
+
+if __name__ == "__main__":
+    main()

@@ -17,13 +17,13 @@ _MOST_WARM = Settings().warm
 
 
 def processes(service: Service, word: str = "") -> list[int]:
-    """The processes of this instance (Redis wipes its environment, but names its socket)."""
+    """The processes of this instance: those that name it (Redis: its socket), and who has its environment."""
     mark = f"HERMES_DATA={service.data}\0".encode()
-    redis = f"unixsocket:{socket_path(service.data)}"
+    titles = (f" {service.data}", f"unixsocket:{socket_path(service.data)}")
     found = []
     for pid, line in command_lines().items():
         with suppress(OSError):
-            ours = redis in line or mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
+            ours = line.endswith(titles) or mark in Path(f"/proc/{pid}/environ").read_bytes() + b"\0"
             found += [pid] if ours and word in line else []
     return found
 

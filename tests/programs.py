@@ -32,7 +32,7 @@ def told(before: str, after: str) -> tuple[str, dict[str, str | bytes]]:
 def go_on(script: str) -> None:
     """Its program has what it waits for; it runs on this machine, whatever is around it."""
     for number, line in command_lines().items():
-        if line == f"sh {script} ":
+        if line == f"sh {script}":
             with suppress(ProcessLookupError):  # a child of its, which looks like it for a moment
                 os.kill(number, signal.SIGUSR1)
 
@@ -95,9 +95,8 @@ def command_lines() -> dict[int, str]:
     found = {}
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # it has just ended
-            found[int(entry.name)] = (
-                (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            )
+            words = (entry / "cmdline").read_bytes().rstrip(b"\0").replace(b"\0", b" ")
+            found[int(entry.name)] = words.decode(errors="replace")
     return found
 
 

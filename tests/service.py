@@ -21,7 +21,7 @@ import httpx
 
 from hermes.samples import FOLDER
 from hermes.states import LIVE, State
-from tests.operator_fork import operate
+from tests.forked import Forked, operate
 from tests.redis_faults import VARIABLE, plague_redis
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class Service:
     ssh_port: int = 0
     user: str = "alice"
     token: str = ""
-    process: "subprocess.Popen[bytes] | None" = None
+    process: "Forked | subprocess.Popen[bytes] | None" = None
     _count: int = 0
     _redis_is_well: threading.Event = field(default_factory=threading.Event)
 
@@ -172,12 +172,16 @@ class Service:
             **self.env,
         }
 
-    def start(self) -> "Service":
-        """Start `hermes up` and wait until a push would run."""
+    def start(self, *, executed: bool = False) -> "Service":
+        """Start `hermes up` and wait until a push would run. `executed`: as a person does, by its name."""
         self.data.mkdir(parents=True, exist_ok=True)
-        with (self.data / "service.log").open("ab") as log:
-            command = [sys.executable, "-m", "hermes", "up"]
-            self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+        path = self.data / "service.log"
+        if executed:
+            with path.open("ab") as log:
+                command = [sys.executable, "-m", "hermes", "up"]
+                self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
+        else:
+            self.process = Forked(("up",), self.environment(), path, path)
         if os.environ.get(VARIABLE) == "faulty":
             self._redis_is_well.clear()
             plague_redis(self.data, self._redis_is_well)

@@ -20,6 +20,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hermes.accounts import add_user, find_user
 from hermes.database import Database
 from hermes.ssh_keys import add_key
+from hermes.title import title
+from tests.leftovers import the_process
 from tests.programs import command_lines
 from tests.service import GIT_ENV, PATIENCE_S, Pushed, Service, WorkTree, remote_words, wait_for
 
@@ -212,12 +214,7 @@ class Idlers:
 
 def serve_process(service: Service) -> int:
     """The process that answers."""
-    for number, line in command_lines().items():
-        with suppress(OSError):
-            mine = f"HERMES_DATA={service.data}\0".encode()
-            if "hermes.serve" in line and mine in Path(f"/proc/{number}/environ").read_bytes():
-                return number
-    raise AssertionError("it does not run")
+    return the_process(service, title("web", service.data))
 
 
 def resident_bytes(service: Service) -> int:

@@ -53,7 +53,7 @@ def begin_files(house: Service, files: dict[str, str | bytes]) -> tuple[Pushed, 
 
 def kill_runner(house: Service) -> int:
     """Returns the pid that it had."""
-    pid = the_process(house, "-m runner")
+    pid = the_process(house, "hermes runner")
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not _is_there(pid))
     return pid
@@ -109,7 +109,7 @@ def test_a_program_that_ends_while_no_runner_is_there_gets_its_verdict(house: Se
     script, files = told("echo begun", "echo finished; exit 7")
     pushed, rank_id = begin_files(house, files)
     wait_for(lambda: b"begun" in house.read_log("runs", rank_id))
-    runner = the_process(house, "-m runner")
+    runner = the_process(house, "hermes runner")
     parent = int(Path(f"/proc/{runner}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGSTOP)  # it would start another one at once
     try:

@@ -99,7 +99,7 @@ def test_a_box_of_a_killed_runner_is_swept_and_never_adopted(one_slot: Service, 
     cancel(one_slot, over)
     forgotten = one_slot.data / "checkpoints" / str(one_slot.run_of(over)["id"])
     forgotten.mkdir(parents=True)
-    os.kill(the_process(one_slot, "-m runner"), signal.SIGKILL)
+    os.kill(the_process(one_slot, "hermes runner"), signal.SIGKILL)
     try:
         second = wait_for(lambda: next((each for each in waiting(one_slot) if each != first), None))
     except AssertionError as error:

@@ -453,7 +453,7 @@ def test_a_kill_amid_a_fetch_leaves_no_key_and_loses_nothing(house: Service, pi:
     pi.ssh.drip_s = 0.2
     sha = pi.push("in the midst")
     wait_for(lambda: [line for line in command_lines().values() if "fd::" in line])
-    os.kill(the_process(house, "-m hermes.serve"), signal.SIGKILL)  # it is started again
+    os.kill(the_process(house, "hermes web"), signal.SIGKILL)  # it is started again
     pi.ssh.drip_s = 0.0
     no_private_key_shows(house)
     wait_for(house.answers)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.leftovers import processes
 from tests.programs import command_lines, go_on, told
 from tests.service import Pushed, Service, WorkTree, wait_for
 from tests.small_disk import SmallDisk
@@ -65,17 +66,13 @@ class House(Service):
         return self.health()[0] == 200
 
     def processes(self) -> list[int]:
-        """Those that `hermes up` keeps alive; what they start themselves, such as git, comes and goes."""
+        """Those that `hermes up` keeps alive."""
         assert self.process is not None
-        mark = f"HERMES_DATA={self.root}".encode()
         parents = {}
-        for each in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if mark in (each / "environ").read_bytes().split(b"\0"):
-                    stat = (each / "stat").read_text()
-                    parents[int(each.name)] = int(stat.rpartition(")")[2].split()[1])
-        first = {pid for pid, parent in parents.items() if parent == self.process.pid}
-        return sorted(pid for pid, parent in parents.items() if pid in first or parent in first)
+        for pid in processes(self):
+            with suppress(OSError):  # it has just ended
+                parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        return [pid for pid, parent in sorted(parents.items()) if parent == self.process.pid]
 
     def page(self, path: str) -> str:
         """As it is shown to its user."""
@@ -237,7 +234,7 @@ def test_artifacts_that_find_no_room_mark_the_run_and_give_the_room_back(house: 
 def test_disk_that_cannot_be_written_ends_no_process(house: House, earlier: Pushed) -> None:
     """And when it is mended and the service started again, all is there. The last test: it breaks it."""
     before = house.processes()
-    assert before
+    assert len(before) == 4
     house.disk.break_writing()
     wait_for(lambda: "cannot be written" in house.health()[1])
     pushed = house.push(earlier.tree, repo=earlier.repo, refs=("HEAD:refs/heads/another",))

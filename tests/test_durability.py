@@ -105,7 +105,7 @@ def misplaced(calls: list[Call], ref: str) -> list[str]:
 def traced(service: Service, into: Path) -> Iterator[None]:
     """What the service and its children do on files and sockets goes into a file."""
     flags = ("-f", "-tt", "-yy", "-s", "300", "-o", into, "-e", f"trace={CALLS}")
-    with straced(the_process(service, "-m hermes.serve"), *flags):
+    with straced(the_process(service, "hermes web"), *flags):
         yield
 
 

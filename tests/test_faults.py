@@ -129,7 +129,7 @@ def test_killed_builder_is_started_again_and_the_build_is_tried_again(frail: Ser
     files = shell("echo hello", make=f"\t@sh {script}") | {script: files[script]}
 
     def kill() -> None:
-        os.kill(the_process(frail, "-m builder"), signal.SIGKILL)
+        os.kill(the_process(frail, "hermes builder"), signal.SIGKILL)
 
     code, lines = push_and_at(frail, files, "compiling", kill, partial(go_on, script))
     assert code == 0 and "hello" in lines, lines
@@ -140,7 +140,7 @@ def test_killed_builder_is_started_again_and_the_build_is_tried_again(frail: Ser
 
 @pytest.mark.fault(10)
 def test_runner_that_slept_through_its_lease_is_fenced_and_one_attempt_counts(frail: Service) -> None:
-    runner, before = the_process(frail, "-m runner"), len(frail.log)
+    runner, before = the_process(frail, "hermes runner"), len(frail.log)
     script, files = told("echo begun", "echo finished")
 
     def sleep() -> None:
@@ -167,7 +167,7 @@ def test_killed_web_process_comes_back_and_the_run_went_on(frail: Service) -> No
             if found := re.match(r"hermes  run (\d+) ", line):
                 number = int(found[1])
             if line == "begun":
-                os.kill(the_process(frail, "-m hermes.serve"), signal.SIGKILL)
+                os.kill(the_process(frail, "hermes web"), signal.SIGKILL)
     assert client.returncode != 0  # the stream broke; the push itself was stored
     wait_for(frail._is_up)
     go_on(script)

@@ -199,7 +199,7 @@ def test_branch_that_a_power_cut_has_left_locked_takes_pushes_after_the_next_sta
     half.mkdir()
     refused = begin(tidy, tree, "locked", f"{children(tree, 1)[0]}:{MAIN}").end()
     assert refused.lost_cleanly, refused.output
-    os.kill(the_process(tidy, "-m hermes.serve"), signal.SIGKILL)  # it is started again
+    os.kill(the_process(tidy, "hermes web"), signal.SIGKILL)  # it is started again
     wait_for(lambda: not lock.exists() and not half.exists())
     wait_for(tidy.answers)
     push(tidy, tree, "locked", f"{children(tree, 1)[0]}:{MAIN}")

@@ -304,7 +304,7 @@ def kill_amid_pushes(mortal: Service, tree: WorkTree, chance: Random) -> list[Ra
                 before = won(racers)
                 wait_for(lambda before=before: won(racers) > before)  # type: ignore[misc]
                 time.sleep(chance.random())
-                os.kill(the_process(mortal, "-m hermes.serve"), signal.SIGKILL)
+                os.kill(the_process(mortal, "hermes web"), signal.SIGKILL)
                 wait_for(mortal.answers)
             time.sleep(chance.random())
         finally:

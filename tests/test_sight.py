@@ -123,7 +123,7 @@ def test_counters_outlive_a_killed_service(seen: Service) -> None:
     names = ("hermes_runs_total", "hermes_pushes_total", "hermes_rank_run_seconds_count")
     found = now(seen)
     before = {name: found[name] for name in names}
-    os.kill(the_process(seen, "-m hermes.serve"), signal.SIGKILL)
+    os.kill(the_process(seen, "hermes web"), signal.SIGKILL)
     wait_for(seen.answers)
     wait_for(lambda: (found := scraped(seen)) and {name: found[name] for name in names} == before)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.leftovers import processes
 from tests.service import PATIENCE_S, Service, free_port, wait_for
 
 
@@ -19,25 +20,14 @@ from tests.service import PATIENCE_S, Service, free_port, wait_for
 def up(tmp_path: Path) -> Iterator[Service]:
     one = Service(tmp_path / "data", {"HERMES_EXECUTOR": "local"})
     one.token = one.add_user(one.user)
-    yield one.start()
+    yield one.start(executed=True)
     if one.process is not None and one.process.poll() is None:
         one.stop()
 
 
-def processes_of(service: Service) -> list[int]:
-    """Every process that has this instance's data directory in its environment."""
-    mark = f"HERMES_DATA={service.data}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError):
-            if entry.name.isdigit() and mark in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-    return found
-
-
 def test_sigterm_ends_it_with_0_and_leaves_nothing_running(up: Service) -> None:
     assert up.stop() == 0 and not up.was_killed
-    wait_for(lambda: not processes_of(up))
+    wait_for(lambda: not processes(up))
 
 
 def test_two_signals_at_once_end_it_as_well(up: Service) -> None:
@@ -45,7 +35,7 @@ def test_two_signals_at_once_end_it_as_well(up: Service) -> None:
     up.process.send_signal(signal.SIGINT)
     up.process.send_signal(signal.SIGTERM)
     assert up.process.wait(PATIENCE_S) == 0
-    wait_for(lambda: not processes_of(up))
+    wait_for(lambda: not processes(up))
 
 
 def test_words_that_find_no_room_end_nothing(tmp_path: Path) -> None:
@@ -60,7 +50,7 @@ def test_words_that_find_no_room_end_nothing(tmp_path: Path) -> None:
             wait_for(lambda: answers(client))
     finally:
         assert one.stop() == 0
-    wait_for(lambda: not processes_of(one))
+    wait_for(lambda: not processes(one))
 
 
 def answers(client: httpx.Client) -> bool:

@@ -1,6 +1,5 @@
 """The service itself: whether it answers at its own ports, and whether all its processes live."""
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,9 +9,10 @@ import httpx
 
 from hermes.doctor.findings import Finding, Look, first_line, note, ok, problem, warning
 from hermes.settings import Settings
+from hermes.title import title
 
 _ANSWER_S = 4.0
-_MODULES = {"web": "hermes.serve", "builder": "builder", "runner": "runner"}  # the Procfile's names
+_PROCESSES = ("web", "builder", "runner")  # the Procfile's names
 _READ = "read its last lines: journalctl -u hermes -n 100"
 
 
@@ -82,24 +82,19 @@ def _ssh(settings: Settings) -> list[Finding]:
 
 
 def _processes(settings: Settings) -> list[Finding]:
-    """Nothing, where the processes of the service cannot be seen: another user's, another container's."""
-    seen = {*_modules(settings.data.absolute())} & {*_MODULES.values()}
-    missing = [name for name, module in _MODULES.items() if module not in seen]
-    if not seen:
+    """Nothing, where the processes of the service cannot be seen: another container's, or hidden ones."""
+    titles = set(_titles())
+    missing = [name for name in _PROCESSES if title(name, settings.data) not in titles]
+    if len(missing) == len(_PROCESSES):
         return []
     if missing:
         found = f"not there: {', '.join(missing)}; `hermes up` starts each again when it ends"
         return [problem("processes", found, _READ)]
-    return [ok("processes", ", ".join(_MODULES))]
+    return [ok("processes", ", ".join(_PROCESSES))]
 
 
-def _modules(data: Path) -> Iterator[str]:
-    """What `python -m …` of this instance runs, by the data directory in its environment."""
-    mark = f"HERMES_DATA={data}".encode()
+def _titles() -> Iterator[str]:
+    """What the processes of this machine call themselves."""
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if mark not in (process / "environ").read_bytes().split(b"\0"):
-                continue
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            if b"-m" in words and int(process.name) != os.getpid():
-                yield words[words.index(b"-m") + 1].decode(errors="replace")
+        with suppress(OSError):  # it has just ended
+            yield (process / "cmdline").read_bytes().rstrip(b"\0").decode(errors="replace")

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from bench._tools import descendants
+from hermes.title import title
 from tests.files import paths_below
 from tests.hostile.case import authorization
 from tests.hostile.packs import plain
 from tests.hostile.writer import request
+from tests.leftovers import the_process
 from tests.service import PATIENCE_S, Service, wait_for
 
 MAX_GROWTH = 200 << 20
@@ -24,12 +25,7 @@ MAX_WAIT_S = 10.0  # it takes a tenth of a second; a busy machine may stand stil
 
 def serve_process(service: Service) -> int:
     """The process that answers at the door."""
-    assert service.process is not None
-    for pid in descendants(service.process.pid):
-        with suppress(OSError):  # it has just ended
-            if b"hermes.serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                return pid
-    raise AssertionError("hermes.serve does not run")
+    return the_process(service, title("web", service.data))
 
 
 def spent_cpu_s(service: Service) -> float:

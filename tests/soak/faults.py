@@ -57,15 +57,15 @@ class Faults:
 
     def kill_web(self) -> None:
         """The server."""
-        self._signal("-m hermes.serve", signal.SIGKILL)
+        self._signal("hermes web", signal.SIGKILL)
 
     def kill_builder(self) -> None:
         """Its box stays behind."""
-        self._signal("-m builder", signal.SIGKILL)
+        self._signal("hermes builder", signal.SIGKILL)
 
     def kill_runner(self) -> None:
         """The programs go on, and the next one adopts them."""
-        self._signal("-m runner", signal.SIGKILL)
+        self._signal("hermes runner", signal.SIGKILL)
 
     def kill_redis(self) -> None:
         """All rings are lost."""
@@ -85,8 +85,8 @@ class Faults:
 
     def sleep_runner(self) -> None:
         """Longer than its lease: others take its work, and it wakes as a zombie."""
-        pids = processes(self.service, "-m runner")
-        self._signal("-m runner", signal.SIGSTOP)
+        pids = processes(self.service, "hermes runner")
+        self._signal("hermes runner", signal.SIGSTOP)
         self.ended.wait(max(_SLEEP_S, self.lease_s + 2))
         for pid in pids:
             with suppress(ProcessLookupError):
