@@ -18,7 +18,7 @@ from gitserver.quarantine import ObjectLimits, check_count
 from hermes import pushes
 from hermes.at_once import Ask
 from hermes.cause import Sender
-from hermes.errors import TooMany, UserError
+from hermes.errors import TooMany, Unavailable, UserError
 from hermes.faultpoint import faultpoint
 from hermes.git import set_head, sync_names
 from hermes.options import PushOptions, parse_options
@@ -97,7 +97,11 @@ class Receiver:
         faultpoint("push.moved")
         await in_thread(sync_names, self._target.path, report.moved)
         faultpoint("push.synced")
-        applied = await self._apply(judge.changes, report.moved)
+        try:
+            applied = await self._apply(judge.changes, report.moved)
+        except Unavailable:
+            self._context.half.update(push.id for _, push in judge.changes)
+            raise
         if more := advice(report.refs.values()):
             answer = protocol.band(protocol.PROGRESS, more.encode()) + answer if head.has_sideband else answer
         return Received(answer, head, options, applied, refused=not report.moved)

@@ -2,7 +2,8 @@
 
 `HERMES_FAULTPOINT=rank.ended:2` kills who comes by for the second time, counted over all processes of an
 instance and their restarts, so that what is started again gets past it; `HERMES_FAULTPOINT=file` looks for
-the same words in `DATA/faultpoints/now` each time, so that a test can choose while an instance runs.
+the same words in `DATA/faultpoints/now` each time, so that a test can choose while an instance runs; there
+`rank.ended:2:stop` is a SIGSTOP, until the test lets it go on.
 Of use in a checkout with its tests only: where Hermes was installed, it is not heard."""
 
 import os
@@ -77,9 +78,9 @@ class _Armed:
                 words = (self._folder / "now").read_text().strip()
             except OSError:
                 return
-        wanted, _, turn = words.partition(":")
+        wanted, turn, end = (*words.split(":"), "", "")[:3]
         if wanted == name and self._count(name) == int(turn or 1):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGSTOP if end == "stop" else signal.SIGKILL)
 
     def _count(self, name: str) -> int:
         """Also how a test sees that somebody came by."""

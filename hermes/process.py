@@ -39,6 +39,7 @@ class Context:
     failures: Throttle  # of people who could not say who they are
     failed: FailedSignIns = field(default_factory=FailedSignIns)  # the same, for the audit log
     logs: LogWatch = field(default_factory=LogWatch)
+    half: set[int] = field(default_factory=set)  # pushes whose end could not be written down here
 
     @cached_property
     def room(self) -> Room:

@@ -63,11 +63,12 @@ class _Silent:
 
 async def reconcile(context: Context, silent: _Silent, until: float, nobody_before: float) -> None:
     """One pass: leases that ended before `until`, cancelled work that nobody holds, half-done pushes; of
-    these all from before `nobody_before`, and what is older than a minute."""
+    these all from before `nobody_before`, those whose end we could not write down, and what is older than a
+    minute."""
     half_before = max(time.time() - _HALF_PUSH_S, nobody_before)
     async with context.database.read() as session:
         due = await _is_due(session, until)
-        half = await _half_pushes(session, half_before)
+        half = await _half_pushes(session, half_before, context.half)
     if due:
         # after a full disk owners could not show yet that they live
         is_sure = not context.room.was_short(context.settings.lease)
@@ -81,6 +82,7 @@ async def reconcile(context: Context, silent: _Silent, until: float, nobody_befo
         silent.since = 0.0
     for push in half:
         await resolve_push(context, push)
+        context.half.discard(push.id)
 
 
 async def _is_due(session: AsyncSession, until: float) -> bool:
@@ -111,8 +113,9 @@ async def _end_cancelled(session: AsyncSession) -> int:
     return ended
 
 
-async def _half_pushes(session: AsyncSession, before: float) -> list[Push]:
-    half = select(Push).where(Push.state == "received", Push.created_at < before).limit(100)
+async def _half_pushes(session: AsyncSession, before: float, known: set[int]) -> list[Push]:
+    is_nobodys = or_(Push.created_at < before, Push.id.in_(known))
+    half = select(Push).where(Push.state == "received", is_nobodys).limit(100)
     return list((await session.scalars(half)).all())
 
 

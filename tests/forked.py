@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from setproctitle import getproctitle
+
 from hermes.cli import main
 from hermes.cli.names import ADMIN
 
@@ -27,6 +29,7 @@ _PRELOADED = [
         "runner.__main__",
     ),
 ]
+getproctitle()  # it must see the environment before that changes, also in the server, which imports this file
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(_PRELOADED)
 

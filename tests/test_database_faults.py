@@ -1,6 +1,8 @@
 """The database is locked by somebody else, or restarts amid work: who can wait does, who cannot is told."""
 
 import json
+import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -16,12 +18,16 @@ import pytest
 from tests import postgres
 from tests.conftest import missing
 from tests.cutting import Cutter
+from tests.leftovers import the_process
 from tests.programs import arrivals, begin_push, end_of, go_on, shell, told
 from tests.promises import Told, all_is_kept
 from tests.service import PATIENCE_S, Pushed, Service, living, wait_for
+from tests.test_faultpoints import strike
+from tests.test_races import state_of
 
 HELLO = shell("echo hello")
 ENV = {"HERMES_EXECUTOR": "local", "HERMES_TRUST": "all", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
+
 #: Says when it has the lock, waits for a line, holds it so many seconds more, and says when it lets go.
 LOCK = """
 import sqlite3, sys, time
@@ -36,7 +42,9 @@ database.execute("COMMIT")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with living(Service(tmp_path_factory.mktemp("locked"), ENV | {"HERMES_LEASE": "15s"})) as one:
+    with living(
+        Service(tmp_path_factory.mktemp("locked"), ENV | {"HERMES_LEASE": "15s", "HERMES_FAULTPOINT": "file"})
+    ) as one:
         yield one
 
 
@@ -136,6 +144,31 @@ def test_who_has_waited_too_long_is_told_and_nothing_is_half_done(service: Servi
         service.run_of(worked)["ranks"][0]["attempt"] == 1
     )  # its end was written down when that was possible
     all_is_kept(service, [*kept, first])
+
+
+@pytest.mark.fault(19)
+def test_a_push_whose_database_goes_after_its_ref_has_moved_is_taken_when_it_is_back(
+    service: Service,
+) -> None:
+    """And not a minute later, when it would be taken for one that nobody is at any more."""
+    first = succeeded(service, service.push(HELLO, repo="half"))
+    tree = first.pushed.tree
+    tree.write({"more": "more"}).commit("a second one")
+    web = the_process(service, "hermes web")
+    came_by = strike(service, "push.moved", stops=True)
+    with begin_push(service, tree, "half") as client:
+        wait_for(lambda: came_by() and state_of(web) == "T")
+        with locked(service):
+            os.kill(web, signal.SIGCONT)
+            code, words = end_of(client)
+    assert code == 1 and "the server cannot do this now; try again" in words, (code, words)
+    pushed = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, "half", tree)
+    kept = succeeded(service, pushed)
+    with closing(sqlite3.connect(service.data / "hermes.db", timeout=30)) as rows:
+        query = "SELECT run.created_at - push.created_at FROM run JOIN push ON push.id = run.push_id"
+        ((waited_s,),) = rows.execute(f"{query} WHERE push.new_sha = ?", (pushed.sha,)).fetchall()
+    assert waited_s < 60
+    all_is_kept(service, [kept, first])
 
 
 @pytest.fixture(scope="module")

@@ -56,12 +56,12 @@ def told() -> list[Told]:
     return []
 
 
-def strike(service: Service, point: str, turn: int = 1) -> Callable[[], bool]:
-    """Whoever comes by is killed, once; returns whether that has happened."""
+def strike(service: Service, point: str, turn: int = 1, *, stops: bool = False) -> Callable[[], bool]:
+    """Whoever comes by is killed, or stopped, once; returns whether that has happened."""
     folder = service.data / "faultpoints"
     folder.mkdir(exist_ok=True)
     (folder / point).unlink(missing_ok=True)
-    (folder / "now").write_text(f"{point}:{turn}")
+    (folder / "now").write_text(f"{point}:{turn}{':stop' if stops else ''}")
     visits = folder / point
     return lambda: visits.exists() and visits.stat().st_size >= turn
 
