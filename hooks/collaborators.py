@@ -3,9 +3,7 @@
 A question is a message of the outbox, written with the delivery that it follows from and asked after that is
 answered, until the forge has said yes or no. What came of it stands with the arrival that waits."""
 
-import asyncio
 import secrets
-from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy import select
@@ -22,9 +20,8 @@ from hermes.outward import parse_networks
 from hermes.process import Context
 from hermes.queue import CHANGED
 from hermes.secret_keys import key_file
-from hermes.sending import keep_sending
+from hermes.sending import Lanes, keep_sending
 from hermes.tables import Outbox
-from hermes.tasks import end
 from hermes.upstreams import TOKEN, Upstream, sealed_of, upstream_of
 from hooks.events import what_lets_run
 
@@ -75,7 +72,7 @@ class Collaborators:
     def __init__(self, context: Context, gates: Gates) -> None:
         self._context, self._gates = context, gates
         self._bell = context.doorbell.bell(ARRIVALS)
-        self._busy: dict[str, asyncio.Task[None]] = {}  # by lane
+        self._lanes = Lanes(context.database, PERMISSION, _AT_ONCE, self._ask, self._bell)
         self._answers: dict[int, bool | str] = {}  # by message; words: nobody knows
 
     async def keep(self) -> None:
@@ -83,24 +80,17 @@ class Collaborators:
         try:
             await keep_sending(self._context, (PERMISSION,), self._bell, self._look)
         finally:
-            await end(*self._busy.values())
+            await self._lanes.end()
 
     async def _look(self) -> float:
-        free = _AT_ONCE - len(self._busy)
-        for row in await outbox.due_by_lane(self._context.database, PERMISSION, list(self._busy), free):
-            self._busy[row.lane] = task = asyncio.create_task(self._ask(row))
-            task.add_done_callback(partial(self._done, row))
+        await self._lanes.begin()
         return _LOOK_S
 
-    def _done(self, row: Outbox, task: "asyncio.Task[None]") -> None:
-        del self._busy[row.lane]
-        self._answers.pop(row.id, None)
-        if not task.cancelled() and (error := task.exception()):  # a mistake of ours: its lease ends
-            log.error("a question broke", key=row.key, error=repr(error))
-        self._bell.ring()
-
     async def _ask(self, row: Outbox) -> None:
-        await outbox.deliver(self._context.database, row, self._send, self._settle)
+        try:
+            await outbox.deliver(self._context.database, row, self._send, self._settle)
+        finally:
+            self._answers.pop(row.id, None)
         await self._context.doorbell.ring(ARRIVALS, CHANGED)
 
     async def _send(self, row: Outbox) -> None:

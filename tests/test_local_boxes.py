@@ -16,11 +16,13 @@ from hermes.executors import loops
 from hermes.executors.base import Exit, Limits, Task
 from hermes.executors.bubblewrap import FENCES, find_fence, gpu_nodes
 from hermes.executors.cores import Cores
+from hermes.executors.disks import can_mount
 from hermes.executors.groups import group_of
 from hermes.plan import Plan
 from hermes.states import Event
 from hermes.supervisor import Stop
 from runner.verdict import judge
+from tests.conftest import missing
 from tests.programs import command_lines
 from tests.service import PATIENCE_S, wait_for
 from tests.test_executors import LABEL, LOCAL, MIB, NAP, Bench, local
@@ -297,3 +299,19 @@ def test_our_data_is_hidden_even_below_what_a_program_sees(tmp_path: Path) -> No
     command = FENCES[0].command(task, {"/app": tmp_path}, Path("/usr/local/hermes/var"), 9)
     at = command.index("--tmpfs")
     assert command[at + 1] == "/usr/local/hermes/var" and command.index("/usr") < at
+
+
+def test_a_try_to_mount_that_was_killed_leaves_nothing_to_the_next(tmp_path: Path) -> None:
+    if not can_mount(tmp_path):
+        missing("the right to mount")
+    program = """
+import os, sys
+from pathlib import Path
+from hermes.executors import disks
+disks.unmount = lambda _point: os.kill(os.getpid(), 9)
+disks.can_mount(Path(sys.argv[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 2
+    assert can_mount(tmp_path)
+    assert list(tmp_path.iterdir()) == []

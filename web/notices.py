@@ -1,6 +1,5 @@
 """Tells others how runs ended: messages leave the outbox, several at a time, one of each notification."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -15,12 +14,11 @@ from hermes.notices import TOPIC, lane_of
 from hermes.notifications import pause, write_attempt
 from hermes.outbox import Hopeless
 from hermes.outward import Undelivered
-from hermes.queue import CHANGED, Bell
+from hermes.queue import CHANGED
 from hermes.repos import may_write
 from hermes.retry_after import Rests, refusal
-from hermes.sending import keep_sending
+from hermes.sending import Lanes, keep_sending
 from hermes.tables import NoticeAttempt, Notification, Outbox, Repo, User
-from hermes.tasks import end
 from web.notice_door import Door, Doors
 from web.notice_message import TEST, Message, compose, test_message
 from web.site import Site
@@ -49,32 +47,23 @@ class Notices:
     def __init__(self, site: Site) -> None:
         self._site, self._database = site, site.context.database
         self.doors = Doors(site.context)
-        self._busy: dict[str, asyncio.Task[None]] = {}
         self._rests = Rests()  # lanes
-        self._bell = Bell()
 
     async def keep_sending(self) -> None:
         """For ever; quiet while nothing waits."""
-        self._bell = self._site.context.doorbell.bell(CHANGED)
+        bell = self._site.context.doorbell.bell(CHANGED)
+        lanes = Lanes(self._database, TOPIC, _MOST_AT_ONCE, self._try, bell)
         try:
-            await keep_sending(self._site.context, (TOPIC,), self._bell, self._look)
+            await keep_sending(self._site.context, (TOPIC,), bell, partial(self._look, lanes))
         finally:
-            await end(*self._busy.values())
+            await lanes.end()
 
-    async def _look(self) -> float:
+    async def _look(self, lanes: Lanes) -> float:
         """Begin what can begin; how long until the next look."""
-        room = _MOST_AT_ONCE - len(self._busy)
-        for row in await outbox.due_by_lane(self._database, TOPIC, {*self._busy, *self._rests.now}, room):
-            task = asyncio.create_task(self._try(row))
-            self._busy[row.lane] = task
-            task.add_done_callback(partial(self._done, row.lane))
+        await lanes.begin(self._rests.now)
         at, poll_s = await outbox.next_at(self._database, TOPIC), self._site.context.settings.poll
         left_s = poll_s if at is None else at - time.time()
         return min(left_s, poll_s) if left_s > 0 else poll_s  # what is due waits for one that is on its way
-
-    def _done(self, lane: str, _task: "asyncio.Task[None]") -> None:
-        self._busy.pop(lane, None)
-        self._bell.ring()
 
     async def _try(self, row: Outbox) -> None:
         tried = Tried(time.time())

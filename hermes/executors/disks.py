@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def can_mount(scratch: Path) -> bool:
     if os.geteuid() != 0:
         return False
     scratch.mkdir(parents=True, exist_ok=True)
+    _remove_old_probes(scratch)
     file, point = scratch / f"probe.{os.getpid()}.img", scratch / f"probe.{os.getpid()}"
     try:
         make_disk(file, 8 << 20)
@@ -32,6 +34,19 @@ def can_mount(scratch: Path) -> bool:
         if point.is_dir():
             point.rmdir()
     return True
+
+
+def _remove_old_probes(scratch: Path) -> None:
+    """Of processes that were killed while they tried."""
+    for each in scratch.glob("probe.*"):
+        if Path("/proc", each.name.split(".")[1]).exists():
+            continue
+        with suppress(OSError, Unavailable):  # another process removes it at this moment
+            if each.is_dir():
+                unmount(each)
+                each.rmdir()
+            else:
+                each.unlink()
 
 
 def make_disk(file: Path, size_bytes: int) -> None:
