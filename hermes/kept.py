@@ -131,11 +131,12 @@ class Kept:
         return True
 
     def end(self, number: signal.Signals) -> None:
-        """For good: it, and whom it has started and not left to themselves."""
+        """For good. What it has started it ends itself, in its own order, or leaves to the next start; at
+        SIGKILL that ends with it."""
         self.ends, self.start_at = True, None
         if self._child is not None and self._child.pid is not None:
             self._say("system", f"sending {number.name} to {self.name} (pid {self._child.pid})".encode())
-            try:
-                os.killpg(self._child.pid, number)
-            except ProcessLookupError:  # it has just been forked, and has no group yet
-                os.kill(self._child.pid, number)
+            os.kill(self._child.pid, number)
+            if number == signal.SIGKILL:
+                with suppress(ProcessLookupError):
+                    os.killpg(self._child.pid, number)

@@ -173,10 +173,11 @@ class Service:
         }
 
     def start(self, *, executed: bool = False) -> "Service":
-        """Start `hermes up` and wait until a push would run. `executed`: as a person does, by its name."""
+        """Start `hermes up` and wait until a push would run. `executed`: as a person does, by its name; as is
+        whom the loader of programs must hear (`LD_…`)."""
         self.data.mkdir(parents=True, exist_ok=True)
         path = self.data / "service.log"
-        if executed:
+        if executed or any(name.startswith("LD_") for name in self.env):
             with path.open("ab") as log:
                 command = [sys.executable, "-m", "hermes", "up"]
                 self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log)
