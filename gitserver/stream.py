@@ -5,7 +5,7 @@ goes first: a client that leaves already knows that its refs moved."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from sqlalchemy import select
@@ -86,28 +86,38 @@ async def answer(
         pulse = _Pulse()
         async with (
             aclosing(_words(context, follower, received, where)) as words,
-            aclosing(with_signs(words, _LOOK_S)) as chunks,
+            aclosing(_with_end(context, received, words)) as whole,
+            aclosing(with_signs(whole, _LOOK_S)) as packets,
         ):
-            async for data in chunks:
-                if data:
-                    yield band(PROGRESS, data)
+            async for packet in packets:
+                if packet:
+                    yield packet
                     pulse.shown()
                 elif sign := pulse.sign(follower):
                     yield sign
-                if closing.is_set():
-                    yield band(
-                        PROGRESS, follower.say("the service restarts; all goes on, see the page above")
-                    )
+                if closing.is_set() and not _is_end(packet):
+                    words_of_end = follower.say("the service restarts; all goes on, see the page above")
+                    yield band(PROGRESS, words_of_end) + FLUSH
                     break
-        verdict = b""
-        if not closing.is_set() and "check" in received.options:
-            verdict = await _verdict(context, received)
-        yield verdict or FLUSH  # band 3 is the end: git's helper dies of what it cannot pass on after it
     except asyncio.CancelledError:
         log.info("push detached", pushes=[push.id for _, push, _ in received.applied])
         raise
     finally:
         follower.close()
+
+
+async def _with_end(
+    context: Context, received: Received, words: AsyncIterator[bytes]
+) -> AsyncGenerator[bytes]:
+    """The words in packets, and the end of the response."""
+    async for data in words:
+        yield band(PROGRESS, data)
+    verdict = await _verdict(context, received) if "check" in received.options else b""
+    yield verdict or FLUSH  # band 3 is the end: git's helper dies of what it cannot pass on after it
+
+
+def _is_end(packet: bytes) -> bool:
+    return packet == FLUSH or packet[4:5] == bytes([FATAL])
 
 
 async def _words(
