@@ -18,8 +18,8 @@ _MOST_WARM = Settings().warm
 
 def processes(service: Service, word: str = "") -> list[int]:
     """The processes of this instance: those that name it (Redis: its socket), and who has its environment."""
-    mark = f"HERMES_DATA={service.data}\0".encode()
-    titles = (f" {service.data}", f"unixsocket:{socket_path(service.data)}")
+    data = service.environment()["HERMES_DATA"]
+    mark, titles = f"HERMES_DATA={data}\0".encode(), (f" {data}", f"unixsocket:{socket_path(Path(data))}")
     found = []
     for pid, line in command_lines().items():
         with suppress(OSError):

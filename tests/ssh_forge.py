@@ -45,6 +45,7 @@ class SshForge:
         self.cut_after = 0  # bytes of an answer; then the connection breaks off
         self.connections: list[asyncssh.SSHServerConnection] = []
         self._quiet: list[asyncio.StreamWriter] = []
+        self._at_work: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._server: Any = None
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -123,6 +124,9 @@ class SshForge:
             each = self.connections.pop()
             each.abort()
             await each.wait_closed()
+        for task in self._at_work:
+            task.cancel()
+        await asyncio.gather(*self._at_work, return_exceptions=True)
         await self._server.wait_closed()
         self._server = None
 
@@ -148,6 +152,9 @@ class SshForge:
         words = ("git", "upload-pack", str(self.folder / f"{name}.git"))
         pipe = asyncio.subprocess.PIPE
         child = await asyncio.create_subprocess_exec(*words, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
+        task = asyncio.current_task()
+        assert task is not None
+        self._at_work.add(task)
         up = asyncio.create_task(_up(process, child))
         try:
             await self._answer(process, child)
@@ -155,10 +162,13 @@ class SshForge:
                 with suppress(ProcessLookupError):
                     child.kill()
             process.exit(await child.wait())
-        finally:  # also when all of it ends now
+        finally:  # also when all of it ends now, and however often it is told so
             up.cancel()
-            await asyncio.gather(up, return_exceptions=True)
-            await end(child)
+            ending = asyncio.gather(up, end(child), return_exceptions=True)
+            while not ending.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(ending)
+            self._at_work.discard(task)
 
     async def _answer(
         self, process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process

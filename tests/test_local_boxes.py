@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from hermes import threads
 from hermes.attempt import Ending
-from hermes.executors import loops
+from hermes.executors import disks, loops
 from hermes.executors.base import Exit, Limits, Task
 from hermes.executors.bubblewrap import FENCES, find_fence, gpu_nodes
 from hermes.executors.cores import Cores
@@ -315,3 +316,19 @@ disks.can_mount(Path(sys.argv[1]))
     assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 2
     assert can_mount(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kept_disk_that_still_lingers_elsewhere_is_waited_for(tmp_path: Path) -> None:
+    """Each box is given a view of all mounts for a moment, that of a box before it too."""
+    if not can_mount(tmp_path):
+        missing("the right to mount")
+    file, first, second = tmp_path / "kept.img", tmp_path / "first", tmp_path / "second"
+    assert disks.mount_kept(file, first, 8 << 20)
+    assert not disks.mount_kept(file, second, 8 << 20)  # the box is there
+    command = ["unshare", "--mount", "sh", "-c", "echo; read _"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as viewer:
+        assert viewer.stdin is not None and viewer.stdout is not None and viewer.stdout.readline()
+        disks.unmount(first)
+        threading.Timer(0.5, viewer.stdin.close).start()
+        assert disks.mount_kept(file, second, 8 << 20)
+    disks.unmount(second)

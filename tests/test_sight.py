@@ -266,7 +266,7 @@ def test_ready_when_all_is_there(seen: Service) -> None:
 
 @pytest.mark.parametrize("name", ["builder", "runner"])
 def test_not_ready_while_a_process_hangs_and_ready_when_it_goes_on(seen: Service, name: str) -> None:
-    pid = the_process(seen, f"-m {name}")
+    pid = the_process(seen, f"hermes {name}")
     kind = {"builder": "build", "runner": "rank"}[name]
 
     def hangs() -> bool:

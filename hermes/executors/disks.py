@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
@@ -14,6 +15,8 @@ from hermes.executors import loops
 from hermes.tree import OWNER_ID
 
 _BLOCK = 4096
+_LINGERS_S = 5.0
+_LOOK_S = 0.02
 
 
 def can_mount(scratch: Path) -> bool:
@@ -115,17 +118,29 @@ def mount_kept(file: Path, point: Path, size_bytes: int) -> bool:
     """Mount a disk that outlives its boxes, made at its first use. False: another box has it now.
 
     Two mounts of one file would destroy it; the kernel's list of loop devices is asked, since it also knows
-    the mounts of a process that was killed."""
+    the mounts of a process that was killed. Takes up to 5 s where one that is gone still lingers."""
     if file.is_dir():  # of a service that could not mount: what is kept can be made again
         shutil.rmtree(file)
     if not file.exists():
         fresh = file.with_suffix(f".{os.getpid()}")
         make_disk(fresh, size_bytes)
         fresh.rename(file)
-    elif _call("losetup", "--associated", str(file)):
+    elif _is_taken(file):
         return False
     mount(file, point)
     return True
+
+
+def _is_taken(file: Path) -> bool:
+    """Whether another box has it. A mount that we have no more is one in a moment: whoever just makes a place
+    for a program on this machine has been given all mounts, and gives them up."""
+    until = time.monotonic() + _LINGERS_S
+    while found := _call("losetup", "--noheadings", "--output", "NAME", "--associated", str(file)):
+        devices = {mount.split()[0] for mount in Path("/proc/self/mounts").read_bytes().splitlines()}
+        if devices & {*found.split()} or time.monotonic() > until:
+            return True
+        time.sleep(_LOOK_S)
+    return False
 
 
 def unmount(point: Path) -> None:
