@@ -82,7 +82,10 @@ class Kept:
             os._exit(1)
         for stream, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, output), (2, output)):
             os.dup2(source, stream)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        for each in map(int, os.listdir("/proc/self/fd")):  # the number of those that may be has no bound
+            if each > 2:
+                with suppress(OSError):  # of the list itself
+                    os.close(each)
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         signal.set_wakeup_fd(-1)
         for number in _HANDLED:
