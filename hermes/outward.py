@@ -88,7 +88,8 @@ async def resolve(host: str, port: int, allowed: Iterable[Any]) -> list[str]:
     try:
         found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise Undelivered(f"{host} is not known: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise Undelivered(f"{host} is not known: {why}") from None
     addresses = dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found)
     outside = [each for each in addresses if _may_reach(ipaddress.ip_address(each), allowed)]
     if not outside:
