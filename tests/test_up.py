@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.leftovers import processes
+from tests.leftovers import processes, the_process
 from tests.service import PATIENCE_S, Service, free_port, wait_for
 
 
@@ -28,6 +28,20 @@ def up(tmp_path: Path) -> Iterator[Service]:
 def test_sigterm_ends_it_with_0_and_leaves_nothing_running(up: Service) -> None:
     assert up.stop() == 0 and not up.was_killed
     wait_for(lambda: not processes(up))
+
+
+def test_no_process_holds_what_another_says_or_hears(up: Service) -> None:
+    """They are forked from one: what that has open is not theirs."""
+    pids = [the_process(up, f"hermes {name}") for name in ("web", "builder", "runner")]
+    files = dict[int, set[str]]()
+    for pid in pids:
+        for each in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):  # it has just closed it
+                files.setdefault(pid, set()).add(os.readlink(each))
+    for pid in pids:
+        said = os.readlink(f"/proc/{pid}/fd/1")
+        assert said.startswith("pipe:") and os.readlink(f"/proc/{pid}/fd/0") == "/dev/null"
+        assert [each for each in pids if said in files[each]] == [pid]
 
 
 def test_two_signals_at_once_end_it_as_well(up: Service) -> None:
