@@ -75,8 +75,8 @@ class Follower:
             else:
                 await self._bell.wait(_LOOK_S)
             build = await self._get(Build, build_id)
-            if told < attempt and (reason := await self._why_again(build, attempt)):
-                told = attempt
+            while told < build.attempt and (reason := await self._why_again(build, told + 1)):
+                told += 1  # also of those that were over before we looked
                 yield self.say(f"{name}  {reason}; trying again")
         if build.attempt > attempt:  # it was over before we looked
             async for data in self._log("build", build):
@@ -128,8 +128,8 @@ class Follower:
             else:
                 await self._bell.wait(_LOOK_S)
             rank = await self._get(Rank, rank_id)
-            if told < attempt and (reason := await self._why_again(rank, attempt)):
-                told = attempt
+            while told < rank.attempt and (reason := await self._why_again(rank, told + 1)):
+                told += 1
                 yield self.say(f"run {run_id}    {reason}; trying again")
 
     async def _started(self, rank: Rank) -> str:

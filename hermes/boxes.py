@@ -74,6 +74,8 @@ async def sweep(context: Context, executor: Executor, table: type[Build] | type[
     gone = [name for name, owner in boxes.items() if owner not in alive]
     gone += [name for name in there if table is Rank and _WAITING.fullmatch(name)]
     for name in gone:
+        if boxes.get(name) in held() or name not in await executor.boxes():
+            continue  # somebody of ours has made another one of that name meanwhile
         log.info("box swept", box=name)
         await executor.remove(name)
     stale = [name for name, owner in files.items() if owner not in alive]

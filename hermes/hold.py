@@ -41,4 +41,5 @@ def _opened(paths: Paths) -> Iterator[int]:
     try:
         yield file
     finally:
+        fcntl.flock(file, fcntl.LOCK_UN)  # a child of ours that has not been executed yet has the file, too
         os.close(file)

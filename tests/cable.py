@@ -11,6 +11,8 @@ from tests.service import PATIENCE_S, free_port
 
 End = Path | int  # a Unix socket, or a port of this machine
 
+_LETS_IN = "_accept_connection2"  # asyncio's own task for it
+
 
 class Cable:
     """Listens `here` and leads `there`; a `here` of 0 is any port, which it keeps when it is pulled out."""
@@ -101,8 +103,16 @@ class Cable:
                 writer.write_eof()
 
 
+async def all_are_in() -> None:
+    """Who is let in at this moment has come in: nobody closes half a connection."""
+    while any(getattr(each.get_coro(), "__name__", "") == _LETS_IN for each in asyncio.all_tasks()):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)  # who answers them has begun
+
+
 async def end_all() -> None:
     """Whatever is at work in this loop."""
+    await all_are_in()
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for each in tasks:
         each.cancel()

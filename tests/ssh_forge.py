@@ -15,7 +15,7 @@ import asyncssh
 from bench.http_backend import end
 from hermes.deploy_keys import is_same_key
 from hermes.git import git_env, init_bare
-from tests.cable import end_all
+from tests.cable import all_are_in, end_all
 from tests.service import PATIENCE_S, WorkTree, free_port
 from tests.stand_in_forge import There
 
@@ -119,7 +119,7 @@ class SshForge:
             with suppress(OSError):
                 await writer.wait_closed()
         self._quiet.clear()
-        await asyncio.sleep(0)  # who was let in at this moment is there then
+        await all_are_in()
         while self.connections:
             each = self.connections.pop()
             each.abort()

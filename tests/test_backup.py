@@ -430,6 +430,18 @@ def test_backup_waits_for_who_removes_files_now(still: Service, tmp_path: Path) 
     assert backup.returncode == 0, said
 
 
+def test_a_backup_that_has_ended_holds_nothing_although_a_child_has_its_file(tmp_path: Path) -> None:
+    """For a moment each has all files of its parent."""
+    paths = Paths(tmp_path)
+    with hold.keep_all(paths, lambda: None):
+        files = [int(each.name) for each in Path("/proc/self/fd").iterdir() if each.resolve() == paths.hold]
+        child = subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=files)
+    with child, hold.may_remove(paths) as may:
+        assert files and may
+        assert child.stdin is not None
+        child.stdin.close()
+
+
 def test_nothing_old_is_removed_while_a_backup_is_taken(still: Service) -> None:
     with hold.keep_all(Paths(still.data), lambda: None):
         done = use(still, "retention", "--now")

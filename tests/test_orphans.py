@@ -103,3 +103,17 @@ async def test_what_its_process_still_is_at_is_not_swept(tmp_path: Path) -> None
         assert at_work.exists() and not over.exists()
         await sweep(context, executor, Rank, set)
         assert not at_work.exists()
+
+
+async def test_a_box_that_its_process_has_made_meanwhile_is_not_swept(tmp_path: Path) -> None:
+    """It bears the name of one that a crash has left, which the sweep has found."""
+    settings = Settings(data=tmp_path / "var", redis_url="none", executor="local", trust="all")
+    async with open_context(settings) as context:
+        executor, _ = await choose_executor(settings)
+        box = context.paths.boxes / f"hermes-{instance_label(settings)}-rank-5.1"
+        box.mkdir(parents=True)
+        answers = iter([set[tuple[int, int]](), {(5, 1)}])
+        await sweep(context, executor, Rank, lambda: next(answers))
+        assert box.exists()
+        await sweep(context, executor, Rank, set)
+        assert not box.exists()
