@@ -9,6 +9,7 @@ from typing import Any
 from hermes.errors import Unavailable
 from hermes.executors.base import Task
 from hermes.journal import log
+from hermes.states import State
 from hermes.supervisor import Job
 from hermes.tables import Rank
 from runner.claims import Claims, as_row, slot_of
@@ -60,9 +61,12 @@ class Foresight:
     async def _look(self) -> None:
         rank = await self._next()
         guess = None if rank is None else (rank.id, rank.slot)
-        is_old = guess is not None and time.monotonic() > self._made_at + _KEEP_S
+        was_long_ago = time.monotonic() > self._made_at + _KEEP_S
+        is_old = guess is not None and was_long_ago
         if guess == self._guess and not is_old:
             return
+        if self._guess and not was_long_ago and not self._expected() and await self._waits(self._guess[0]):
+            return  # its turn has come: it is about to be taken, however long that takes
         tasks = [] if rank is None else [await self._task(rank)]
         if tasks and not tasks[0].tree.exists():  # it is built again first
             tasks = []
@@ -75,6 +79,11 @@ class Foresight:
 
     async def _task(self, rank: Rank) -> Task:
         return await make_task(self.work.context, rank, await look_up(self.work.context, rank))
+
+    async def _waits(self, rank_id: int) -> bool:
+        async with self.work.context.database.read() as session:
+            rank = await session.get_one(Rank, rank_id)
+            return rank.state is State.QUEUED and not rank.attempt
 
     async def _next(self) -> Rank | None:
         """As its row will be when it has been claimed; nobody's while the disk is full."""
