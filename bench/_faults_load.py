@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
-from bench._tools import Figures, descendants, instance, read_only, say, scratch
+from bench._tools import Figures, instance, read_only, say, scratch
+from tests.leftovers import the_process
 from tests.programs import shell
 from tests.race_tools import CROWDED, ZEROS, applied, body, children, history, post_at_once
 from tests.service import Service, WorkTree, wait_for
@@ -20,15 +21,9 @@ _PAGE_KIB = 4
 
 def _memory_mib(service: Service) -> dict[str, float]:
     """{process: resident MiB} of those of the Procfile."""
-    assert service.process is not None
-    found = {}
-    for pid in descendants(service.process.pid):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        for name, word in (("web", "hermes web"), ("builder", "hermes builder"), ("runner", "hermes runner")):
-            if word in words:
-                pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-                found[name] = pages * _PAGE_KIB / 1024
-    return found
+    pids = {name: the_process(service, f"hermes {name}") for name in ("web", "builder", "runner")}
+    pages = {name: int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for name, pid in pids.items()}
+    return {name: count * _PAGE_KIB / 1024 for name, count in pages.items()}
 
 
 def _push_all(service: Service, pushes: int, name: str) -> int:

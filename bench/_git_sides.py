@@ -12,7 +12,6 @@ from pathlib import Path
 import httpx
 
 from bench._tools import say
-from hermes.title import title
 from tests.leftovers import the_process
 from tests.service import GIT_ENV, Service, free_port, wait_for
 
@@ -97,7 +96,7 @@ def ours(folder: Path) -> Iterator[Side]:
         service.token = service.add_user(service.user)
         basic = base64.b64encode(f"{service.user}:{service.token}".encode()).decode()
         env = client_env({"http.extraHeader": f"Authorization: Basic {basic}"})
-        pid = the_process(service, title("web", service.data))
+        pid = the_process(service, "hermes web")
         yield Side("hermes", f"{service.url}/{service.user}", pid, service.data, env, service)
     finally:
         if service.process is not None and service.process.poll() is None:

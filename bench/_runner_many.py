@@ -7,6 +7,7 @@ from bench._runner_bare import loop
 from bench._runner_runs import Runs
 from bench._tools import Figures, read_only, say
 from bench.idle import Cost, cost
+from tests.leftovers import the_process
 from tests.service import wait_for
 
 _BATCHES = 10
@@ -19,7 +20,7 @@ _MIB = 1024.0
 def measure_ranks(runs: Runs, ranks: int, figures: Figures) -> None:
     """Ranks that do nothing, through one slot: ten runs, and a piece of the loop before each."""
     each = max(ranks // _BATCHES, 1)
-    pid, ours, bare = runs.process("hermes runner"), [], []
+    pid, ours, bare = the_process(runs.service, "hermes runner"), [], []
     before, run_id = cost(pid), 0
     for number in range(_BATCHES):
         bare.append(loop(max(each // 5, 1)))
@@ -44,9 +45,11 @@ def _pace(runs: Runs, run_id: int) -> float:
 
 def measure_crowd(runs: Runs, ranks: int, figures: Figures) -> None:
     """Ranks that sleep, all at once."""
-    pid = runs.process("hermes runner")
+    pid = the_process(runs.service, "hermes runner")
     runs.finish(runs.push("true", 1), 60)  # everything that is loaded late is loaded
-    keeper = runs.process("-m hermes.keeper")  # of what they print: the runner's, and outlives it
+    keeper = the_process(
+        runs.service, "-m hermes.keeper"
+    )  # of what they print: the runner's, and outlives it
     idle = cost(pid)
     began = time.monotonic()
     run_id = runs.push("exec sleep 3600", ranks, '[run]\ncpus = 1\nmemory = "64M"\n')

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from bench._tools import read_only
-from tests.leftovers import the_process
 from tests.programs import shell
 from tests.service import Service, wait_for
 
@@ -80,7 +79,3 @@ class Runs:
         """Why attempts of its ranks failed through a fault of ours."""
         with closing(read_only(self.service.data)) as rows:
             return [reason for (reason,) in rows.execute(_FAULTS, (run_id,)).fetchall()]
-
-    def process(self, words: str) -> int:
-        """The process of the instance with these words (`hermes runner`, `-m hermes.keeper`)."""
-        return the_process(self.service, words)

@@ -14,11 +14,10 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from hermes.kept import Kept
+from hermes.kept import HANDLED, Kept
 
 _KILL_AFTER_S = 17.0  # longer than a runner needs to end its boxes, shorter than what is promised (20 s)
 _COLOURS = (36, 33, 32, 35, 34)
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 class Printed:
@@ -58,7 +57,7 @@ class Foreground:
             woken.setblocking(False)
             wakes.setblocking(False)
             signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
-            for each in _SIGNALS:
+            for each in HANDLED:
                 signal.signal(each, lambda _number, _frame: None)
             self._selector.register(woken, selectors.EVENT_READ)
             while not all(each.is_over for each in self._all):

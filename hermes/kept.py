@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from io import TextIOWrapper
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,8 @@ _AGAIN_AFTER_S = 1.0  # for one that has died soon after its start; others start
 _SOON_S = 5.0
 _READ_BYTES = _MOST_LINE_BYTES = 65536
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+#: What the process that keeps others hears; its children hear them as any program does.
+HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _LIBC = ctypes.CDLL(None)
 _FORK = multiprocessing.get_context("fork")
 
@@ -55,7 +57,7 @@ class Kept:
     def start(self) -> None:
         """Its turn has come."""
         self.start_at, self._started_at = None, time.monotonic()
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)  # our handlers are not for it
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)  # our handlers are not for it
         try:
             self.output, writes = os.pipe()
             try:
@@ -86,12 +88,13 @@ class Kept:
             if each > 2:
                 with suppress(OSError):  # of the list itself
                     os.close(each)
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+        assert isinstance(sys.stdout, TextIOWrapper)  # as Python makes it of a descriptor
+        sys.stdout.reconfigure(line_buffering=True)  # ours may be a file's, and keep lines back
         signal.set_wakeup_fd(-1)
-        for number in _HANDLED:
+        for number in HANDLED:
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         os.chdir(self._folder)
         os.environ.clear()
         os.environ.update(self._env)

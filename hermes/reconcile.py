@@ -65,10 +65,10 @@ async def reconcile(context: Context, silent: _Silent, until: float, nobody_befo
     """One pass: leases that ended before `until`, cancelled work that nobody holds, half-done pushes; of
     these all from before `nobody_before`, those whose end we could not write down, and what is older than a
     minute."""
-    half_before = max(time.time() - _HALF_PUSH_S, nobody_before)
+    half_before, known = max(time.time() - _HALF_PUSH_S, nobody_before), frozenset(context.half)
     async with context.database.read() as session:
         due = await _is_due(session, until)
-        half = await _half_pushes(session, half_before, context.half)
+        half = await _half_pushes(session, half_before, known)
     if due:
         # after a full disk owners could not show yet that they live
         is_sure = not context.room.was_short(context.settings.lease)
@@ -82,7 +82,7 @@ async def reconcile(context: Context, silent: _Silent, until: float, nobody_befo
         silent.since = 0.0
     for push in half:
         await resolve_push(context, push)
-        context.half.discard(push.id)
+    context.half.difference_update(known)
 
 
 async def _is_due(session: AsyncSession, until: float) -> bool:
@@ -113,7 +113,7 @@ async def _end_cancelled(session: AsyncSession) -> int:
     return ended
 
 
-async def _half_pushes(session: AsyncSession, before: float, known: set[int]) -> list[Push]:
+async def _half_pushes(session: AsyncSession, before: float, known: frozenset[int]) -> list[Push]:
     is_nobodys = or_(Push.created_at < before, Push.id.in_(known))
     half = select(Push).where(Push.state == "received", is_nobodys).limit(100)
     return list((await session.scalars(half)).all())

@@ -1,7 +1,7 @@
 """The loop of whoever sends what is in the outbox: one for each kind of message, of one process."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ async def keep_sending(
     context: Context,
     topics: Sequence[str],
     bell: Bell,
-    look: Callable[[], Coroutine[Any, Any, float]],
+    look: Callable[[], Awaitable[float]],
     pause_s: float = _PAUSE_S,
 ) -> None:
     """For ever: `look` begins what is due, and says after how many seconds to look again if nothing rings."""

@@ -45,13 +45,8 @@ class Forked:
         self.pid = self._process.pid
         atexit.register(self.terminate)  # before multiprocessing waits for it
 
-    @property
-    def returncode(self) -> int | None:
-        """Its exit code, negative for a signal; None: it runs."""
-        return self._process.exitcode
-
     def poll(self) -> int | None:
-        """The same."""
+        """Its exit code, negative for a signal; None: it runs."""
         return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:

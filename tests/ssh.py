@@ -20,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from hermes.accounts import add_user, find_user
 from hermes.database import Database
 from hermes.ssh_keys import add_key
-from hermes.title import title
 from tests.leftovers import the_process
 from tests.programs import command_lines
 from tests.service import GIT_ENV, PATIENCE_S, Pushed, Service, WorkTree, remote_words, wait_for
@@ -212,14 +211,9 @@ class Idlers:
         return self.closed_after
 
 
-def serve_process(service: Service) -> int:
-    """The process that answers."""
-    return the_process(service, title("web", service.data))
-
-
 def resident_bytes(service: Service) -> int:
     """What its memory holds."""
-    status = Path(f"/proc/{serve_process(service)}/status").read_text()
+    status = Path(f"/proc/{the_process(service, 'hermes web')}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
     return int(line.split()[1]) << 10
 

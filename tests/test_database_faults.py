@@ -27,7 +27,6 @@ from tests.test_races import state_of
 
 HELLO = shell("echo hello")
 ENV = {"HERMES_EXECUTOR": "local", "HERMES_TRUST": "all", "HERMES_CPUS": "8", "HERMES_POLL": "1s"}
-
 #: Says when it has the lock, waits for a line, holds it so many seconds more, and says when it lets go.
 LOCK = """
 import sqlite3, sys, time
@@ -42,9 +41,8 @@ database.execute("COMMIT")
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with living(
-        Service(tmp_path_factory.mktemp("locked"), ENV | {"HERMES_LEASE": "15s", "HERMES_FAULTPOINT": "file"})
-    ) as one:
+    more = {"HERMES_LEASE": "15s", "HERMES_FAULTPOINT": "file"}
+    with living(Service(tmp_path_factory.mktemp("locked"), ENV | more)) as one:
         yield one
 
 

@@ -17,7 +17,6 @@ from hermes.executors import disks, loops
 from hermes.executors.base import Exit, Limits, Task
 from hermes.executors.bubblewrap import FENCES, find_fence, gpu_nodes
 from hermes.executors.cores import Cores
-from hermes.executors.disks import can_mount
 from hermes.executors.groups import group_of
 from hermes.plan import Plan
 from hermes.states import Event
@@ -303,7 +302,7 @@ def test_our_data_is_hidden_even_below_what_a_program_sees(tmp_path: Path) -> No
 
 
 def test_a_try_to_mount_that_was_killed_leaves_nothing_to_the_next(tmp_path: Path) -> None:
-    if not can_mount(tmp_path):
+    if not disks.can_mount(tmp_path):
         missing("the right to mount")
     program = """
 import os, sys
@@ -314,13 +313,13 @@ disks.can_mount(Path(sys.argv[1]))
 """
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False)
     assert done.returncode == -signal.SIGKILL and len(list(tmp_path.iterdir())) == 2
-    assert can_mount(tmp_path)
+    assert disks.can_mount(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kept_disk_that_still_lingers_elsewhere_is_waited_for(tmp_path: Path) -> None:
     """Each box is given a view of all mounts for a moment, that of a box before it too."""
-    if not can_mount(tmp_path):
+    if not disks.can_mount(tmp_path):
         missing("the right to mount")
     file, first, second = tmp_path / "kept.img", tmp_path / "first", tmp_path / "second"
     assert disks.mount_kept(file, first, 8 << 20)

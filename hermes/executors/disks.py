@@ -16,7 +16,7 @@ from hermes.tree import OWNER_ID
 
 _BLOCK = 4096
 _LINGERS_S = 5.0
-_LOOK_S = 0.02
+_LOOK_S = 0.02  # nobody tells when the kernel lets go of a file
 
 
 def can_mount(scratch: Path) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import httpx
 
-from hermes.title import title
 from tests.files import paths_below
 from tests.hostile.case import authorization
 from tests.hostile.packs import plain
@@ -23,14 +22,9 @@ MAX_GROWTH = 200 << 20
 MAX_WAIT_S = 10.0  # it takes a tenth of a second; a busy machine may stand still for some
 
 
-def serve_process(service: Service) -> int:
-    """The process that answers at the door."""
-    return the_process(service, title("web", service.data))
-
-
 def spent_cpu_s(service: Service) -> float:
     """What the server has computed, with all its children that have ended: however busy the machine is."""
-    fields = Path(f"/proc/{serve_process(service)}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{the_process(service, 'hermes web')}/stat").read_text().rpartition(")")[2].split()
     return sum(int(each) for each in fields[11:15]) / os.sysconf("SC_CLK_TCK")
 
 
@@ -43,7 +37,7 @@ def _memory(pid: int, what: str) -> int:
 @contextmanager
 def bounded_memory(service: Service) -> Iterator[None]:
     """The server's resident memory never grows by 200 MiB inside the block."""
-    pid = serve_process(service)
+    pid = the_process(service, "hermes web")
     before = _memory(pid, "VmRSS")
     Path(f"/proc/{pid}/clear_refs").write_text("5")  # the high-water mark begins anew (man 5 proc)
     yield
