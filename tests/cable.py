@@ -21,6 +21,7 @@ class Cable:
         self.here = here or free_port()  # the kernel gives it to nobody while it is not plugged in
         self._there = there
         self.delay_s = 0.0  # for each piece that comes through
+        self.misheard: dict[bytes, bytes] = {}  # what is said there, and what comes here; of the same length
         self._loop = asyncio.new_event_loop()
         self._flows = asyncio.Event()
         self._flows.set()
@@ -86,17 +87,22 @@ class Cable:
                 there_reader, there_writer = await _connect(self._there)
                 ends.append(there_writer)
                 self._writers.add(there_writer)
-                await asyncio.gather(self._copy(reader, there_writer), self._copy(there_reader, writer))
+                answers = self._copy(there_reader, writer, self.misheard)
+                await asyncio.gather(self._copy(reader, there_writer, {}), answers)
         finally:  # also when all of it ends now
             for each in ends:
                 self._writers.discard(each)
                 each.transport.abort()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, misheard: dict[bytes, bytes]
+    ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
                 await self._flows.wait()
                 await asyncio.sleep(self.delay_s)
+                for said, heard in misheard.items():
+                    data = data.replace(said, heard)
                 writer.write(data)
                 await writer.drain()
             if writer.can_write_eof():

@@ -58,6 +58,17 @@ def test_pushes_wait_while_the_engine_is_away_and_use_up_no_attempt(cabled: Serv
     assert page["runs"][0]["state"] == "succeeded" and page["builds"][0]["attempt"] <= 2
 
 
+def test_an_engine_that_missed_why_a_program_was_killed_is_not_believed(
+    cabled: Service, cable: Cable
+) -> None:
+    cable.misheard[b'"OOMKilled":true'] = b'"OOMKilled":null'
+    greedy = shell("x=$(head -c 300000000 /dev/zero | tr '\\0' x)", '[run]\nmemory = "48M"')
+    run = cabled.run_of(cabled.push(greedy, "detach", repo="greedy"))
+    assert (run["state"], run["reason"]) == ("failed", "out of memory: its limit is 48 MiB (run.memory)")
+    run = cabled.run_of(cabled.push(shell("kill -KILL $$"), "detach", repo="killed"))
+    assert (run["state"], run["reason"]) == ("failed", "SIGKILL (killed)")
+
+
 @pytest.mark.fault(29)
 def test_an_engine_that_answers_no_more_keeps_nobody_else_waiting(cabled: Service, cable: Cable) -> None:
     stuck = cabled.push(shell("echo begun; sleep 60", '[run]\ntimeout = "5s"\n'), "detach", repo="stuck")

@@ -6,7 +6,6 @@ Every engine call has a deadline. Output is attached before the start and draine
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,27 +30,20 @@ from hermes.executors.engine import (
     in_words,
     save_archive,
     stop_container,
-    wall_s,
 )
 from hermes.executors.gate import Begun
+from hermes.executors.handle import Handle
 from hermes.executors.layers import PackageLayers, have_again
 from hermes.executors.maker import Maker
-from hermes.executors.output import Output, hand_on, keeper_at, open_output
+from hermes.executors.output import hand_on, keeper_at, open_output
 from hermes.executors.tars import pack
 from hermes.executors.warm import Ready, Warm
+from hermes.tasks import beside
 from hermes.threads import in_thread
 from hermes.tree import OWNER_ID
 
 _LABEL = "hermes.instance"
 _STARTS = 4  # at a time: an engine does not do more, and each has a deadline
-
-
-@dataclass
-class _Handle:
-    container: str
-    output: Output
-    begun: Begun | None = None
-    groups: dict[str, Path] | None = None  # not looked for yet: whoever reads its output must not wait
 
 
 class DockerExecutor:
@@ -68,7 +60,7 @@ class DockerExecutor:
         self._keeper = keeper_at(keeper, engine_socket()) if keeper else None
         self.outlives = self._keeper is not None
         self._api: Any = None
-        self._handles: dict[str, _Handle] = {}
+        self._handles: dict[str, Handle] = {}
         self.layers: Layers = PackageLayers(self._client, self._ground)
         self.dockerfiles: Dockerfiles = DockerfileImages(self._client, self._ground)
         self._starts = asyncio.Semaphore(_STARTS)
@@ -78,7 +70,7 @@ class DockerExecutor:
 
     async def leave(self, box: Box) -> None:
         self._handles.pop(box.task.name, None)
-        box.handle.output.leave()
+        box.handle.leave()
         if self._keeper is not None:
             self._keeper.leave()
 
@@ -120,7 +112,11 @@ class DockerExecutor:
         return Box(task, handle, gone.beyond(seen), gone.with_all_of(seen), was_ready)
 
     async def follow(self, box: Box, sink: Sink) -> Exit:
-        return await in_thread(self._follow, box.handle, sink)
+        async with beside(self._watch(box.handle)):
+            return await in_thread(self._follow, box.handle, sink)
+
+    async def _watch(self, handle: Handle) -> None:
+        handle.watch(await self._groups(handle))
 
     async def stop(self, box: Box, grace_s: float = KILL_WAIT_S) -> None:
         name = box.handle.container
@@ -133,7 +129,7 @@ class DockerExecutor:
     async def processes(self, box: Box) -> frozenset[int]:
         return read_processes(await self._groups(box.handle))
 
-    async def _groups(self, handle: _Handle) -> dict[str, Path]:
+    async def _groups(self, handle: Handle) -> dict[str, Path]:
         if handle.groups is None:
             with suppress(Unavailable):  # asked again the next time
                 found = await self._call(self._client().inspect_container, handle.container)
@@ -165,7 +161,7 @@ class DockerExecutor:
 
     def _forget(self, name: str) -> None:
         if handle := self._handles.pop(name, None):
-            handle.output.close()
+            handle.close()
 
     async def close(self) -> None:
         for made in (self._ahead, self._warm):
@@ -192,7 +188,7 @@ class DockerExecutor:
         words = f"{version}, runtime {self._ground.runtime}" if self._ground.runtime else version
         return words if self._maker.find_disks() else f"{words}, disk limits not enforced (that needs root)"
 
-    def _start(self, task: Task, made: str | None, warm: Ready | None) -> _Handle:
+    def _start(self, task: Task, made: str | None, warm: Ready | None) -> Handle:
         failures = DockerException, Unavailable, OSError  # whatever befell it meanwhile: it is made anew
         if made is not None:
             with suppress(*failures):
@@ -204,7 +200,7 @@ class DockerExecutor:
             self._maker.take_back(task, warm.name)
         return self._launch(task, task.name, self._maker.make(task))
 
-    def _launch(self, task: Task, name: str, container: str) -> _Handle:
+    def _launch(self, task: Task, name: str, container: str) -> Handle:
         api = self._client()
         output = open_output(self._keeper, api, container, tuple(task.secrets.values()))
         try:
@@ -212,9 +208,9 @@ class DockerExecutor:
         except BaseException:
             output.close()
             raise
-        return _Handle(container, output, begun)
+        return Handle(container, output, begun)
 
-    def _adopt(self, name: str, seen: Seen) -> _Handle | None:
+    def _adopt(self, name: str, seen: Seen) -> Handle | None:
         self._maker.find_disks()
         real = self._maker.real_name(name)
         try:
@@ -223,9 +219,9 @@ class DockerExecutor:
             return None
         output = self._keeper.resume(found["Id"], seen) if self._keeper else None
         begun = Begun.noted(self._maker.base / real)
-        return None if output is None else _Handle(found["Id"], output, begun)
+        return None if output is None else Handle(found["Id"], output, begun)
 
-    def _follow(self, handle: _Handle, sink: Sink) -> Exit:
+    def _follow(self, handle: Handle, sink: Sink) -> Exit:
         api = self._client()
         try:
             hand_on(handle.output, sink)
@@ -235,5 +231,4 @@ class DockerExecutor:
             raise Unavailable(in_words(error)) from error
         if state.get("Status") in ("removing", "dead"):  # its SIGKILL is not the program's fault
             raise Unavailable("somebody removed the container")
-        began = handle.begun.at if handle.begun else None
-        return Exit(code, wall_s(state, began), bool(state.get("OOMKilled")))
+        return handle.exit(code, state)
