@@ -82,8 +82,8 @@ class Foresight:
 
     async def _waits(self, rank_id: int) -> bool:
         async with self.work.context.database.read() as session:
-            rank = await session.get(Rank, rank_id)  # it may have been removed meanwhile
-            return rank is not None and rank.state is State.QUEUED and not rank.attempt
+            rank = await session.get_one(Rank, rank_id)
+            return rank.state is State.QUEUED and not rank.attempt
 
     async def _next(self) -> Rank | None:
         """As its row will be when it has been claimed; nobody's while the disk is full."""

@@ -1,5 +1,6 @@
 """The database is locked by somebody else, or restarts amid work: who can wait does, who cannot is told."""
 
+import asyncio
 import json
 import os
 import signal
@@ -9,12 +10,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, aclosing, closing, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gitserver.protocol import FATAL, KEEP_ALIVE, PushHead, band
+from gitserver.push import Received
+from gitserver.stream import answer
+from hermes.options import PushOptions
+from hermes.process import open_context
+from hermes.settings import Settings
 from tests import postgres
 from tests.conftest import missing
 from tests.cutting import Cutter
@@ -229,6 +236,31 @@ def test_postgresql_that_restarts_amid_work_loses_nothing(
     worked = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, f"amid-{how}", tree)
     kept += [succeeded(service, worked, b"begun\nfinished\n")]
     all_is_kept(service, kept)
+
+
+async def test_the_verdict_of_a_push_is_waited_for_with_signs_of_life(
+    on_postgres: Service, server: postgres.Server
+) -> None:
+    """`-o check` asks when everything has been told; what tells it is lazy, so it is known when that is."""
+    run = on_postgres.run_of(on_postgres.push(shell("exit 3"), "detach", repo="verdict"))
+    head = PushHead((), frozenset({"side-band-64k"}), ())
+    received = Received(b"0000", head, PushOptions(frozenset({"check"})), follow=run["id"])
+    settings = Settings(data=on_postgres.data, database_url=server.url)
+    async with (
+        open_context(settings) as context,
+        aclosing(answer(context, received, "alice/verdict", asyncio.Event())) as packets,
+    ):
+        async for packet in packets:
+            if b"exit code 3" in packet:
+                break
+        server.stop("fast")
+        waited = [await anext(packets) for _ in range(2)]
+        server.start()
+        rest = [packet async for packet in packets]
+    assert waited == [KEEP_ALIVE, KEEP_ALIVE]
+    assert rest[-1] == band(FATAL, f"run {run['id']} failed: exit code 3\n".encode())
+    assert set(rest[:-1]) <= {KEEP_ALIVE}
+    wait_for(on_postgres._is_up)
 
 
 @pytest.mark.parametrize(
