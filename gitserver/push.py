@@ -97,10 +97,13 @@ class Receiver:
         faultpoint("push.moved")
         await in_thread(sync_names, self._target.path, report.moved)
         faultpoint("push.synced")
+        recorded = [
+            push.id for _, push in judge.changes
+        ]  # a row whose commit has failed does not say it any more
         try:
             applied = await self._apply(judge.changes, report.moved)
         except Unavailable:
-            self._context.half.update(push.id for _, push in judge.changes)
+            self._context.half.update(recorded)
             raise
         if more := advice(report.refs.values()):
             answer = protocol.band(protocol.PROGRESS, more.encode()) + answer if head.has_sideband else answer
@@ -151,6 +154,7 @@ class Receiver:
                     await pushes.abandon(session, push, _NOT_MOVED)
             if repo.default_branch != self._target.default_branch:  # before the row says that it is so
                 await in_thread(set_head, self._target.path, repo.default_branch)
+            faultpoint("push.queued")
         return applied
 
     def _refuse(self, head: protocol.PushHead, error: UserError, ref: str) -> Received:

@@ -21,6 +21,7 @@ POINTS = {
     "push.recorded": "the row `received` is committed; git waits in its hook",
     "push.moved": "git has moved the ref and said so; the folders are not synced",
     "push.synced": "the ref is on disk; builds and runs are not queued",
+    "push.queued": "builds and runs are in a transaction that is not committed",
     "push.applied": "builds and runs are committed; no bell was rung, the client has heard nothing",
     "push.rung": "the builder knows; the client has heard nothing",
     "build.claiming": "a queued build was found; it is not claimed",

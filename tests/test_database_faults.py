@@ -188,7 +188,7 @@ def server() -> Iterator[postgres.Server]:
 
 @pytest.fixture(scope="module")
 def on_postgres(server: postgres.Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    env = ENV | {"HERMES_DATABASE_URL": server.url}
+    env = ENV | {"HERMES_DATABASE_URL": server.url, "HERMES_FAULTPOINT": "file"}
     with living(Service(tmp_path_factory.mktemp("restarted"), env)) as one:
         yield one
 
@@ -236,6 +236,25 @@ def test_postgresql_that_restarts_amid_work_loses_nothing(
     worked = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, f"amid-{how}", tree)
     kept += [succeeded(service, worked, b"begun\nfinished\n")]
     all_is_kept(service, kept)
+
+
+@pytest.mark.fault(20)
+def test_a_push_whose_database_goes_before_it_has_committed_is_taken_when_it_is_back(
+    on_postgres: Service, server: postgres.Server
+) -> None:
+    service = on_postgres
+    tree = service.worktree(HELLO, "uncommitted")
+    web = the_process(service, "hermes web")
+    came_by = strike(service, "push.queued", stops=True)
+    with begin_push(service, tree, "uncommitted") as client:
+        wait_for(lambda: came_by() and state_of(web) == "T")
+        server.stop("immediate")
+        server.start()
+        os.kill(web, signal.SIGCONT)
+        code, words = end_of(client)
+    assert code == 1 and "the server cannot do this now; try again" in words, (code, words)
+    pushed = Pushed(0, "", tree.git("rev-parse", "HEAD"), service.user, "uncommitted", tree)
+    all_is_kept(service, [succeeded(service, pushed)])
 
 
 async def test_the_verdict_of_a_push_is_waited_for_with_signs_of_life(
