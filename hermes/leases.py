@@ -20,6 +20,7 @@ _TABLES: tuple[type[Build], type[Rank]] = (Build, Rank)
 W = TypeVar("W", bound=Build | Rank)
 SILENT, KILLED = "that had it fell silent", "that had it was killed"
 _STOPPED = "the service was stopped; it starts again with it"
+CAUSES = ("silent", "killed", "stopped", "fault", "retry")  # why an attempt ended before its end
 _OWN = re.compile(r"; retry \d+ of \d+$")  # of a program that its manifest lets try again
 _MOST_RETRY_S = 60.0
 _HOLDER = {Build: "the builder", Rank: "the runner"}
@@ -118,7 +119,7 @@ async def give_back(session: AsyncSession, row: Build | Rank) -> bool:
 
 
 def cause_of(reason: str) -> str:
-    """In one word why an attempt ended before its end, of the reason that its event gives."""
+    """In one word (of `CAUSES`) why an attempt ended before its end, of the reason that its event gives."""
     ends = ((SILENT, "silent"), (KILLED, "killed"), (_STOPPED, "stopped"))
     found = next((cause for words, cause in ends if reason.endswith(words)), "fault")
     return "retry" if _OWN.search(reason) else found

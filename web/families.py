@@ -1,6 +1,7 @@
 """From rows and counts to metrics: names, labels and words, as Prometheus wants them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import product
 from typing import NamedTuple
 
 from prometheus_client.core import (
@@ -10,7 +11,10 @@ from prometheus_client.core import (
     Metric,
 )
 
+from hermes.cause import VERBS
 from hermes.counting import BUCKETS, Counts
+from hermes.leases import CAUSES
+from hermes.states import TERMINAL, State
 from web.gauges import Gauges, GpuGauge, Sign
 
 Values = Iterable[tuple[tuple[str, ...], float]]
@@ -19,19 +23,20 @@ Values = Iterable[tuple[tuple[str, ...], float]]
 class _Counter(NamedTuple):
     name: str
     words: str
-    labels: tuple[str, ...]
+    labels: dict[str, Collection[str]]  # with the values that we know of
 
 
+_ENDS = TERMINAL - {State.BUILT}
 _COUNTERS = {
-    "pushes": _Counter("hermes_pushes", "Pushes whose end is known.", ("state",)),
-    "asked": _Counter("hermes_runs_asked", "Runs that entered the queue.", ("trigger",)),
-    "runs": _Counter("hermes_runs", "Runs that ended.", ("trigger", "state")),
-    "builds": _Counter("hermes_builds", "Builds that ended.", ("state",)),
-    "ranks": _Counter("hermes_ranks", "Ranks that ended.", ("state",)),
+    "pushes": _Counter("hermes_pushes", "Pushes whose end is known.", {"state": ("applied", "abandoned")}),
+    "asked": _Counter("hermes_runs_asked", "Runs that entered the queue.", {"trigger": VERBS}),
+    "runs": _Counter("hermes_runs", "Runs that ended.", {"trigger": VERBS, "state": _ENDS}),
+    "builds": _Counter("hermes_builds", "Builds that ended.", {"state": TERMINAL - {State.SUCCEEDED}}),
+    "ranks": _Counter("hermes_ranks", "Ranks that ended.", {"state": _ENDS}),
     "interrupted": _Counter(
         "hermes_attempts_interrupted",
         "Attempts that ended before their end: lease lost (silent, killed), a fault, a stop, a retry.",
-        ("kind", "cause"),
+        {"kind": ("build", "rank"), "cause": CAUSES},
     ),
 }
 _DURATIONS = {
@@ -44,10 +49,12 @@ _DURATIONS = {
 
 
 def counters(counts: Counts) -> Iterator[Metric]:
-    """All that happened so far; also what never did."""
+    """All that happened so far. What never did is 0 and not left out: of a series that begins with 1 nobody
+    sees a rise (https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics)."""
     for key, (name, words, labels) in _COUNTERS.items():
-        family = CounterMetricFamily(name, words, labels=labels)
-        for values, count in sorted(counts.totals.get(key, {}).items()):
+        family = CounterMetricFamily(name, words, labels=tuple(labels))
+        totals = dict.fromkeys(product(*labels.values()), 0) | counts.totals.get(key, {})
+        for values, count in sorted(totals.items()):
             family.add_metric(values, count)
         yield family
     for key, (name, words) in _DURATIONS.items():
