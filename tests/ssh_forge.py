@@ -5,10 +5,10 @@ import asyncio
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import asyncssh
 
@@ -19,6 +19,7 @@ from tests.cable import all_are_in, end_all
 from tests.service import PATIENCE_S, WorkTree, free_port
 from tests.stand_in_forge import There
 
+T = TypeVar("T")
 _QUESTION = "git-upload-pack "
 
 
@@ -111,15 +112,14 @@ class SshForge:
         )
 
     async def _stop(self) -> None:
-        if self._server is None:
-            return
-        self._server.close()
-        for writer in self._quiet:
+        if self._server is not None:
+            self._server.close()
+        await all_are_in()
+        while self._quiet:
+            writer = self._quiet.pop()
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
-        self._quiet.clear()
-        await all_are_in()
         while self.connections:
             each = self.connections.pop()
             each.abort()
@@ -127,7 +127,8 @@ class SshForge:
         for task in self._at_work:
             task.cancel()
         await asyncio.gather(*self._at_work, return_exceptions=True)
-        await self._server.wait_closed()
+        if self._server is not None:
+            await self._server.wait_closed()
         self._server = None
 
     async def _say_nothing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -151,10 +152,12 @@ class SshForge:
         env = git_env(process.env)
         words = ("git", "upload-pack", str(self.folder / f"{name}.git"))
         pipe = asyncio.subprocess.PIPE
-        child = await asyncio.create_subprocess_exec(*words, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
         task = asyncio.current_task()
         assert task is not None
         self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        making = asyncio.create_subprocess_exec(*words, env=env, stdin=pipe, stdout=pipe, stderr=pipe)
+        child = await _whatever_happens(making)
         up = asyncio.create_task(_up(process, child))
         try:
             await self._answer(process, child)
@@ -164,11 +167,7 @@ class SshForge:
             process.exit(await child.wait())
         finally:  # also when all of it ends now, and however often it is told so
             up.cancel()
-            ending = asyncio.gather(up, end(child), return_exceptions=True)
-            while not ending.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.shield(ending)
-            self._at_work.discard(task)
+            await _whatever_happens(asyncio.gather(up, end(child), return_exceptions=True))
 
     async def _answer(
         self, process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process
@@ -184,6 +183,15 @@ class SshForge:
                 process.get_extra_info("connection").abort()
                 return
         process.stderr.write(await child.stderr.read())
+
+
+async def _whatever_happens(work: Awaitable[T]) -> T:
+    """Its result, however often who waits for it is cancelled."""
+    doing = asyncio.ensure_future(work)
+    while not doing.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(doing)
+    return doing.result()
 
 
 async def _up(process: "asyncssh.SSHServerProcess[bytes]", child: asyncio.subprocess.Process) -> None:
