@@ -53,7 +53,7 @@ def test_a_form_without_scripts_starts_a_run_for_each_file(house: Service) -> No
         files = [("file", ("a.png", b"1")), ("file", ("b/c.png", b"2")), ("file", ("", b""))]
         answer = client.post(PAGE, files=files)
         assert answer.status_code == 303 and answer.headers["location"] == PAGE
-        wait_for(lambda: client.get(PAGE).text.count("copy.png") == 2)
+        wait_for(lambda: client.get(PAGE).text.count(">copy.png<") == 2)
         text = client.get(PAGE).text
         assert "b/c.png" in text and "succeeded" in text
         named = client.get(f"{PAGE}?name=b%2Fc.png").text
