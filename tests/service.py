@@ -66,14 +66,16 @@ def free_port() -> int:
 
 
 def wait_for(ask: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
-    """The first answer that is true. Fails when there is none in time."""
-    deadline = time.monotonic() + timeout_s
+    """The first answer that is true. Fails when there is none in time. Who has waited for long asks less often:
+    others need the machine meanwhile."""
+    began, pause_s = time.monotonic(), 0.05
     while True:
         answer = ask()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"still {answer!r} after {timeout_s} s"
-        time.sleep(0.05)
+        assert time.monotonic() < began + timeout_s, f"still {answer!r} after {timeout_s} s"
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, 0.5)
 
 
 @dataclass
