@@ -66,8 +66,8 @@ def free_port() -> int:
 
 
 def wait_for(ask: Callable[[], T | None], timeout_s: float = PATIENCE_S) -> T:
-    """The first answer that is true. Fails when there is none in time. Who has waited for long asks less often:
-    others need the machine meanwhile."""
+    """The first answer that is true. Fails when there is none in time. Who has waited for long asks less
+    often: others need the machine meanwhile."""
     began, pause_s = time.monotonic(), 0.05
     while True:
         answer = ask()
