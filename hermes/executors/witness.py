@@ -94,6 +94,7 @@ class Watching:
         self._name = name
         self._file = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         self._end = os.eventfd(0, os.EFD_CLOEXEC)
+        self._opened = [self._file, self._end]
         self.has_seen = False  # more than 0
         self._thread = threading.Thread(target=self._watch, daemon=True, name="witness")
         self._thread.start()
@@ -105,12 +106,11 @@ class Watching:
 
     def close(self) -> None:
         self._stop()
-        for opened in (self._file, self._end):
-            with suppress(OSError):
-                os.close(opened)
+        while self._opened:
+            os.close(self._opened.pop())
 
     def _stop(self) -> None:
-        if self._thread.is_alive():
+        if self._opened:
             os.eventfd_write(self._end, 1)
             self._thread.join()
 
@@ -118,11 +118,14 @@ class Watching:
         changes = select.poll()
         changes.register(self._file, select.POLLPRI)
         changes.register(self._end, select.POLLIN)
+        is_asked = False
         with suppress(OSError):  # ENODEV: it is gone
-            while not self.has_seen:
-                self.has_seen = _count(os.pread(self._file, 4096, 0), self._name) > 0
-                if self._end in dict(changes.poll()):
-                    break
+            while not (self._look() or is_asked):  # once more when it is asked
+                is_asked = self._end in dict(changes.poll())
+
+    def _look(self) -> bool:
+        self.has_seen = _count(os.pread(self._file, 4096, 0), self._name) > 0
+        return self.has_seen
 
 
 def _taken_from(count: int) -> int:
