@@ -47,9 +47,7 @@ def measure_crowd(runs: Runs, ranks: int, figures: Figures) -> None:
     """Ranks that sleep, all at once."""
     pid = the_process(runs.service, "hermes runner")
     runs.finish(runs.push("true", 1), 60)  # everything that is loaded late is loaded
-    keeper = the_process(
-        runs.service, "-m hermes.keeper"
-    )  # of what they print: the runner's, and outlives it
+    keeper = the_process(runs.service, "-m hermes.keeper")  # of what they print; outlives the runner
     idle = cost(pid)
     began = time.monotonic()
     run_id = runs.push("exec sleep 3600", ranks, '[run]\ncpus = 1\nmemory = "64M"\n')

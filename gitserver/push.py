@@ -97,9 +97,7 @@ class Receiver:
         faultpoint("push.moved")
         await in_thread(sync_names, self._target.path, report.moved)
         faultpoint("push.synced")
-        recorded = [
-            push.id for _, push in judge.changes
-        ]  # a row whose commit has failed does not say it any more
+        recorded = [push.id for _, push in judge.changes]  # rows do not say it when a commit has failed
         try:
             applied = await self._apply(judge.changes, report.moved)
         except Unavailable:

@@ -1,5 +1,6 @@
 """What a control group uses, read from its files (0.1 ms; the engine's own API takes a second)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from hermes.executors.base import Usage
@@ -38,8 +39,8 @@ def read_usage(paths: dict[str, Path]) -> Usage | None:
         unified = paths["unified"]
         current = _number(unified / "memory.current")
         peak = unified / "memory.peak"  # Linux 5.19 and newer
-        cpu = dict(line.split() for line in (unified / "cpu.stat").read_text().splitlines())
-        return Usage(int(cpu["usage_usec"]) / 1e6, current, _number(peak) if peak.exists() else current)
+        cpu = flat_keyed((unified / "cpu.stat").read_text())
+        return Usage(cpu["usage_usec"] / 1e6, current, _number(peak) if peak.exists() else current)
     except (OSError, KeyError, ValueError):
         return None
 
@@ -51,6 +52,18 @@ def read_processes(paths: dict[str, Path]) -> frozenset[int]:
         return frozenset(map(int, (group / "cgroup.procs").read_text().split())) if group else frozenset()
     except (OSError, ValueError):
         return frozenset()
+
+
+def memory_kills(paths: Mapping[str, Path]) -> int:
+    """How many processes of the group the kernel has ended because it had no memory left. Raises OSError."""
+    memory = paths.get("memory")
+    file = memory / "memory.oom_control" if memory else paths["unified"] / "memory.events"
+    return flat_keyed(file.read_text()).get("oom_kill", 0)
+
+
+def flat_keyed(text: str) -> dict[str, int]:
+    """A file of `NAME NUMBER` lines ("flat keyed" in cgroup-v2.rst of the Linux kernel)."""
+    return {name: int(number) for name, number in map(str.split, text.splitlines())}
 
 
 def _number(file: Path) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hermes.executors.base import Limits, Usage
-from hermes.executors.cgroups import read_processes, read_usage
+from hermes.executors.cgroups import memory_kills, read_processes, read_usage
 
 _ROOT = Path("/sys/fs/cgroup")
 _VERSION_1 = ("memory", "pids", "cpuacct")
@@ -48,13 +48,8 @@ class Group:
 
     def is_killed_for_memory(self) -> bool:
         """Whether the kernel has ended a process of it because there was no memory left."""
-        memory, unified = self.folders.get("memory"), self.folders.get("unified")
-        file = memory / "memory.oom_control" if memory else (unified or _ROOT) / "memory.events"
         with suppress(OSError):
-            return any(
-                line.startswith("oom_kill ") and line.split()[1] != "0"
-                for line in file.read_text().splitlines()
-            )
+            return memory_kills(self.folders) > 0
         return False
 
     def kill(self) -> None:

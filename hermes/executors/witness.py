@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from hermes.executors.cgroups import flat_keyed, memory_kills
+
 _REMOVED_S = 2.0  # how long the kernel may need to say that a group is gone; measured: 0.05
 
 
@@ -43,12 +45,12 @@ class Subscribed:
     A second subscription, to what never happens, hears of nothing but that. Raises OSError."""
 
     def __init__(self, group: Path) -> None:
-        self._control = group / "memory.oom_control"
+        self._group = group
         self._counts: list[int] = []
         self._told, self._was_killed = 0, False
         try:  # the last one is told of the removal first
-            self._removal = self._subscribe(group, group / "memory.usage_in_bytes", "-1")
-            self._kill = self._subscribe(group, self._control)
+            self._removal = self._subscribe("memory.usage_in_bytes", "-1")
+            self._kill = self._subscribe("memory.oom_control")
             self._read()
         except OSError:
             self.close()
@@ -75,14 +77,14 @@ class Subscribed:
                 self._read()
 
     def _read(self) -> None:
-        self._was_killed = _count(self._control.read_bytes(), "oom_kill") > 0
+        self._was_killed = memory_kills({"memory": self._group}) > 0
 
-    def _subscribe(self, group: Path, file: Path, *more: str) -> int:
+    def _subscribe(self, file: str, *more: str) -> int:
         count = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._counts.append(count)
-        with file.open("rb") as source:
+        with (self._group / file).open("rb") as source:
             words = " ".join((str(count), str(source.fileno()), *more))
-            (group / "cgroup.event_control").write_text(words)
+            (self._group / "cgroup.event_control").write_text(words)
         return count
 
 
@@ -124,19 +126,11 @@ class Watching:
                 is_asked = self._end in dict(changes.poll())
 
     def _look(self) -> bool:
-        self.has_seen = _count(os.pread(self._file, 4096, 0), self._name) > 0
+        self.has_seen = flat_keyed(os.pread(self._file, 4096, 0).decode()).get(self._name, 0) > 0
         return self.has_seen
 
 
 def _taken_from(count: int) -> int:
     with suppress(BlockingIOError):
         return os.eventfd_read(count)
-    return 0
-
-
-def _count(text: bytes, name: str) -> int:
-    """Of a file of such lines; 0 without that name."""
-    for line in text.decode().splitlines():
-        if line.startswith(f"{name} "):
-            return int(line.split()[1])
     return 0
