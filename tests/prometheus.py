@@ -1,7 +1,7 @@
 """A real Prometheus of the tests' own, set up as docs/operations.md says."""
 
+import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,19 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.conftest import missing
+from tests.proxies import program
 from tests.service import PATIENCE_S, Service, free_port, wait_for
 
 ROOT = Path(__file__).parent.parent
 ALERTS = ROOT / "docs/prometheus/alerts.yml"
+DASHBOARD = ROOT / "docs/grafana/hermes.json"
 
 
-def program(name: str) -> str:
-    """Where it is; without it the test is left out."""
-    found = shutil.which(name)
-    if found is None:
-        missing(name)
-    return found or ""
+def queries() -> list[str]:
+    """Of all panels of the dashboard, as Grafana asks."""
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    asked = [each["expr"] for panel in panels for each in panel.get("targets", [])]
+    return [each.replace("$__rate_interval", "1m").replace("$instance", ".*") for each in asked]
 
 
 @dataclass(frozen=True)

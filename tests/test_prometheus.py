@@ -1,7 +1,6 @@
 """The dashboard and the alerts, read by a real Prometheus: every panel has something to show, every alert
 fires when it should and not before."""
 
-import json
 import math
 import subprocess
 from functools import partial
@@ -13,26 +12,16 @@ import yaml
 
 from tests.gpus import FakeDriver
 from tests.programs import shell
-from tests.prometheus import ALERTS, ROOT, program, watching
-from tests.service import Service, wait_for
+from tests.prometheus import ALERTS, queries, watching
+from tests.proxies import program
+from tests.service import Service, living, wait_for
 from tests.test_redis_faults import Server
 from tests.test_redis_faults import redis as redis
 from tests.test_sight import driver as driver
 from tests.test_sight import seen as seen
 
-DASHBOARD = ROOT / "docs/grafana/hermes.json"
 MAY_BE_NAN = "histogram_quantile"  # what was never asked for took no time
 SOON = "HermesDiskFullSoon"  # what must last for an hour fires by a second here
-
-
-def queries() -> list[tuple[str, str]]:
-    """(panel, expression) as Grafana asks."""
-    panels = json.loads(DASHBOARD.read_text())["panels"]
-    return [
-        (panel["title"], each["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*"))
-        for panel in panels
-        for each in panel.get("targets", [])
-    ]
 
 
 def test_every_panel_of_the_dashboard_has_something_to_show(
@@ -43,9 +32,9 @@ def test_every_panel_of_the_dashboard_has_something_to_show(
         assert seen.push(shell("echo hello"), repo="on-a-panel").code == 0
         done = 'sum(hermes_runs_total{state="succeeded"})'
         wait_for(lambda: prometheus.query(done) > [0])
-        for panel, expression in queries():
+        for expression in queries():
             found = wait_for(partial(prometheus.query, expression))
-            assert MAY_BE_NAN in expression or not any(map(math.isnan, found)), (panel, found)
+            assert MAY_BE_NAN in expression or not any(map(math.isnan, found)), (expression, found)
 
 
 def test_an_operator_hears_of_what_breaks_and_of_nothing_else(
@@ -54,10 +43,8 @@ def test_an_operator_hears_of_what_breaks_and_of_nothing_else(
     table = tmp_path / "images.toml"
     table.write_text('[away]\nreference = "hermes/not-there:1"\nlanguages = ["cpp"]\n')
     env = {"HERMES_EXECUTOR": "docker", "HERMES_POLL": "1", "HERMES_IMAGES": str(table)}
-    service = Service(tmp_path / "data", env | {"HERMES_REDIS_URL": f"unix://{redis.socket}"})
-    service.token = service.add_user(service.user)
-    service.start()
-    with watching(service, tmp_path) as prometheus:
+    env |= {"HERMES_REDIS_URL": f"unix://{redis.socket}"}
+    with living(Service(tmp_path / "data", env)) as service, watching(service, tmp_path) as prometheus:
         wait_for(lambda: prometheus.query("hermes_doorbell_up") == [1])
         assert prometheus.firing() <= {SOON}
         redis.shut_down()
@@ -69,6 +56,7 @@ def test_an_operator_hears_of_what_breaks_and_of_nothing_else(
         wait_for(lambda: prometheus.firing() - {SOON} == {"HermesRunsLost"})
         assert service.stop() == 0
         wait_for(lambda: "HermesDown" in prometheus.firing())
+        service.start()
 
 
 class Case(NamedTuple):
